@@ -1,0 +1,9 @@
+//! The Engine.IO and Socket.IO protocols as state machines, without any IO.
+//!
+//! Bytes and the time come in; bytes, deadlines and events go out. There are no sockets, no clocks,
+//! no tasks and no randomness in this crate, so that every protocol decision can be tested without
+//! them.
+
+pub mod engine;
+pub mod socket;
+pub mod websocket;
