@@ -626,3 +626,544 @@ fn shrink_table(table: &mut HashTable<u32>, hash: impl Fn(&u32) -> u64) {
 
 /// The capacity that is not worth giving back.
 const KEPT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::Arc;
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    const NONE: &[&str] = &[];
+
+    impl Member for Arc<SocketId> {
+        fn id(&self) -> &SocketId {
+            self
+        }
+    }
+
+    type Index = Rooms<Arc<SocketId>>;
+
+    fn index<const N: usize>(ids: [&str; N]) -> (Index, [Slot; N]) {
+        let mut index = Rooms::new();
+        let slots = ids.map(|id| insert(&mut index, id));
+        (index, slots)
+    }
+
+    fn insert(index: &mut Index, id: &str) -> Slot {
+        index.insert(Arc::new(SocketId::from(id)))
+    }
+
+    fn selected(index: &Index, rooms: &[&str], except: &[&str]) -> Vec<String> {
+        let mut ids = Vec::new();
+        index.select(rooms, except, |socket| ids.push(socket.to_string()));
+        ids
+    }
+
+    fn names(index: &Index, slot: Slot) -> Vec<&str> {
+        index.rooms_of(slot).collect()
+    }
+
+    #[test]
+    fn socket_is_found_by_id_and_by_slot_until_it_is_removed() {
+        let (mut index, [a, b]) = index(["a", "b"]);
+        assert_eq!((a, b, index.len()), (Slot(0), Slot(1), 2));
+        assert_eq!(**index.get(&SocketId::from("b")).unwrap(), "b");
+        assert_eq!(**index.at(a).unwrap(), "a");
+
+        let removed = index.remove(a, |_, _| ()).unwrap();
+        assert_eq!(*removed, "a");
+        assert_eq!(index.get(&SocketId::from("a")), None);
+        assert_eq!(index.at(a), None);
+        assert_eq!(index.remove(a, |_, _| ()), None);
+        assert_eq!(
+            index.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+            ["b"]
+        );
+        assert_eq!(index.len(), 1);
+    }
+
+    #[test]
+    fn vacant_slots_are_reused_lowest_first() {
+        let (mut index, [a, b, c, _]) = index(["a", "b", "c", "d"]);
+        for slot in [c, a, b] {
+            index.remove(slot, |_, _| ());
+        }
+        assert_eq!(insert(&mut index, "e"), a);
+        assert_eq!(insert(&mut index, "f"), b);
+        assert_eq!(insert(&mut index, "g"), c);
+        assert_eq!(insert(&mut index, "h"), Slot(4));
+        assert_eq!(selected(&index, NONE, NONE), ["e", "f", "g", "d", "h"]);
+    }
+
+    #[test]
+    fn vacant_slot_does_nothing() {
+        let (mut index, [_]) = index(["a"]);
+        for slot in [Slot(1), Slot(u32::MAX)] {
+            assert_eq!(index.join(slot, "r"), Joined::default());
+            assert_eq!(index.leave(slot, "r"), Left::default());
+            assert!(!index.is_in(slot, "r"));
+            assert!(names(&index, slot).is_empty());
+        }
+        assert!(!index.contains_room("r"));
+    }
+
+    #[test]
+    fn first_member_creates_a_room_and_the_last_deletes_it() {
+        let (mut index, [a, b]) = index(["a", "b"]);
+        assert_eq!(
+            index.join(a, "r"),
+            Joined {
+                created: true,
+                joined: true
+            }
+        );
+        assert_eq!(
+            index.join(a, "r"),
+            Joined {
+                created: false,
+                joined: false
+            }
+        );
+        assert_eq!(
+            index.join(b, "r"),
+            Joined {
+                created: false,
+                joined: true
+            }
+        );
+        assert!(index.is_in(a, "r") && index.is_in(b, "r") && !index.is_in(a, "other"));
+
+        assert_eq!(
+            index.leave(a, "r"),
+            Left {
+                left: true,
+                deleted: false
+            }
+        );
+        assert_eq!(
+            index.leave(a, "r"),
+            Left {
+                left: false,
+                deleted: false
+            }
+        );
+        assert!(index.contains_room("r"));
+        assert_eq!(
+            index.leave(b, "r"),
+            Left {
+                left: true,
+                deleted: true
+            }
+        );
+        assert!(!index.contains_room("r"));
+        assert_eq!(
+            index.leave(b, "r"),
+            Left {
+                left: false,
+                deleted: false
+            }
+        );
+    }
+
+    // S031
+    #[test]
+    fn rooms_of_a_socket_are_its_own_and_the_others_in_order_of_joining() {
+        let (mut index, [a]) = index(["a"]);
+        for room in ["z", "y", "x"] {
+            index.join(a, room);
+        }
+        assert_eq!(names(&index, a), ["a", "z", "y", "x"]);
+        index.leave(a, "z");
+        index.join(a, "z");
+        assert_eq!(names(&index, a), ["a", "y", "x", "z"]);
+    }
+
+    #[test]
+    fn removal_tells_the_rooms_left_and_which_of_them_are_gone() {
+        let (mut index, [a, b]) = index(["a", "b"]);
+        index.join(a, "shared");
+        index.join(a, "alone");
+        index.join(b, "shared");
+        let mut left = Vec::new();
+        index.remove(a, |room, deleted| left.push((room.to_owned(), deleted)));
+        let expected = [("a", true), ("shared", false), ("alone", true)];
+        assert_eq!(
+            left,
+            expected.map(|(room, deleted)| (room.to_owned(), deleted))
+        );
+        assert_eq!(
+            index.rooms().collect::<BTreeSet<_>>(),
+            BTreeSet::from(["b", "shared"])
+        );
+    }
+
+    // S030
+    #[test]
+    fn own_room_reaches_its_socket_only() {
+        let (index, _) = index(["a", "b"]);
+        assert_eq!(selected(&index, &["a"], NONE), ["a"]);
+        assert_eq!(index.members("b").count(), 1);
+        assert_eq!(index.names.len(), 0);
+    }
+
+    #[test]
+    fn own_room_can_be_left_and_joined_again() {
+        let (mut index, [a]) = index(["a"]);
+        assert_eq!(
+            index.join(a, "a"),
+            Joined {
+                created: false,
+                joined: false
+            }
+        );
+        assert_eq!(
+            index.leave(a, "a"),
+            Left {
+                left: true,
+                deleted: true
+            }
+        );
+        assert_eq!(
+            index.leave(a, "a"),
+            Left {
+                left: false,
+                deleted: false
+            }
+        );
+        assert!(!index.is_in(a, "a") && !index.contains_room("a"));
+        assert!(names(&index, a).is_empty());
+        assert!(selected(&index, &["a"], NONE).is_empty());
+        assert_eq!(selected(&index, NONE, NONE), ["a"]);
+        assert_eq!(
+            index.join(a, "a"),
+            Joined {
+                created: true,
+                joined: true
+            }
+        );
+        assert_eq!(selected(&index, &["a"], NONE), ["a"]);
+    }
+
+    #[test]
+    fn room_named_like_the_id_of_another_socket_is_one_room_with_it() {
+        let (mut index, [a, b]) = index(["a", "b"]);
+        assert_eq!(
+            index.join(b, "a"),
+            Joined {
+                created: false,
+                joined: true
+            }
+        );
+        assert_eq!(selected(&index, &["a"], NONE), ["a", "b"]);
+        assert_eq!(selected(&index, NONE, &["a"]), [""; 0]);
+        assert_eq!(index.rooms().collect::<Vec<_>>(), ["a", "b"]);
+
+        assert_eq!(
+            index.leave(a, "a"),
+            Left {
+                left: true,
+                deleted: false
+            }
+        );
+        assert_eq!(
+            index.rooms().collect::<BTreeSet<_>>(),
+            BTreeSet::from(["a", "b"])
+        );
+        assert_eq!(selected(&index, &["a"], NONE), ["b"]);
+        assert_eq!(
+            index.join(a, "a"),
+            Joined {
+                created: false,
+                joined: true
+            }
+        );
+        assert_eq!(
+            index.leave(b, "a"),
+            Left {
+                left: true,
+                deleted: false
+            }
+        );
+
+        index.join(b, "a");
+        index.remove(a, |room, deleted| assert_eq!((room, deleted), ("a", false)));
+        assert_eq!(selected(&index, &["a"], NONE), ["b"]);
+        // Somebody returns with an id whose room others have not left.
+        insert(&mut index, "a");
+        assert_eq!(selected(&index, &["a"], NONE), ["a", "b"]);
+    }
+
+    #[test]
+    fn socket_in_two_rooms_is_selected_once() {
+        let (mut index, [a, b, c]) = index(["a", "b", "c"]);
+        for slot in [a, b] {
+            index.join(slot, "r");
+            index.join(slot, "s");
+        }
+        index.join(c, "s");
+        assert_eq!(selected(&index, &["r", "s"], NONE), ["a", "b", "c"]);
+        assert_eq!(selected(&index, &["r", "r", "a"], NONE), ["a", "b"]);
+    }
+
+    #[test]
+    fn sockets_in_an_excepted_room_are_not_selected() {
+        let (mut index, [a, b, c]) = index(["a", "b", "c"]);
+        for slot in [a, b] {
+            index.join(slot, "r");
+        }
+        index.join(c, "s");
+        assert_eq!(selected(&index, NONE, &["r"]), ["c"]);
+        assert_eq!(selected(&index, &["r"], &["a"]), ["b"]);
+        assert_eq!(
+            selected(&index, &["r", "s"], &["b", "nobody's"]),
+            ["a", "c"]
+        );
+        assert_eq!(selected(&index, &["r"], &["r"]), [""; 0]);
+        assert_eq!(selected(&index, &["nobody's"], NONE), [""; 0]);
+    }
+
+    #[test]
+    fn more_marks_than_the_list_holds_are_kept_as_bits() {
+        let mut marks = Marks::new(1000);
+        for slot in (0..1000).step_by(37) {
+            assert!(!marks.contains(slot));
+            assert!(marks.insert(slot));
+            assert!(!marks.insert(slot));
+        }
+        assert!((0..1000).all(|slot| marks.contains(slot) == (slot % 37 == 0)));
+    }
+
+    #[test]
+    fn mass_departure_gives_memory_back() {
+        let mut index = Rooms::new();
+        let slots: Vec<Slot> = (0..10_000)
+            .map(|i| insert(&mut index, &i.to_string()))
+            .collect();
+        for &slot in &slots {
+            index.join(slot, "everybody");
+            index.join(slot, &format!("alone {}", slot.0));
+        }
+        for &slot in slots[10..].iter().rev() {
+            index.remove(slot, |_, _| ());
+        }
+        assert!(index.sockets.entries.capacity() <= 128);
+        assert!(index.memberships.capacity() <= 128);
+        assert!(index.rooms.entries.capacity() <= 128);
+        assert!(index.rooms.get(0).unwrap().members.capacity() <= 128);
+        assert!(index.ids.capacity() <= 128 && index.names.capacity() <= 128);
+        assert!(index.own.0.capacity() <= KEPT * 2);
+        assert_eq!(selected(&index, &["everybody"], NONE).len(), 10);
+    }
+
+    #[test]
+    fn places_of_a_departed_crowd_do_not_pile_up() {
+        let mut index = Rooms::new();
+        for _ in 0..10 {
+            let slots: Vec<_> = (0..1000)
+                .map(|i| insert(&mut index, &i.to_string()))
+                .collect();
+            // From the middle outwards, so that places fall vacant before the end does.
+            for i in (0..500).rev() {
+                index.remove(slots[i], |_, _| ());
+                index.remove(slots[999 - i], |_, _| ());
+            }
+            assert_eq!(index.len(), 0);
+            assert!(index.sockets.entries.is_empty() && index.memberships.is_empty());
+            assert!(index.sockets.vacant.len() <= 1000);
+            assert!(index.sockets.entries.capacity() <= KEPT);
+        }
+    }
+
+    #[test]
+    fn coming_and_going_socket_needs_no_more_memory() {
+        let (mut index, _) = index(["a", "b"]);
+        let mut capacities = BTreeSet::new();
+        for _ in 0..1000 {
+            let slot = insert(&mut index, "c");
+            index.remove(slot, |_, _| ());
+            capacities.insert((
+                index.sockets.entries.capacity(),
+                index.memberships.capacity(),
+                index.sockets.vacant.capacity(),
+                index.ids.capacity(),
+                index.own.0.capacity(),
+            ));
+        }
+        assert_eq!(capacities.len(), 1);
+    }
+
+    #[test]
+    fn socket_without_rooms_takes_at_most_80_bytes() {
+        let mut index = Rooms::new();
+        for i in 0..100_000 {
+            insert(&mut index, &i.to_string());
+            let bytes = index.sockets.entries.capacity() * size_of::<Option<Arc<SocketId>>>()
+                + index.memberships.capacity() * size_of::<Vec<Membership>>()
+                + index.own.0.capacity() * 8
+                + index.ids.allocation_size();
+            assert!(
+                i < 100 || bytes <= 80 * index.len(),
+                "{bytes} bytes for {}",
+                index.len()
+            );
+        }
+    }
+
+    /// The rooms by name; the sockets' rooms in order.
+    #[derive(Default)]
+    struct Model {
+        rooms: BTreeMap<String, BTreeSet<String>>,
+        sockets: BTreeMap<String, (Slot, Vec<String>)>,
+    }
+
+    impl Model {
+        fn join(&mut self, id: &str, room: &str) -> Joined {
+            let created = !self.rooms.contains_key(room);
+            let joined = self
+                .rooms
+                .entry(room.to_owned())
+                .or_default()
+                .insert(id.to_owned());
+            if joined {
+                let rooms = &mut self.sockets.get_mut(id).unwrap().1;
+                rooms.insert(if id == room { 0 } else { rooms.len() }, room.to_owned());
+            }
+            Joined { created, joined }
+        }
+
+        fn leave(&mut self, id: &str, room: &str) -> Left {
+            let Some(members) = self.rooms.get_mut(room) else {
+                return Left::default();
+            };
+            let left = members.remove(id);
+            let deleted = members.is_empty();
+            if deleted {
+                self.rooms.remove(room);
+            }
+            self.sockets
+                .get_mut(id)
+                .unwrap()
+                .1
+                .retain(|other| other != room);
+            Left { left, deleted }
+        }
+
+        fn select(&self, rooms: &[String], except: &[String]) -> BTreeSet<String> {
+            let members = |rooms: &[String]| -> BTreeSet<String> {
+                rooms
+                    .iter()
+                    .filter_map(|room| self.rooms.get(room))
+                    .flatten()
+                    .cloned()
+                    .collect()
+            };
+            let all = || self.sockets.keys().cloned().collect();
+            let chosen = if rooms.is_empty() {
+                all()
+            } else {
+                members(rooms)
+            };
+            &chosen - &members(except)
+        }
+    }
+
+    #[test]
+    fn random_calls_agree_with_a_naive_model() {
+        for seed in 0..20 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let people = [3, 12, 90][seed as usize % 3];
+            let (mut index, mut model) = (Rooms::new(), Model::default());
+            for _ in 0..2000 {
+                step(&mut rng, people, &mut index, &mut model);
+                check_places(&index);
+            }
+            let names: BTreeSet<_> = index.rooms().map(str::to_owned).collect();
+            assert_eq!(index.rooms().count(), names.len());
+            assert!(names.iter().eq(model.rooms.keys()));
+            for (room, members) in &model.rooms {
+                assert!(index.contains_room(room));
+                assert_eq!(index.members(room).count(), members.len());
+            }
+        }
+    }
+
+    fn step(rng: &mut StdRng, people: u32, index: &mut Index, model: &mut Model) {
+        let id = rng.random_range(0..people).to_string();
+        let room = |rng: &mut StdRng| match rng.random_range(0..4) {
+            0 => rng.random_range(0..people).to_string(),
+            _ => format!("room {}", rng.random_range(0..6)),
+        };
+        let Some(&(slot, _)) = model.sockets.get(&id) else {
+            let slot = insert(index, &id);
+            model.sockets.insert(id.clone(), (slot, Vec::new()));
+            model.join(&id, &id);
+            return;
+        };
+        match rng.random_range(0..10) {
+            0 => {
+                let mut left = Vec::new();
+                index.remove(slot, |room, deleted| left.push((room.to_owned(), deleted)));
+                let expected: Vec<_> = model.sockets[&id].1.clone();
+                let expected = expected.into_iter().map(|room| {
+                    let deleted = model.leave(&id, &room).deleted;
+                    (room, deleted)
+                });
+                assert_eq!(left, expected.collect::<Vec<_>>());
+                model.sockets.remove(&id);
+            }
+            1..=4 => {
+                let room = room(rng);
+                assert_eq!(index.join(slot, &room), model.join(&id, &room));
+                assert!(index.is_in(slot, &room));
+            }
+            5..=6 => {
+                let room = room(rng);
+                let is_in = index.is_in(slot, &room);
+                let left = index.leave(slot, &room);
+                assert_eq!(left, model.leave(&id, &room));
+                assert_eq!(left.left, is_in);
+                assert!(!index.is_in(slot, &room));
+            }
+            _ => {
+                let rooms: Vec<_> = (0..rng.random_range(0..4)).map(|_| room(rng)).collect();
+                let except: Vec<_> = (0..rng.random_range(0..3)).map(|_| room(rng)).collect();
+                let mut ids = Vec::new();
+                index.select(&rooms, &except, |socket| ids.push(socket.to_string()));
+                let unique: BTreeSet<_> = ids.iter().cloned().collect();
+                assert_eq!(ids.len(), unique.len());
+                assert_eq!(unique, model.select(&rooms, &except));
+            }
+        }
+        if let Some((slot, rooms)) = model.sockets.get(&id) {
+            assert_eq!(names(index, *slot), *rooms);
+            assert_eq!(**index.get(&SocketId::from(&*id)).unwrap(), *id);
+        }
+        assert_eq!(index.len(), model.sockets.len());
+    }
+
+    /// Checks that members and memberships point to each other.
+    fn check_places(index: &Index) {
+        let mut places = 0;
+        for (slot, memberships) in (0..).zip(&index.memberships) {
+            for m in memberships {
+                let members = &index.rooms.get(m.room).unwrap().members;
+                assert_eq!(members[m.position as usize], slot);
+                places += 1;
+            }
+        }
+        assert_eq!(
+            places,
+            index
+                .rooms
+                .iter()
+                .map(|room| room.members.len())
+                .sum::<usize>()
+        );
+        assert!(index.rooms.iter().all(|room| !room.members.is_empty()));
+        assert_eq!(index.memberships.len(), index.sockets.entries.len());
+    }
+}

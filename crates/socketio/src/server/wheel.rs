@@ -232,3 +232,245 @@ const VACANT: Node = Node {
 
 /// The capacity that is not worth giving back.
 const KEPT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(TICK_MILLIS);
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn expired(wheel: &mut Wheel, now: Instant) -> Vec<u32> {
+        let mut due = Vec::new();
+        wheel.expire(now, &mut due);
+        due
+    }
+
+    #[test]
+    fn node_takes_16_bytes() {
+        assert_eq!(size_of::<Node>(), 16);
+    }
+
+    #[test]
+    fn wheel_without_keys_has_no_deadline() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        assert_eq!(wheel.next_deadline(), None);
+        assert_eq!(expired(&mut wheel, start + ms(100_000)), [0; 0]);
+        assert_eq!(wheel.next_deadline(), None);
+    }
+
+    #[test]
+    fn key_expires_once_at_the_next_tick_and_not_before() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.set(7, start + ms(17));
+        assert_eq!(wheel.next_deadline(), Some(start + ms(24)));
+        assert_eq!(expired(&mut wheel, start + ms(23)), [0; 0]);
+        assert_eq!(expired(&mut wheel, start + ms(24)), [7]);
+        assert_eq!(expired(&mut wheel, start + ms(24)), [0; 0]);
+        assert_eq!(wheel.next_deadline(), None);
+    }
+
+    #[test]
+    fn deadline_on_a_tick_is_kept_exactly() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.set(0, start + ms(25_000));
+        assert_eq!(wheel.next_deadline(), Some(start + ms(25_000)));
+        assert_eq!(expired(&mut wheel, start + ms(25_000)), [0]);
+    }
+
+    #[test]
+    fn passed_deadline_expires_at_the_next_tick() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.expire(start + ms(1000), &mut Vec::new());
+        wheel.set(0, start + ms(5));
+        assert_eq!(wheel.next_deadline(), Some(start + ms(1008)));
+        assert_eq!(expired(&mut wheel, start + ms(1008)), [0]);
+    }
+
+    #[test]
+    fn deadline_that_was_put_off_waits() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.set(0, start + ms(80));
+        wheel.set(0, start + ms(160));
+        assert_eq!(expired(&mut wheel, start + ms(80)), [0; 0]);
+        assert_eq!(wheel.next_deadline(), Some(start + ms(160)));
+        assert_eq!(expired(&mut wheel, start + ms(160)), [0]);
+    }
+
+    #[test]
+    fn deadline_that_was_brought_forward_is_not_missed() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.set(0, start + ms(160));
+        wheel.set(0, start + ms(80));
+        assert_eq!(wheel.next_deadline(), Some(start + ms(80)));
+        assert_eq!(expired(&mut wheel, start + ms(80)), [0]);
+        assert_eq!(expired(&mut wheel, start + ms(160)), [0; 0]);
+    }
+
+    #[test]
+    fn deadline_beyond_the_wheel_is_kept() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        let deadline = start + TICK * (3 * SLOTS as u32 + 5);
+        wheel.set(0, deadline);
+        let mut looks = 0;
+        while let Some(next) = wheel.next_deadline()
+            && next < deadline
+        {
+            assert_eq!(expired(&mut wheel, next), [0; 0]);
+            looks += 1;
+        }
+        assert_eq!(looks, 3);
+        assert_eq!(expired(&mut wheel, deadline - TICK), [0; 0]);
+        assert_eq!(expired(&mut wheel, deadline), [0]);
+    }
+
+    #[test]
+    fn expiry_after_several_turns_finds_all_that_is_due() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        wheel.set(0, start + TICK);
+        wheel.set(1, start + TICK * SLOTS as u32);
+        wheel.set(2, start + TICK * (2 * SLOTS as u32 + 1));
+        wheel.set(3, start + TICK * (5 * SLOTS as u32 + 1));
+        let mut due = expired(&mut wheel, start + TICK * (3 * SLOTS as u32));
+        due.sort_unstable();
+        assert_eq!(due, [0, 1, 2]);
+        assert_eq!(
+            expired(&mut wheel, start + TICK * (5 * SLOTS as u32)),
+            [0; 0]
+        );
+        assert_eq!(
+            expired(&mut wheel, start + TICK * (5 * SLOTS as u32 + 1)),
+            [3]
+        );
+    }
+
+    #[test]
+    fn clock_that_stands_still_or_goes_back_is_harmless() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start + ms(1000));
+        wheel.expire(start + ms(2000), &mut Vec::new());
+        wheel.set(0, start + ms(2008));
+        assert_eq!(expired(&mut wheel, start + ms(2000)), [0; 0]);
+        assert_eq!(expired(&mut wheel, start), [0; 0]);
+        assert_eq!(expired(&mut wheel, start + ms(2008)), [0]);
+    }
+
+    #[test]
+    fn removed_key_does_not_expire_and_its_memory_is_given_back() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        for key in 0..10_000 {
+            wheel.set(key, start + ms(100));
+        }
+        for key in (0..10_000).filter(|&key| key != 5) {
+            wheel.remove(key);
+        }
+        assert_eq!(wheel.nodes.len(), 6);
+        assert!(wheel.nodes.capacity() <= KEPT);
+        assert_eq!(expired(&mut wheel, start + ms(104)), [5]);
+        wheel.remove(5);
+        wheel.remove(5);
+        wheel.remove(1_000_000);
+        assert!(wheel.nodes.is_empty());
+        assert_eq!(wheel.next_deadline(), None);
+    }
+
+    #[test]
+    fn many_keys_expire_each_in_its_tick() {
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        for key in 0..100_000 {
+            wheel.set(key, start + Duration::from_micros(1 + u64::from(key) * 250));
+        }
+        let mut expected = 0..100_000;
+        while let Some(now) = wheel.next_deadline() {
+            let mut due = expired(&mut wheel, now);
+            due.sort_unstable();
+            assert!(!due.is_empty());
+            for key in due {
+                assert_eq!(Some(key), expected.next());
+                let late = now - (start + Duration::from_micros(1 + u64::from(key) * 250));
+                assert!(late < TICK);
+            }
+        }
+        assert_eq!(expected.next(), None);
+    }
+
+    #[test]
+    fn random_calls_agree_with_a_naive_model() {
+        for seed in 0..20 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let start = Instant::now();
+            let mut now = start;
+            let mut wheel = Wheel::new(start);
+            let mut model: BTreeMap<u32, Instant> = BTreeMap::new();
+            for _ in 0..5000 {
+                let key = rng.random_range(0..60);
+                match rng.random_range(0..10) {
+                    0..=4 => {
+                        let far = *[50, 2000, 40_000, 200_000].get(key as usize % 4).unwrap();
+                        let micros = rng.random_range(0..far * 1000);
+                        let deadline = now + Duration::from_micros(micros);
+                        wheel.set(key, deadline);
+                        model.insert(key, deadline);
+                    }
+                    5 => {
+                        wheel.remove(key);
+                        model.remove(&key);
+                    }
+                    6 => now += Duration::from_micros(rng.random_range(0..100_000_000)),
+                    7 => now += Duration::from_micros(rng.random_range(0..20_000)),
+                    _ => {
+                        now = wheel.next_deadline().map_or(now, |next| next.max(now));
+                    }
+                }
+                check_expiry(&mut wheel, &mut model, now, start);
+            }
+        }
+    }
+
+    /// Expires at `now` and checks that nothing is early and nothing more than a tick late.
+    fn check_expiry(
+        wheel: &mut Wheel,
+        model: &mut BTreeMap<u32, Instant>,
+        now: Instant,
+        start: Instant,
+    ) {
+        let due = expired(wheel, now);
+        assert_eq!(due.iter().collect::<BTreeSet<_>>().len(), due.len());
+        for key in due {
+            assert!(model.remove(&key).unwrap() <= now);
+        }
+        // Whatever has come more than one tick ago is out.
+        assert!(model.values().all(|&deadline| deadline + TICK > now));
+        // And the wheel wakes in time for the rest.
+        let first = model.values().min();
+        assert_eq!(first.is_none(), wheel.next_deadline().is_none());
+        if let (Some(&first), Some(next)) = (first, wheel.next_deadline()) {
+            assert!(next > now && next <= first.max(now) + TICK);
+            assert_eq!((next - start).as_millis() % u128::from(TICK_MILLIS), 0);
+        }
+        let linked = wheel
+            .nodes
+            .iter()
+            .filter(|node| node.prev != ABSENT)
+            .count();
+        assert_eq!(linked, model.len());
+    }
+}
