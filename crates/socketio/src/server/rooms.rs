@@ -456,7 +456,7 @@ impl<T> Slab<T> {
             *entry = Some(value);
             return number;
         }
-        // All other numbers are behind the end as well, and must not be vacant twice later on.
+        // The smallest number is behind the end, hence all of them are.
         self.vacant.clear();
         let number = u32::try_from(self.entries.len()).expect("memory ends before the numbers do");
         self.entries.push(Some(value));

@@ -96,7 +96,7 @@ impl Wheel {
             && tick <= to
         {
             // What is not due is put relative to the end, not to this slot. So nothing comes back
-            // here, and what goes to a slot of this turn is at most looked at once more.
+            // here, and what goes to a later slot of this turn is looked at once more.
             self.now = now;
             self.empty_slot(tick, due);
             from = tick + 1;
@@ -122,10 +122,10 @@ impl Wheel {
         }
     }
 
-    /// Puts an absent key into the slot of its deadline, or the furthest if that is too far.
+    /// Puts an absent key into the slot of its deadline, be it a turn away or several.
     fn link(&mut self, key: u32) {
         let deadline = self.nodes[key as usize].deadline;
-        let slot = (deadline.clamp(self.now + 1, self.now + SLOTS) % SLOTS) as usize;
+        let slot = (deadline.max(self.now + 1) % SLOTS) as usize;
         let next = std::mem::replace(&mut self.heads[slot], key);
         if let Some(next) = self.nodes.get_mut(next as usize) {
             next.prev = key;
