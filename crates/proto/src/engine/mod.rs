@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Engine.IO, revision 4: packets, payloads, requests, and the server's session.
+//!
+//! An Engine.IO session carries messages over one transport at a time and moves from HTTP
+//! long-polling to WebSocket when it can. This module decides; reading and writing are the caller's.
+//! Messages that go out never pass through it: the caller frames and queues them itself.
+//!
+//! It knows nothing of Socket.IO, and nothing of WebSocket frames.
+//!
+//! Spec: Engine.IO v4.
+
+mod config;
+mod open;
+mod packet;
+mod payload;
+mod query;
+mod request;
+mod request_error;
+mod session;
+
+pub use config::Config;
+pub use open::{OpenData, OpenError, OpenPacket};
+pub use packet::{Message, Packet, PacketError, Transport};
+pub use payload::{Payload, PayloadEncoder, decode_payload};
+pub use query::Query;
+pub use request::{Request, RequestMeta, SessionView, Verified, verify, verify_protocol};
+pub use request_error::RequestError;
+pub use session::{
+    CloseReason, ControlPacket, Discard, Event, GetStart, PostStart, ReadyState, Session, Transmit,
+    Via,
+};

@@ -1,0 +1,410 @@
+//! Why a request was refused: what the client reads, and what the server's owner needs to know.
+//!
+//! Codes, messages and the shape of the context are the reference's; the hints are ours.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::packet::Transport;
+
+/// Why the server refused a request.
+///
+/// The client reads code and message. Both are part of the protocol: they never change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The transport in the query is missing, unknown or disabled (code 0).
+    UnknownTransport {
+        /// The name in the query.
+        transport: Option<String>,
+    },
+    /// No session has this id (code 1).
+    ///
+    /// With several servers this mostly means that the requests of one client reach different
+    /// servers: turn on sticky sessions, or allow WebSocket only.
+    UnknownSid {
+        /// The id in the query.
+        sid: String,
+    },
+    /// A session can only be opened by a GET (code 2).
+    BadHandshakeMethod {
+        /// The method of the request.
+        method: String,
+    },
+    /// The header `Origin` has illegal characters (code 3).
+    InvalidOrigin {
+        /// The header's value.
+        origin: String,
+    },
+    /// The session uses another transport (code 3).
+    ///
+    /// Mostly a proxy has removed the headers of a WebSocket handshake.
+    TransportMismatch {
+        /// The transport in the query.
+        transport: Transport,
+        /// The session's transport.
+        previous_transport: Transport,
+    },
+    /// The session was opened with another revision of the protocol (code 3).
+    ProtocolMismatch {
+        /// The revision in the query.
+        protocol: u8,
+        /// The session's revision.
+        previous_protocol: u8,
+    },
+    /// A WebSocket was asked for without a WebSocket handshake (code 3).
+    TransportHandshakeError,
+    /// The transport could not be set up (code 3).
+    TransportFailed {
+        /// What went wrong.
+        error: String,
+    },
+    /// No id could be made for the session (code 3).
+    IdGenerationError {
+        /// What went wrong.
+        error: String,
+    },
+    /// A middleware refused the request (code 3).
+    MiddlewareFailure,
+    /// `allow_request` refused the request (code 4).
+    Forbidden {
+        /// What the client is to read instead of "Forbidden".
+        message: Option<String>,
+    },
+    /// The client speaks another revision of the protocol (code 5).
+    UnsupportedProtocol {
+        /// The revision; all but 4 count as 3.
+        protocol: u8,
+    },
+}
+
+impl RequestError {
+    /// Returns the number that the client reads.
+    pub fn code(&self) -> u8 {
+        match self {
+            RequestError::UnknownTransport { .. } => 0,
+            RequestError::UnknownSid { .. } => 1,
+            RequestError::BadHandshakeMethod { .. } => 2,
+            RequestError::InvalidOrigin { .. }
+            | RequestError::TransportMismatch { .. }
+            | RequestError::ProtocolMismatch { .. }
+            | RequestError::TransportHandshakeError
+            | RequestError::TransportFailed { .. }
+            | RequestError::IdGenerationError { .. }
+            | RequestError::MiddlewareFailure => 3,
+            RequestError::Forbidden { .. } => 4,
+            RequestError::UnsupportedProtocol { .. } => 5,
+        }
+    }
+
+    /// Returns the text that the client reads.
+    pub fn message(&self) -> Cow<'_, str> {
+        if let RequestError::Forbidden {
+            message: Some(message),
+        } = self
+            && !message.is_empty()
+        {
+            return Cow::Borrowed(message);
+        }
+        Cow::Borrowed(match self.code() {
+            0 => "Transport unknown",
+            1 => "Session ID unknown",
+            2 => "Bad handshake method",
+            4 => "Forbidden",
+            5 => "Unsupported protocol version",
+            _ => "Bad request",
+        })
+    }
+
+    /// Returns the status of the answer to a plain request; a refused upgrade is always 400.
+    pub fn status(&self) -> u16 {
+        if self.code() == 4 { 403 } else { 400 }
+    }
+
+    /// Returns the body of the answer to a plain request, which is JSON.
+    pub fn body(&self) -> String {
+        let message = Value::from(self.message());
+        format!(r#"{{"code":{},"message":{message}}}"#, self.code())
+    }
+
+    /// Returns the body of the answer to a refused upgrade, which is the bare message.
+    pub fn upgrade_message(&self) -> String {
+        self.message().into_owned()
+    }
+
+    /// Returns the details, as the object that the reference gives.
+    ///
+    /// What the reference leaves undefined is null.
+    pub fn context(&self) -> Value {
+        match self {
+            RequestError::UnknownTransport { transport } => json!({ "transport": transport }),
+            RequestError::UnknownSid { sid } => json!({ "sid": sid }),
+            RequestError::BadHandshakeMethod { method } => json!({ "method": method }),
+            RequestError::InvalidOrigin { origin } => {
+                json!({ "name": "INVALID_ORIGIN", "origin": origin })
+            }
+            RequestError::TransportMismatch {
+                transport,
+                previous_transport,
+            } => json!({
+                "name": "TRANSPORT_MISMATCH",
+                "transport": transport.as_str(),
+                "previousTransport": previous_transport.as_str(),
+            }),
+            RequestError::ProtocolMismatch {
+                protocol,
+                previous_protocol,
+            } => json!({
+                "name": "PROTOCOL_MISMATCH",
+                "protocol": protocol,
+                "previousProtocol": previous_protocol,
+            }),
+            RequestError::TransportHandshakeError => json!({ "name": "TRANSPORT_HANDSHAKE_ERROR" }),
+            RequestError::TransportFailed { error } => {
+                json!({ "name": "TRANSPORT_HANDSHAKE_ERROR", "error": error })
+            }
+            RequestError::IdGenerationError { error } => {
+                json!({ "name": "ID_GENERATION_ERROR", "error": error })
+            }
+            RequestError::MiddlewareFailure => json!({ "name": "MIDDLEWARE_FAILURE" }),
+            RequestError::Forbidden { message } => json!({ "message": message }),
+            RequestError::UnsupportedProtocol { protocol } => json!({ "protocol": protocol }),
+        }
+    }
+
+    /// Returns the likely cause and its remedy, in one sentence.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            RequestError::UnknownTransport { .. } => {
+                "the request names no transport that this server has enabled: compare the \
+                 `transports` of client and server, and check that the request comes from a \
+                 Socket.IO client"
+            }
+            RequestError::UnknownSid { .. } => {
+                "with several servers, turn on sticky sessions or use WebSocket only; with one, the \
+                 session timed out or the server restarted, and the client connects again by itself"
+            }
+            RequestError::BadHandshakeMethod { .. } => {
+                "a session is opened by a GET: check what sends this request, and for a browser's \
+                 preflight (OPTIONS) configure `cors`"
+            }
+            RequestError::InvalidOrigin { .. } => {
+                "the header Origin has control characters, which no browser sends: check what \
+                 changes the headers on the way"
+            }
+            RequestError::TransportMismatch {
+                transport: Transport::WebSocket,
+                ..
+            }
+            | RequestError::TransportHandshakeError => {
+                "a proxy removed the headers of the WebSocket handshake: make it speak HTTP/1.1 to \
+                 this server and forward the headers `Upgrade` and `Connection: Upgrade`"
+            }
+            RequestError::TransportMismatch {
+                transport: Transport::Polling,
+                ..
+            } => {
+                "the session has moved to WebSocket and is not polled any more: mostly a late or \
+                 repeated request, harmless once; if it is frequent, look for a proxy that repeats \
+                 requests"
+            }
+            RequestError::ProtocolMismatch { .. } => {
+                "the revision of the protocol (EIO) changed within a session: check what rewrites \
+                 the query of the requests on the way"
+            }
+            RequestError::TransportFailed { .. } => {
+                "the connection could not be made a transport: see the error in the context"
+            }
+            RequestError::IdGenerationError { .. } => {
+                "the server's own `generate_id` failed or gave an id that is in use: see the error \
+                 in the context"
+            }
+            RequestError::MiddlewareFailure => {
+                "one of the server's own engine middlewares refused the request: see its log"
+            }
+            RequestError::Forbidden { .. } => {
+                "the server's own `allow_request` refused the request: see its reason in the context"
+            }
+            RequestError::UnsupportedProtocol { .. } => {
+                "this is a client of version 2 or older, or no Socket.IO client: use a client of \
+                 version 3 or 4"
+            }
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
+impl Error for RequestError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> Vec<(RequestError, u8, &'static str, Value)> {
+        let mismatch = |transport, previous_transport| RequestError::TransportMismatch {
+            transport,
+            previous_transport,
+        };
+        vec![
+            (
+                RequestError::UnknownTransport {
+                    transport: Some("foo".to_owned()),
+                },
+                0,
+                "Transport unknown",
+                json!({ "transport": "foo" }),
+            ),
+            (
+                RequestError::UnknownTransport { transport: None },
+                0,
+                "Transport unknown",
+                json!({ "transport": null }),
+            ),
+            (
+                RequestError::UnknownSid {
+                    sid: "a".to_owned(),
+                },
+                1,
+                "Session ID unknown",
+                json!({ "sid": "a" }),
+            ),
+            (
+                RequestError::BadHandshakeMethod {
+                    method: "PUT".to_owned(),
+                },
+                2,
+                "Bad handshake method",
+                json!({ "method": "PUT" }),
+            ),
+            (
+                RequestError::InvalidOrigin {
+                    origin: "\u{1}".to_owned(),
+                },
+                3,
+                "Bad request",
+                json!({ "name": "INVALID_ORIGIN", "origin": "\u{1}" }),
+            ),
+            (
+                mismatch(Transport::WebSocket, Transport::Polling),
+                3,
+                "Bad request",
+                json!({
+                    "name": "TRANSPORT_MISMATCH",
+                    "transport": "websocket",
+                    "previousTransport": "polling",
+                }),
+            ),
+            (
+                mismatch(Transport::Polling, Transport::WebSocket),
+                3,
+                "Bad request",
+                json!({
+                    "name": "TRANSPORT_MISMATCH",
+                    "transport": "polling",
+                    "previousTransport": "websocket",
+                }),
+            ),
+            (
+                RequestError::ProtocolMismatch {
+                    protocol: 3,
+                    previous_protocol: 4,
+                },
+                3,
+                "Bad request",
+                json!({ "name": "PROTOCOL_MISMATCH", "protocol": 3, "previousProtocol": 4 }),
+            ),
+            (
+                RequestError::TransportHandshakeError,
+                3,
+                "Bad request",
+                json!({ "name": "TRANSPORT_HANDSHAKE_ERROR" }),
+            ),
+            (
+                RequestError::TransportFailed {
+                    error: "e".to_owned(),
+                },
+                3,
+                "Bad request",
+                json!({ "name": "TRANSPORT_HANDSHAKE_ERROR", "error": "e" }),
+            ),
+            (
+                RequestError::IdGenerationError {
+                    error: "e".to_owned(),
+                },
+                3,
+                "Bad request",
+                json!({ "name": "ID_GENERATION_ERROR", "error": "e" }),
+            ),
+            (
+                RequestError::MiddlewareFailure,
+                3,
+                "Bad request",
+                json!({ "name": "MIDDLEWARE_FAILURE" }),
+            ),
+            (
+                RequestError::Forbidden { message: None },
+                4,
+                "Forbidden",
+                json!({ "message": null }),
+            ),
+            (
+                RequestError::UnsupportedProtocol { protocol: 3 },
+                5,
+                "Unsupported protocol version",
+                json!({ "protocol": 3 }),
+            ),
+        ]
+    }
+
+    // E004, E005, E006, E007, E008, E009, E010, E012, E015, E062
+    #[test]
+    fn every_error_has_the_code_text_and_context_of_the_reference() {
+        for (error, code, message, context) in all() {
+            assert_eq!(error.code(), code);
+            assert_eq!(error.message(), message);
+            assert_eq!(error.to_string(), message);
+            assert_eq!(error.upgrade_message(), message);
+            assert_eq!(error.context(), context);
+            assert_eq!(error.status(), if code == 4 { 403 } else { 400 });
+            assert_eq!(
+                error.body(),
+                format!(r#"{{"code":{code},"message":"{message}"}}"#)
+            );
+        }
+    }
+
+    // E010, E014
+    #[test]
+    fn message_of_allow_request_replaces_forbidden() {
+        let error = RequestError::Forbidden {
+            message: Some("a \"b\"".to_owned()),
+        };
+        assert_eq!(error.body(), r#"{"code":4,"message":"a \"b\""}"#);
+        assert_eq!(error.upgrade_message(), "a \"b\"");
+        assert_eq!(error.context(), json!({ "message": "a \"b\"" }));
+        let error = RequestError::Forbidden {
+            message: Some(String::new()),
+        };
+        assert_eq!(error.message(), "Forbidden");
+    }
+
+    #[test]
+    fn every_hint_is_one_sentence() {
+        for (error, ..) in all() {
+            let hint = error.hint();
+            assert!(
+                hint.len() > 30 && !hint.ends_with('.') && !hint.contains(". "),
+                "{hint}"
+            );
+            assert!(!hint.contains("  "), "{hint}");
+        }
+    }
+}
