@@ -9,6 +9,7 @@
 //! Spec: Engine.IO v4.
 
 mod config;
+mod event;
 mod open;
 mod packet;
 mod payload;
@@ -18,13 +19,13 @@ mod request_error;
 mod session;
 
 pub use config::Config;
+pub use event::{
+    CloseReason, ControlPacket, Discard, Event, GetStart, PostStart, ReadyState, Transmit, Via,
+};
 pub use open::{OpenData, OpenError, OpenPacket};
 pub use packet::{Message, Packet, PacketError, Transport};
 pub use payload::{Payload, PayloadEncoder, decode_payload};
 pub use query::Query;
 pub use request::{Request, RequestMeta, SessionView, Verified, verify, verify_protocol};
 pub use request_error::RequestError;
-pub use session::{
-    CloseReason, ControlPacket, Discard, Event, GetStart, PostStart, ReadyState, Session, Transmit,
-    Via,
-};
+pub use session::Session;

@@ -8,11 +8,13 @@
 //! upgrade keeps its deadline (the reference forgets it, and then never times the client out).
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::Config;
+use super::event::{
+    CloseReason, ControlPacket, Discard, Event, GetStart, PostStart, ReadyState, Transmit, Via,
+};
 use super::packet::{Message, Packet, Transport};
 
 /// The server's side of one Engine.IO session.
@@ -125,155 +127,6 @@ enum Reading {
     Paused,
     /// A pong may have waited unread: the client is owed some time.
     Resumed,
-}
-
-/// The transport on which something happens.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Via {
-    /// The session's transport.
-    Main,
-    /// The transport that is being probed.
-    Probe,
-}
-
-/// What to write, or whom to close.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Transmit {
-    /// Drops all that is queued.
-    DiscardQueue,
-    /// Appends a packet to the queue of this transport.
-    Packet {
-        /// The transport.
-        via: Via,
-        /// The packet.
-        packet: ControlPacket,
-    },
-    /// Closes this transport when what is queued on it has been written.
-    ///
-    /// A WebSocket gets a close frame without a status; for polling there is nothing to do beyond
-    /// answering the pending GET. A probed transport is closed without touching the session, and
-    /// [`Session::handle_probe_closed`] is called when that is done.
-    CloseTransport {
-        /// The transport.
-        via: Via,
-    },
-}
-
-/// A packet that the session sends by itself.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum ControlPacket {
-    /// `1`: the session is closed.
-    Close,
-    /// `6`: nothing; it ends a poll.
-    Noop,
-    /// `2`: asks whether the client is there.
-    Ping,
-    /// `3probe`: answers a probe.
-    PongProbe,
-}
-
-impl ControlPacket {
-    /// Returns the packet's text form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ControlPacket::Close => "1",
-            ControlPacket::Noop => "6",
-            ControlPacket::Ping => "2",
-            ControlPacket::PongProbe => "3probe",
-        }
-    }
-}
-
-/// What has become of the session.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Event {
-    /// A second transport has been probed.
-    Upgrading(Transport),
-    /// The session has moved to this transport.
-    ///
-    /// What is queued goes out there. A GET that is still pending is answered with a noop.
-    Upgraded(Transport),
-    /// The session has ended: told once, and last.
-    Closed {
-        /// Why, in the reference's words.
-        reason: CloseReason,
-        /// What exactly happened, if there is more to say.
-        detail: Option<Cow<'static, str>>,
-    },
-}
-
-/// Why a session ended.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum CloseReason {
-    /// This side closed it.
-    ForcedClose,
-    /// The client sent what is no packet.
-    ParseError,
-    /// The client did not answer a ping in time.
-    PingTimeout,
-    /// The transport was closed by the client.
-    TransportClose,
-    /// The transport broke, or the client broke its rules.
-    TransportError,
-}
-
-impl CloseReason {
-    /// Returns the reference's text.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            CloseReason::ForcedClose => "forced close",
-            CloseReason::ParseError => "parse error",
-            CloseReason::PingTimeout => "ping timeout",
-            CloseReason::TransportClose => "transport close",
-            CloseReason::TransportError => "transport error",
-        }
-    }
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Whether a close drops what is queued.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Discard {
-    /// What is queued goes out first.
-    No,
-    /// What is queued is dropped, and the session ends at once.
-    Yes,
-}
-
-/// What to do with a GET.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[must_use]
-pub enum GetStart {
-    /// It is answered with what is queued, as soon as there is something, or when the session ends.
-    Accepted,
-    /// Another one is pending: 400 with an empty body. The session has ended.
-    Overlap,
-}
-
-/// What to do with a POST.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[must_use]
-pub enum PostStart {
-    /// Its packets are handled, then `handle_post_done` is called.
-    Accepted,
-    /// Another one is pending: 400 with an empty body. The session has ended.
-    Overlap,
-}
-
-/// How alive a session is.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum ReadyState {
-    /// Messages flow.
-    Open,
-    /// This side has closed it, and the client does not know yet.
-    Closing,
-    /// It has ended.
-    Closed,
 }
 
 impl Session {

@@ -1,0 +1,8 @@
+//! Tests of the protocol machines, through their public API and with a clock of their own.
+
+mod engine_close;
+mod engine_heartbeat;
+mod engine_polling;
+mod engine_random;
+mod engine_sessions;
+mod engine_upgrade;
