@@ -128,8 +128,8 @@ impl<'a> Packet<'a> {
 pub(super) fn encode_base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'b');
     let start = out.len();
-    // Four characters for three bytes or a part of them. Vectors end below isize::MAX, and this one
-    // holds what is in memory already, so that the sum cannot overflow on 64 bits.
+    // Four characters for three bytes or a part of them. No slice is longer than isize::MAX, so that
+    // four thirds of it are a usize.
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     let written = BASE64
         .encode_slice(bytes, &mut out[start..])
