@@ -1,0 +1,420 @@
+//! Frames on their way in: strict, in place, and without an allocation for what is not there yet.
+
+use std::borrow::Cow;
+
+use thiserror::Error;
+
+use super::encode::MASKED;
+
+/// Which end of the connection decodes: a server wants masked frames, a client unmasked ones.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// Frames come from a server.
+    Client,
+    /// Frames come from a client.
+    Server,
+}
+
+/// The state of one connection's incoming frames.
+#[derive(Debug)]
+pub struct Decoder {
+    role: Role,
+    max_message: usize,
+    /// The message whose first parts have come.
+    partial: Option<Box<Partial>>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    is_text: bool,
+    bytes: Vec<u8>,
+}
+
+/// An item and how many bytes of the buffer it took.
+#[derive(Debug)]
+pub struct Decoded<'b> {
+    /// The bytes to be dropped from the front of the buffer.
+    pub consumed: usize,
+    /// What they were.
+    pub item: Item<'b>,
+}
+
+/// What has come.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Item<'b> {
+    /// A message of bytes.
+    Binary(Cow<'b, [u8]>),
+    /// The peer ends the connection, with a code and a reason if it gives any.
+    Close(Option<(u16, &'b str)>),
+    /// A part of a message, which is kept until the last one has come.
+    Fragment,
+    /// A ping, to be answered by a pong with the same payload.
+    Ping(&'b [u8]),
+    /// A pong.
+    Pong(&'b [u8]),
+    /// A message of text.
+    Text(Cow<'b, str>),
+}
+
+/// How the peer has broken the rules; the connection has to be closed with [`close_code`](DecodeError::close_code).
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// A close frame has a code that must not be sent, or half of one.
+    #[error("Invalid WebSocket frame: invalid status code")]
+    CloseCode,
+    /// A control frame is in parts, or longer than 125 bytes.
+    #[error("Invalid WebSocket frame: invalid control frame")]
+    Control,
+    /// A message begins before the one before has ended, or a part has no beginning.
+    #[error("Invalid WebSocket frame: invalid opcode in a fragmented message")]
+    Fragmentation,
+    /// The length is not in its shortest form, or has its highest bit set.
+    #[error("Invalid WebSocket frame: invalid payload length")]
+    Length,
+    /// A client did not mask its frame, or a server did.
+    #[error("Invalid WebSocket frame: {0}")]
+    Mask(&'static str),
+    /// The opcode is none.
+    #[error("Invalid WebSocket frame: invalid opcode {0}")]
+    Opcode(u8),
+    /// Reserved bits are set, which no extension has negotiated.
+    #[error("Invalid WebSocket frame: RSV1, RSV2 and RSV3 must be clear")]
+    ReservedBits,
+    /// The message is longer than allowed.
+    #[error("Max payload size exceeded")]
+    TooLarge,
+    /// Text or a close reason is not UTF-8.
+    #[error("Invalid WebSocket frame: invalid UTF-8 sequence")]
+    Utf8,
+}
+
+impl DecodeError {
+    /// The code for the close frame. RFC 6455, section 7.4.1.
+    pub fn close_code(&self) -> u16 {
+        match self {
+            DecodeError::Utf8 => 1007,
+            DecodeError::TooLarge => 1009,
+            DecodeError::CloseCode
+            | DecodeError::Control
+            | DecodeError::Fragmentation
+            | DecodeError::Length
+            | DecodeError::Mask(_)
+            | DecodeError::Opcode(_)
+            | DecodeError::ReservedBits => 1002,
+        }
+    }
+}
+
+const FIN: u8 = 0x80;
+const MAX_CONTROL: usize = 125;
+
+impl Decoder {
+    /// Makes a decoder that refuses messages of more than `max_message` bytes.
+    pub fn new(role: Role, max_message: usize) -> Decoder {
+        Decoder { role, max_message, partial: None }
+    }
+
+    /// Decodes the frame at the front of the buffer, unmasking it in place. `None` means that the
+    /// frame is not complete; the buffer is then as it was.
+    ///
+    /// # Errors
+    ///
+    /// When the peer breaks the rules. A length above the limit is refused as soon as it is
+    /// announced.
+    #[inline]
+    pub fn decode<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Option<Decoded<'b>>, DecodeError> {
+        let &[first, second, ..] = &*buffer else { return Ok(None) };
+        let opcode = self.check_first(first)?;
+        self.check_mask(second)?;
+        let Some((head, length)) = length(second & !MASKED, buffer)? else { return Ok(None) };
+        if opcode >= 8 {
+            if length > MAX_CONTROL || first & FIN == 0 {
+                return Err(DecodeError::Control);
+            }
+        } else {
+            let before = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+            if length > self.max_message.saturating_sub(before) {
+                return Err(DecodeError::TooLarge);
+            }
+        }
+        let masked = if second & MASKED == 0 { 0 } else { 4 };
+        let (start, end) = (head + masked, head + masked + length);
+        if buffer.len() < end {
+            return Ok(None);
+        }
+        let payload = match buffer[..end].split_at_mut(start) {
+            (head, payload) if masked == 4 => {
+                let mask = [head[start - 4], head[start - 3], head[start - 2], head[start - 1]];
+                apply_mask(payload, mask);
+                &*payload
+            }
+            (_, payload) => &*payload,
+        };
+        let item = match opcode {
+            0..=2 => self.data(opcode, first & FIN != 0, payload)?,
+            8 => Item::Close(close(payload)?),
+            9 => Item::Ping(payload),
+            _ => Item::Pong(payload),
+        };
+        Ok(Some(Decoded { consumed: end, item }))
+    }
+
+    /// Checks what the first byte says and gives the opcode. An extension that uses RSV1 would be
+    /// asked here.
+    #[inline]
+    fn check_first(&self, first: u8) -> Result<u8, DecodeError> {
+        let opcode = first & 15;
+        if first & 0x70 != 0 {
+            return Err(DecodeError::ReservedBits);
+        }
+        match opcode {
+            0 if self.partial.is_none() => Err(DecodeError::Fragmentation),
+            1 | 2 if self.partial.is_some() => Err(DecodeError::Fragmentation),
+            0..=2 | 8..=10 => Ok(opcode),
+            _ => Err(DecodeError::Opcode(opcode)),
+        }
+    }
+
+    #[inline]
+    fn check_mask(&self, second: u8) -> Result<(), DecodeError> {
+        match (self.role, second & MASKED != 0) {
+            (Role::Server, true) | (Role::Client, false) => Ok(()),
+            (Role::Server, false) => Err(DecodeError::Mask("MASK must be set")),
+            (Role::Client, true) => Err(DecodeError::Mask("MASK must be clear")),
+        }
+    }
+
+    #[inline]
+    fn data<'b>(
+        &mut self,
+        opcode: u8,
+        is_last: bool,
+        payload: &'b [u8],
+    ) -> Result<Item<'b>, DecodeError> {
+        match (opcode, is_last) {
+            (1, true) => {
+                let text = simdutf8::basic::from_utf8(payload).map_err(|_| DecodeError::Utf8)?;
+                Ok(Item::Text(Cow::Borrowed(text)))
+            }
+            (2, true) => Ok(Item::Binary(Cow::Borrowed(payload))),
+            _ => self.part(opcode, is_last, payload),
+        }
+    }
+
+    #[cold]
+    fn part<'b>(
+        &mut self,
+        opcode: u8,
+        is_last: bool,
+        payload: &[u8],
+    ) -> Result<Item<'b>, DecodeError> {
+        let partial = self.partial.get_or_insert_with(|| {
+            Box::new(Partial { is_text: opcode == 1, bytes: Vec::new() })
+        });
+        partial.bytes.extend_from_slice(payload);
+        if !is_last {
+            return Ok(Item::Fragment);
+        }
+        let Some(partial) = self.partial.take() else { return Err(DecodeError::Fragmentation) };
+        match partial.is_text {
+            true => {
+                simdutf8::basic::from_utf8(&partial.bytes).map_err(|_| DecodeError::Utf8)?;
+                let text = String::from_utf8(partial.bytes).map_err(|_| DecodeError::Utf8)?;
+                Ok(Item::Text(Cow::Owned(text)))
+            }
+            false => Ok(Item::Binary(Cow::Owned(partial.bytes))),
+        }
+    }
+}
+
+/// The length of the header without the mask, and that of the payload. RFC 6455, section 5.2.
+#[inline]
+fn length(short: u8, buffer: &[u8]) -> Result<Option<(usize, usize)>, DecodeError> {
+    match short {
+        126 => {
+            let Some(bytes) = buffer.get(2..4) else { return Ok(None) };
+            match usize::from(u16::from_be_bytes([bytes[0], bytes[1]])) {
+                0..126 => Err(DecodeError::Length),
+                length => Ok(Some((4, length))),
+            }
+        }
+        127 => {
+            let Some(bytes) = buffer.get(2..).and_then(<[u8]>::first_chunk) else {
+                return Ok(None);
+            };
+            match u64::from_be_bytes(*bytes) {
+                0..65536 => Err(DecodeError::Length),
+                length if length >> 63 != 0 => Err(DecodeError::Length),
+                // Far above any limit: the sum with the header must not overflow.
+                length => Ok(Some((10, usize::try_from(length).unwrap_or(usize::MAX >> 1)))),
+            }
+        }
+        short => Ok(Some((2, usize::from(short)))),
+    }
+}
+
+/// RFC 6455, sections 5.5.1 and 7.4.
+fn close(payload: &[u8]) -> Result<Option<(u16, &str)>, DecodeError> {
+    match payload {
+        [] => Ok(None),
+        [_] => Err(DecodeError::CloseCode),
+        [a, b, reason @ ..] => {
+            let code = u16::from_be_bytes([*a, *b]);
+            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+                return Err(DecodeError::CloseCode);
+            }
+            let reason = simdutf8::basic::from_utf8(reason).map_err(|_| DecodeError::Utf8)?;
+            Ok(Some((code, reason)))
+        }
+    }
+}
+
+/// Masks or unmasks: it is the same. RFC 6455, section 5.3.
+#[inline]
+pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Opcode, masked_frame};
+    use super::*;
+
+    fn server() -> Decoder {
+        Decoder::new(Role::Server, 1000)
+    }
+
+    fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        masked_frame(&mut out, Opcode::Text, payload, [1, 2, 3, 4]);
+        out[0] = first;
+        out
+    }
+
+    fn error(mut bytes: Vec<u8>) -> DecodeError {
+        server().decode(&mut bytes).expect_err("an error")
+    }
+
+    // RFC 6455, section 5.7.
+    #[test]
+    fn the_specification_s_examples_are_understood() {
+        let mut masked = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
+        let decoded = server().decode(&mut masked).expect("valid").expect("complete");
+        assert_eq!((decoded.consumed, decoded.item), (11, Item::Text("Hello".into())));
+        let mut client = Decoder::new(Role::Client, 1000);
+        let mut first = [0x01, 0x03, 0x48, 0x65, 0x6c];
+        assert_eq!(client.decode(&mut first).expect("valid").expect("complete").item, Item::Fragment);
+        let mut ping = [0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];
+        let item = client.decode(&mut ping).expect("valid").expect("complete").item;
+        assert_eq!(item, Item::Ping(b"Hello"));
+        let mut last = [0x80, 0x02, 0x6c, 0x6f];
+        let item = client.decode(&mut last).expect("valid").expect("complete").item;
+        assert_eq!(item, Item::Text("Hello".into()));
+    }
+
+    #[test]
+    fn each_broken_rule_has_its_error() {
+        assert_eq!(error(raw(0xc1, b"x")), DecodeError::ReservedBits);
+        assert_eq!(error(raw(0x83, b"x")), DecodeError::Opcode(3));
+        assert_eq!(error(raw(0x8b, b"x")), DecodeError::Opcode(11));
+        assert_eq!(error(vec![0x81, 0x01, b'x']), DecodeError::Mask("MASK must be set"));
+        assert_eq!(error(raw(0x09, b"x")), DecodeError::Control);
+        assert_eq!(error(raw(0x89, &[0; 126])), DecodeError::Control);
+        assert_eq!(error(raw(0x80, b"x")), DecodeError::Fragmentation);
+        assert_eq!(error(vec![0x81, 0xfe, 0, 125]), DecodeError::Length);
+        assert_eq!(error(vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]), DecodeError::Length);
+        assert_eq!(error(vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 1, 0, 0]), DecodeError::Length);
+        assert_eq!(error(raw(0x81, b"\xff")), DecodeError::Utf8);
+        assert_eq!(error(raw(0x81, b"\xed\xa0\x80")), DecodeError::Utf8);
+        assert_eq!(error(raw(0x88, b"x")), DecodeError::CloseCode);
+        for code in [0u16, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
+            assert_eq!(error(raw(0x88, &code.to_be_bytes())), DecodeError::CloseCode, "{code}");
+        }
+        assert_eq!(error(raw(0x88, b"\x03\xe8\xff")), DecodeError::Utf8);
+        assert_eq!(error(raw(0x82, &[0; 1001])), DecodeError::TooLarge);
+    }
+
+    #[test]
+    fn a_new_message_in_the_middle_of_another_is_refused() {
+        let mut decoder = server();
+        decoder.decode(&mut raw(0x01, b"a")).expect("valid");
+        let error = decoder.decode(&mut raw(0x81, b"b")).expect_err("an error");
+        assert_eq!(error, DecodeError::Fragmentation);
+    }
+
+    #[test]
+    fn the_limit_holds_for_the_sum_of_the_parts() {
+        let mut decoder = server();
+        decoder.decode(&mut raw(0x02, &[0; 600])).expect("valid");
+        decoder.decode(&mut raw(0x00, &[0; 400])).expect("exactly the limit");
+        let error = decoder.decode(&mut raw(0x80, &[0; 1])).expect_err("an error");
+        assert_eq!(error, DecodeError::TooLarge);
+    }
+
+    // E074: the announcement alone is refused; nothing was allocated for it.
+    #[test]
+    fn a_header_that_announces_a_huge_frame_is_refused_at_once() {
+        let huge = vec![0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(error(huge.clone()), DecodeError::TooLarge);
+        let mut generous = Decoder::new(Role::Server, usize::MAX >> 1);
+        assert!(generous.decode(&mut huge.clone()).expect("within the limit").is_none());
+        assert!(generous.partial.is_none());
+    }
+
+    #[test]
+    fn text_split_inside_a_character_is_one_text() {
+        let mut decoder = server();
+        decoder.decode(&mut raw(0x01, b"\xe2\x82")).expect("valid");
+        let mut last = raw(0x80, b"\xac");
+        let item = decoder.decode(&mut last).expect("valid").expect("complete").item;
+        assert_eq!(item, Item::Text("€".into()));
+    }
+
+    #[test]
+    fn an_incomplete_frame_leaves_the_buffer_as_it_was() {
+        for length in [0, 5, 125, 126, 300] {
+            let whole = raw(0x81, &vec![b'x'; length]);
+            for cut in 0..whole.len() {
+                let mut part = whole[..cut].to_vec();
+                assert!(server().decode(&mut part).expect("no error").is_none());
+                assert_eq!(part, whole[..cut]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_close_frame_gives_its_code_and_reason() {
+        let mut close = raw(0x88, b"\x03\xe8bye");
+        let item = server().decode(&mut close).expect("valid").expect("complete").item;
+        assert_eq!(item, Item::Close(Some((1000, "bye"))));
+        let mut empty = raw(0x88, b"");
+        let item = server().decode(&mut empty).expect("valid").expect("complete").item;
+        assert_eq!(item, Item::Close(None));
+    }
+
+    #[test]
+    fn masking_is_bytewise_whatever_the_length() {
+        for length in 0..40 {
+            let mask = [9, 8, 7, 6];
+            let mut payload: Vec<u8> = (0..length).collect();
+            apply_mask(&mut payload, mask);
+            let expected: Vec<u8> =
+                (0..length).map(|i| i ^ mask[usize::from(i) % 4]).collect();
+            assert_eq!(payload, expected);
+        }
+    }
+
+    #[test]
+    fn a_decoder_is_small() {
+        assert!(size_of::<Decoder>() <= 32);
+    }
+}

@@ -1,0 +1,127 @@
+//! The opening handshake of RFC 6455, section 4.2, as far as it concerns headers.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha1_smol::Sha1;
+use thiserror::Error;
+
+/// The headers of a request that asks for a WebSocket.
+#[derive(Clone, Copy, Debug)]
+pub struct UpgradeHeaders<'a> {
+    /// The request's method.
+    pub method: &'a str,
+    /// `Upgrade`.
+    pub upgrade: Option<&'a [u8]>,
+    /// `Sec-WebSocket-Version`.
+    pub version: Option<&'a [u8]>,
+    /// `Sec-WebSocket-Key`.
+    pub key: Option<&'a [u8]>,
+}
+
+/// Why a request cannot become a WebSocket, in the words of the reference's library.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The key is missing or not 16 bytes in base64.
+    #[error("Missing or invalid Sec-WebSocket-Key header")]
+    Key,
+    /// The method is not GET.
+    #[error("Invalid HTTP method")]
+    Method,
+    /// `Upgrade` does not say `websocket`.
+    #[error("Invalid Upgrade header")]
+    Upgrade,
+    /// The version is neither 13 nor 8.
+    #[error("Missing or invalid Sec-WebSocket-Version header")]
+    Version,
+}
+
+impl HandshakeError {
+    /// The status of the answer.
+    pub fn status(&self) -> u16 {
+        match self {
+            HandshakeError::Method => 405,
+            HandshakeError::Key | HandshakeError::Upgrade | HandshakeError::Version => 400,
+        }
+    }
+
+    /// What the answer says in `Sec-WebSocket-Version`, if the version is what is wrong.
+    pub fn supported_versions(&self) -> Option<&'static str> {
+        match self {
+            HandshakeError::Version => Some("13, 8"),
+            HandshakeError::Key | HandshakeError::Method | HandshakeError::Upgrade => None,
+        }
+    }
+}
+
+/// Checks the headers in the order of the reference's library.
+///
+/// # Errors
+///
+/// The first thing that is wrong.
+pub fn check_upgrade(headers: &UpgradeHeaders<'_>) -> Result<(), HandshakeError> {
+    if headers.method != "GET" {
+        return Err(HandshakeError::Method);
+    }
+    if !headers.upgrade.is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+        return Err(HandshakeError::Upgrade);
+    }
+    let is_key = |key: &[u8]| {
+        key.len() == 24
+            && key.ends_with(b"==")
+            && key[..22].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+    };
+    if !headers.key.is_some_and(is_key) {
+        return Err(HandshakeError::Key);
+    }
+    match headers.version {
+        Some(b"13" | b"8") => Ok(()),
+        _ => Err(HandshakeError::Version),
+    }
+}
+
+/// Gives `Sec-WebSocket-Accept` for a key.
+pub fn accept_key(key: &[u8]) -> [u8; 28] {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let mut accept = [0; 28];
+    STANDARD
+        .encode_slice(hash.digest().bytes(), &mut accept)
+        .expect("20 bytes are 28 characters of base64");
+    accept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: UpgradeHeaders<'_> = UpgradeHeaders {
+        method: "GET",
+        upgrade: Some(b"WebSocket"),
+        version: Some(b"13"),
+        key: Some(b"dGhlIHNhbXBsZSBub25jZQ=="),
+    };
+
+    // RFC 6455, section 1.3.
+    #[test]
+    fn the_specification_s_key_is_accepted() {
+        assert_eq!(check_upgrade(&GOOD), Ok(()));
+        assert_eq!(&accept_key(GOOD.key.unwrap()), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let cases = [
+            (UpgradeHeaders { method: "POST", ..GOOD }, HandshakeError::Method),
+            (UpgradeHeaders { upgrade: Some(b"h2c"), ..GOOD }, HandshakeError::Upgrade),
+            (UpgradeHeaders { key: None, ..GOOD }, HandshakeError::Key),
+            (UpgradeHeaders { key: Some(b"short=="), ..GOOD }, HandshakeError::Key),
+            (UpgradeHeaders { version: Some(b"12"), ..GOOD }, HandshakeError::Version),
+        ];
+        for (headers, error) in cases {
+            assert_eq!(check_upgrade(&headers), Err(error));
+        }
+        assert_eq!(HandshakeError::Version.supported_versions(), Some("13, 8"));
+    }
+}
