@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Socket.IO 5: packets, their default JSON form, and a connection's namespaces.
+//!
+//! This part sees messages, not transports: what an Engine.IO message carries comes in as text or
+//! bytes. Specification: Socket.IO protocol, revision 5.
+
+mod connection;
+mod decoder;
+mod encode;
+mod json;
+mod packet;
+mod parser;
+mod placeholder;
+mod reason;
+
+pub use connection::{Connection, ConnectionConfig, EventRef, Incoming, Invalid};
+pub use decoder::Decoder;
+pub use encode::{
+    encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event,
+    write_json_string,
+};
+pub use json::{MAX_DEPTH, MalformedJson, SplitArgs, split_args, validate};
+pub use packet::{Packet, PacketKind, ParseError, is_reserved};
+pub use parser::{EncodedMessage, JsonParser, PacketDecoder, Parser};
+pub use reason::DisconnectReason;

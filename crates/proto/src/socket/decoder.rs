@@ -1,0 +1,235 @@
+//! From messages to packets: the text of a packet, and the attachments that follow it.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::json;
+use super::packet::{Header, Packet, PacketKind, ParseError, check_control};
+use super::placeholder;
+
+/// The state of one connection's incoming packets.
+#[derive(Debug)]
+pub struct Decoder {
+    max_attachments: usize,
+    max_bytes: usize,
+    partial: Option<Box<Partial>>,
+}
+
+/// A packet that waits for its attachments.
+#[derive(Debug)]
+struct Partial {
+    kind: PacketKind,
+    nsp: String,
+    id: Option<u64>,
+    data: String,
+    attachments: Vec<Bytes>,
+    missing: usize,
+    bytes: usize,
+}
+
+/// A packet's text with its payload checked for its type.
+#[derive(Debug)]
+pub(super) enum Text<'a> {
+    Whole(Header<'a>),
+    /// Attachments follow.
+    Partial,
+}
+
+impl Decoder {
+    /// Makes a decoder. `max_bytes` bounds the attachments of one packet together.
+    pub fn new(max_attachments: usize, max_bytes: usize) -> Decoder {
+        Decoder { max_attachments, max_bytes, partial: None }
+    }
+
+    /// Decodes a text message; `None` means that attachments follow.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a packet, or an attachment was due.
+    pub fn text<'a>(&mut self, text: &'a str) -> Result<Option<Packet<'a>>, ParseError> {
+        match self.header(text)? {
+            Text::Partial => Ok(None),
+            Text::Whole(header) => {
+                match header.kind {
+                    PacketKind::Event if !header.data.is_empty() => drop(json::event(header.data)?),
+                    PacketKind::Ack if !header.data.is_empty() => drop(json::ack(header.data)?),
+                    PacketKind::Event | PacketKind::Ack => {}
+                    kind => check_control(kind, header.data)?,
+                }
+                Ok(Some(Packet {
+                    kind: header.kind,
+                    nsp: header.nsp.into(),
+                    id: header.id,
+                    data: header.data.into(),
+                    attachments: Vec::new(),
+                }))
+            }
+        }
+    }
+
+    /// Reads a packet's text, and keeps it if attachments follow. The payload of a whole packet is
+    /// left to the caller to check.
+    #[inline]
+    pub(super) fn header<'a>(&mut self, text: &'a str) -> Result<Text<'a>, ParseError> {
+        if self.partial.is_some() {
+            return Err(ParseError::UnexpectedText);
+        }
+        let header = Header::parse(text, self.max_attachments)?;
+        let kind = match header.kind {
+            PacketKind::BinaryEvent => PacketKind::Event,
+            PacketKind::BinaryAck => PacketKind::Ack,
+            _ => return Ok(Text::Whole(header)),
+        };
+        if !header.data.is_empty() {
+            match kind {
+                PacketKind::Event => drop(json::event(header.data)?),
+                _ => drop(json::ack(header.data)?),
+            }
+            placeholder::check(header.data, header.attachments)?;
+        }
+        self.partial = Some(Box::new(Partial {
+            kind,
+            nsp: header.nsp.to_owned(),
+            id: header.id,
+            data: header.data.to_owned(),
+            attachments: Vec::with_capacity(header.attachments.min(16)),
+            missing: header.attachments,
+            bytes: 0,
+        }));
+        Ok(Text::Partial)
+    }
+
+    /// Takes an attachment; gives the packet with the last one.
+    ///
+    /// # Errors
+    ///
+    /// When no attachment was due, or the attachments are too large together.
+    pub fn binary(&mut self, bytes: Cow<'_, [u8]>) -> Result<Option<Packet<'static>>, ParseError> {
+        let partial = self.partial.as_mut().ok_or(ParseError::UnexpectedBinary)?;
+        partial.bytes += bytes.len();
+        if partial.bytes > self.max_bytes {
+            return Err(ParseError::AttachmentsTooLarge);
+        }
+        partial.attachments.push(match bytes {
+            Cow::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Cow::Owned(bytes) => bytes.into(),
+        });
+        partial.missing -= 1;
+        if partial.missing > 0 {
+            return Ok(None);
+        }
+        Ok(self.partial.take().map(|partial| Packet {
+            kind: partial.kind,
+            nsp: partial.nsp.into(),
+            id: partial.id,
+            data: partial.data.into(),
+            attachments: partial.attachments,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(text: &str) -> Result<Option<Packet<'_>>, ParseError> {
+        Decoder::new(10, 1000).text(text)
+    }
+
+    fn packet<'a>(kind: PacketKind, nsp: &'a str, id: Option<u64>, data: &'a str) -> Packet<'a> {
+        let (nsp, data) = (nsp.into(), data.into());
+        Packet { kind, nsp, id, data, attachments: Vec::new() }
+    }
+
+    // P001, P005, P006, S020.
+    #[test]
+    fn packets_are_read_as_the_reference_reads_them() {
+        use PacketKind::{Ack, Connect, ConnectError, Disconnect, Event};
+        for (text, expected) in [
+            ("0", packet(Connect, "/", None, "")),
+            ("0/admin,{\"token\":1}", packet(Connect, "/admin", None, "{\"token\":1}")),
+            ("0/admin", packet(Connect, "/admin", None, "")),
+            ("0/admin?a=b,", packet(Connect, "/admin?a=b", None, "")),
+            ("1/admin,", packet(Disconnect, "/admin", None, "")),
+            ("2[\"a\",1]", packet(Event, "/", None, "[\"a\",1]")),
+            ("2/adm,12[\"a\"]", packet(Event, "/adm", Some(12), "[\"a\"]")),
+            ("2", packet(Event, "/", None, "")),
+            ("2[1]", packet(Event, "/", None, "[1]")),
+            ("2 [\"x\"]", packet(Event, "/", Some(0), "[\"x\"]")),
+            ("2/,[\"x\"]", packet(Event, "/", None, "[\"x\"]")),
+            ("3", packet(Ack, "/", None, "")),
+            ("312[]", packet(Ack, "/", Some(12), "[]")),
+            ("318446744073709551615[]", packet(Ack, "/", Some(u64::MAX), "[]")),
+            ("4/x,{\"message\":\"m\"}", packet(ConnectError, "/x", None, "{\"message\":\"m\"}")),
+            ("4\"no\"", packet(ConnectError, "/", None, "\"no\"")),
+        ] {
+            assert_eq!(decode(text), Ok(Some(expected)), "{text}");
+        }
+    }
+
+    // P003, P007, P008, S071, S073.
+    #[test]
+    fn what_is_wrong_is_said_in_the_reference_s_words() {
+        for (text, error) in [
+            ("", "unknown packet type  "),
+            ("7", "unknown packet type 7"),
+            ("é", "unknown packet type é"),
+            ("0[]", "invalid payload"),
+            ("0\"a\"", "invalid payload"),
+            ("0null", "invalid payload"),
+            ("1{}", "invalid payload"),
+            ("2{}", "invalid payload"),
+            ("2[]", "invalid payload"),
+            ("2[\"a\"", "invalid payload"),
+            ("2[\"a\"]x", "invalid payload"),
+            ("2[\"connect\"]", "invalid payload"),
+            ("299999999999999999999[\"a\"]", "invalid payload"),
+            ("21 2[\"a\"]", "invalid payload"),
+            ("3{}", "invalid payload"),
+            ("4[]", "invalid payload"),
+            ("4true", "invalid payload"),
+            ("5", "Illegal attachments"),
+            ("5-[\"a\"]", "Illegal attachments"),
+            ("50-[\"a\"]", "Illegal attachments"),
+            ("51.5-[\"a\"]", "Illegal attachments"),
+            ("5-1-[\"a\"]", "Illegal attachments"),
+            ("511-[\"a\"]", "too many attachments"),
+            ("51000000000-[\"a\"]", "too many attachments"),
+            ("599999999999999999999999-[\"a\"]", "too many attachments"),
+            ("51-[\"a\",{\"_placeholder\":true,\"num\":1}]", "illegal attachments"),
+        ] {
+            let found = decode(text).map(|_| ()).map_err(|e| e.to_string());
+            assert_eq!(found, Err(error.to_owned()), "{text}");
+        }
+    }
+
+    // S072, P004.
+    #[test]
+    fn attachments_follow_in_order() {
+        let mut decoder = Decoder::new(10, 1000);
+        let text = r#"52-/n,7["b",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]"#;
+        assert_eq!(decoder.text(text), Ok(None));
+        assert_eq!(decoder.binary(b"first"[..].into()), Ok(None));
+        let packet = decoder.binary(b"second"[..].into()).unwrap().unwrap();
+        assert_eq!((packet.kind, &*packet.nsp, packet.id), (PacketKind::Event, "/n", Some(7)));
+        assert_eq!(packet.attachments, [&b"first"[..], b"second"]);
+    }
+
+    // S074.
+    #[test]
+    fn text_and_attachments_come_in_their_turn() {
+        let mut decoder = Decoder::new(10, 1000);
+        assert_eq!(decoder.binary(b"x"[..].into()), Err(ParseError::UnexpectedBinary));
+        assert_eq!(decoder.text(r#"51-["b",{"_placeholder":true,"num":0}]"#), Ok(None));
+        assert_eq!(decoder.text("2[\"a\"]"), Err(ParseError::UnexpectedText));
+    }
+
+    #[test]
+    fn attachments_are_bounded_together() {
+        let mut decoder = Decoder::new(10, 5);
+        assert_eq!(decoder.text(r#"52-["b"]"#), Ok(None));
+        assert_eq!(decoder.binary(b"12345"[..].into()), Ok(None));
+        assert_eq!(decoder.binary(b"6"[..].into()), Err(ParseError::AttachmentsTooLarge));
+    }
+}

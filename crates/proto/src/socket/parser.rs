@@ -1,0 +1,136 @@
+//! The plug-in interface for other forms of packets on the wire.
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+
+use bytes::Bytes;
+
+use super::decoder::Decoder;
+use super::encode::{
+    encode_ack, encode_connect, encode_connect_error, encode_disconnect,
+};
+use super::packet::{Packet, PacketKind, ParseError};
+
+/// Translates between packets and the messages of a wire format.
+///
+/// A packet's canonical form is JSON text with placeholders, and its attachments. A parser is shared
+/// by all connections; each has a decoder of its own. Client and server must use the same.
+pub trait Parser: Debug + Send + Sync {
+    /// Gives the messages that a packet consists of, in their order.
+    fn encode(&self, packet: &Packet<'_>) -> Vec<EncodedMessage>;
+
+    /// Makes the decoder of a connection.
+    fn decoder(&self) -> Box<dyn PacketDecoder>;
+}
+
+/// The decoding half of a [`Parser`], with the state of one connection.
+///
+/// What it accepts must be canonical: `data` is valid JSON whose placeholders have attachments.
+pub trait PacketDecoder: Send {
+    /// Takes a text message; gives a packet if it is complete with it.
+    ///
+    /// # Errors
+    ///
+    /// An error closes the connection.
+    fn add_text(&mut self, text: &str) -> Result<Option<Packet<'static>>, ParseError>;
+
+    /// Takes a binary message; gives a packet if it is complete with it.
+    ///
+    /// # Errors
+    ///
+    /// An error closes the connection.
+    fn add_binary(&mut self, bytes: &[u8]) -> Result<Option<Packet<'static>>, ParseError>;
+}
+
+/// One message of an encoded packet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum EncodedMessage {
+    /// A binary message.
+    Binary(Bytes),
+    /// A text message.
+    Text(String),
+}
+
+/// The default parser as a plug-in, to build others on.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonParser {
+    /// How many attachments a packet may have.
+    pub max_attachments: usize,
+    /// How many bytes the attachments of a packet may have together.
+    pub max_bytes: usize,
+}
+
+impl Parser for JsonParser {
+    fn encode(&self, packet: &Packet<'_>) -> Vec<EncodedMessage> {
+        let mut out = Vec::new();
+        let (nsp, data) = (&*packet.nsp, &*packet.data);
+        let inside = data.strip_prefix('[').and_then(|d| d.strip_suffix(']')).unwrap_or_default();
+        let count = packet.attachments.len();
+        match packet.kind {
+            PacketKind::Connect => encode_connect(&mut out, nsp, data),
+            PacketKind::Disconnect => encode_disconnect(&mut out, nsp),
+            PacketKind::ConnectError => encode_connect_error(&mut out, nsp, data),
+            PacketKind::Ack | PacketKind::BinaryAck => {
+                encode_ack(&mut out, nsp, packet.id.unwrap_or_default(), count, inside.as_bytes());
+            }
+            PacketKind::Event | PacketKind::BinaryEvent => {
+                super::encode::encode_array(&mut out, nsp, packet.id, count, data);
+            }
+        }
+        let text = String::from_utf8(out).expect("made of strings");
+        let attachments = packet.attachments.iter().cloned().map(EncodedMessage::Binary);
+        [EncodedMessage::Text(text)].into_iter().chain(attachments).collect()
+    }
+
+    fn decoder(&self) -> Box<dyn PacketDecoder> {
+        Box::new(Decoder::new(self.max_attachments, self.max_bytes))
+    }
+}
+
+impl PacketDecoder for Decoder {
+    fn add_text(&mut self, text: &str) -> Result<Option<Packet<'static>>, ParseError> {
+        Ok(self.text(text)?.map(|packet| Packet {
+            kind: packet.kind,
+            nsp: Cow::Owned(packet.nsp.into_owned()),
+            id: packet.id,
+            data: Cow::Owned(packet.data.into_owned()),
+            attachments: packet.attachments,
+        }))
+    }
+
+    fn add_binary(&mut self, bytes: &[u8]) -> Result<Option<Packet<'static>>, ParseError> {
+        self.binary(Cow::Borrowed(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // P013.
+    #[test]
+    fn what_the_json_parser_encodes_it_decodes() {
+        let parser = JsonParser { max_attachments: 10, max_bytes: 1000 };
+        for packet in [
+            (PacketKind::Connect, "/", None, r#"{"a":1}"#, 0),
+            (PacketKind::Disconnect, "/n", None, "", 0),
+            (PacketKind::ConnectError, "/n", None, r#"{"message":"m"}"#, 0),
+            (PacketKind::Event, "/", None, r#"["a",1]"#, 0),
+            (PacketKind::Event, "/n", Some(3), r#"["a",{"_placeholder":true,"num":0}]"#, 1),
+            (PacketKind::Ack, "/n", Some(4), r#"[1,2]"#, 0),
+        ] {
+            let (kind, nsp, id, data, attachments) = packet;
+            let attachments = vec![Bytes::from_static(b"x"); attachments];
+            let packet = Packet { kind, nsp: nsp.into(), id, data: data.into(), attachments };
+            let mut decoder = parser.decoder();
+            let mut decoded = None;
+            for message in parser.encode(&packet) {
+                decoded = match message {
+                    EncodedMessage::Text(text) => decoder.add_text(&text).unwrap(),
+                    EncodedMessage::Binary(bytes) => decoder.add_binary(&bytes).unwrap(),
+                };
+            }
+            assert_eq!(decoded, Some(packet));
+        }
+    }
+}
