@@ -1,1 +1,30 @@
-fn main() {}
+//! `sio`: a Socket.IO server for those who write no Rust.
+
+mod args;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let command = args.command.unwrap_or_else(|| Command::Serve(args.serve));
+    let Command::Serve(options) = command;
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("sio: the runtime cannot be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(serve::run(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sio: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

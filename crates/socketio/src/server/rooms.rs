@@ -213,6 +213,7 @@ impl<S: Member> Rooms<S> {
     }
 
     /// Gives all sockets in order of their slots.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
         self.sockets.iter()
     }
@@ -231,6 +232,7 @@ impl<S: Member> Rooms<S> {
     }
 
     /// Says whether a socket is in a room.
+    #[cfg(test)]
     pub(crate) fn is_in(&self, slot: Slot, room: &str) -> bool {
         match self.at(slot) {
             Some(socket) if *socket.id() == *room => self.own.contains(slot.0),
@@ -242,6 +244,7 @@ impl<S: Member> Rooms<S> {
     }
 
     /// Gives the sockets in a room.
+    #[cfg(test)]
     pub(crate) fn members(&self, room: &str) -> impl Iterator<Item = &S> {
         self.slots_in(room)
             .filter_map(|slot| self.sockets.get(slot))

@@ -1,0 +1,335 @@
+//! From arguments to values: a tuple takes several, `()` none, anything else the first.
+
+use bytes::Bytes;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+
+
+use socketio_proto::socket::{SplitArgs, split_args};
+
+use super::{Args, DecodeError, HANDED, TOKEN, Value};
+
+type JsonError = serde_json::Error;
+
+/// Decodes arguments: valid JSON values, separated by commas, and the attachments they refer to.
+#[inline]
+pub(crate) fn decode<'de, T: Deserialize<'de>>(
+    args: &'de str,
+    attachments: &'de [Bytes],
+) -> Result<T, DecodeError> {
+    T::deserialize(All { args, attachments })
+        .map_err(|error| DecodeError { message: error.to_string() })
+}
+
+/// All arguments.
+struct All<'de> {
+    args: &'de str,
+    attachments: &'de [Bytes],
+}
+
+impl<'de> All<'de> {
+    /// The first argument.
+    #[inline]
+    fn first(self) -> One<'de> {
+        match self.args {
+            "" => One::Missing { index: 0, expected: 1 },
+            // Further arguments may follow: they are not read.
+            args if self.attachments.is_empty() => One::Json(args),
+            args => One::Binary {
+                text: split_args(args).next().unwrap_or_default(),
+                attachments: self.attachments,
+            },
+        }
+    }
+}
+
+macro_rules! by_first {
+    ($($method:ident($($name:ident: $type:ty),*))+) => {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, JsonError> {
+            self.first().$method($($name,)* visitor)
+        })+
+    };
+}
+
+impl<'de> Deserializer<'de> for All<'de> {
+    type Error = JsonError;
+
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, JsonError> {
+        let All { args, attachments } = self;
+        visitor.visit_seq(Elements { split: split_args(args), attachments, index: 0, len })
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        visitor.visit_unit()
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, JsonError> {
+        if name == TOKEN {
+            HANDED.set(Some(Args::new(self.args, self.attachments.to_vec())));
+            return visitor.visit_unit();
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    by_first! {
+        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32()
+        deserialize_i64() deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32()
+        deserialize_u64() deserialize_u128() deserialize_f32() deserialize_f64() deserialize_char()
+        deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
+        deserialize_option() deserialize_unit_struct(name: &'static str) deserialize_seq()
+        deserialize_tuple_struct(name: &'static str, len: usize) deserialize_map()
+        deserialize_struct(name: &'static str, fields: &'static [&'static str])
+        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+        deserialize_identifier() deserialize_ignored_any()
+    }
+}
+
+/// The arguments one by one.
+struct Elements<'de> {
+    split: SplitArgs<'de>,
+    attachments: &'de [Bytes],
+    index: usize,
+    len: usize,
+}
+
+impl<'de> SeqAccess<'de> for Elements<'de> {
+    type Error = JsonError;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, JsonError> {
+        let one = match self.split.next() {
+            None => One::Missing { index: self.index, expected: self.len },
+            Some(text) if self.attachments.is_empty() => One::Json(text),
+            Some(text) => One::Binary { text, attachments: self.attachments },
+        };
+        let is_missing = matches!(one, One::Missing { .. });
+        self.index += 1;
+        match seed.deserialize(one) {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if is_missing => Err(error),
+            Err(error) => {
+                Err(JsonError::custom(format_args!("argument {}: {error}", self.index)))
+            }
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.len.saturating_sub(self.index))
+    }
+}
+
+/// One argument.
+enum One<'de> {
+    /// JSON, possibly with more behind it.
+    Json(&'de str),
+    /// JSON with attachments.
+    Binary { text: &'de str, attachments: &'de [Bytes] },
+    /// There are fewer arguments than wanted.
+    Missing { index: usize, expected: usize },
+}
+
+macro_rules! by_kind {
+    ($($method:ident($($name:ident: $type:ty),*))+) => {
+        $(#[inline]
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, JsonError> {
+            match self {
+                One::Json(text) => {
+                    serde_json::Deserializer::from_str(text).$method($($name,)* visitor)
+                }
+                One::Binary { text, attachments } => {
+                    binary(text, attachments)?.$method($($name,)* visitor)
+                }
+                One::Missing { index, expected } => Err(missing(index, expected)),
+            }
+        })+
+    };
+}
+
+impl<'de> Deserializer<'de> for One<'de> {
+    type Error = JsonError;
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        match self {
+            One::Missing { .. } => visitor.visit_none(),
+            One::Json(text) => {
+                serde_json::Deserializer::from_str(text).deserialize_option(visitor)
+            }
+            One::Binary { text, attachments } => {
+                binary(text, attachments)?.deserialize_option(visitor)
+            }
+        }
+    }
+
+    by_kind! {
+        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32()
+        deserialize_i64() deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32()
+        deserialize_u64() deserialize_u128() deserialize_f32() deserialize_f64() deserialize_char()
+        deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
+        deserialize_unit() deserialize_unit_struct(name: &'static str)
+        deserialize_newtype_struct(name: &'static str) deserialize_seq()
+        deserialize_tuple(len: usize) deserialize_tuple_struct(name: &'static str, len: usize)
+        deserialize_map() deserialize_struct(name: &'static str, fields: &'static [&'static str])
+        deserialize_enum(name: &'static str, variants: &'static [&'static str])
+        deserialize_identifier() deserialize_ignored_any()
+    }
+}
+
+fn binary(text: &str, attachments: &[Bytes]) -> Result<Value, JsonError> {
+    Value::parse(text, attachments).map_err(JsonError::custom)
+}
+
+#[cold]
+fn missing(index: usize, expected: usize) -> JsonError {
+    match (index, expected) {
+        (0, 1) => JsonError::custom("expected an argument, got none"),
+        _ => JsonError::custom(format_args!("expected {expected} arguments, got {index}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde::{Deserialize, Serialize};
+
+    use super::super::encode;
+    use super::*;
+
+    fn json<T: DeserializeOwned>(args: &str) -> Result<T, String> {
+        decode(args, &[]).map_err(|error| error.to_string())
+    }
+
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    struct Image {
+        name: String,
+        data: Bytes,
+    }
+
+    #[derive(Debug, Deserialize, PartialEq, Serialize)]
+    enum Choice {
+        Nothing,
+        One(Bytes),
+        Named { data: Bytes },
+    }
+
+    #[test]
+    fn a_tuple_takes_several_arguments_and_all_else_the_first() {
+        assert_eq!(json(r#""a",1"#), Ok(("a".to_owned(), 1)));
+        assert_eq!(json(r#""a",1,true"#), Ok("a".to_owned()));
+        assert_eq!(json(r#" "a" , 1 "#), Ok(("a".to_owned(), 1)));
+        assert_eq!(json("[1,2],3"), Ok(vec![1, 2]));
+        assert_eq!(json("[1,2],3"), Ok(((1, 2), 3)));
+        assert_eq!(json("1,2"), Ok([1, 2]));
+        assert_eq!(json("1,2"), Ok(()));
+        assert_eq!(json(""), Ok(()));
+        assert_eq!(json::<(u8,)>("1,2"), Ok((1,)));
+        assert_eq!(json("7"), Ok(Some(7)));
+        assert_eq!(json("null"), Ok(None::<u8>));
+    }
+
+    #[test]
+    fn missing_arguments_are_none_or_an_error() {
+        assert_eq!(json(""), Ok(None::<u8>));
+        assert_eq!(json("1"), Ok((1, None::<u8>)));
+        assert_eq!(json::<u8>(""), Err("expected an argument, got none".to_owned()));
+        assert_eq!(json::<(u8, u8, u8)>("1,2"), Err("expected 3 arguments, got 2".to_owned()));
+    }
+
+    #[test]
+    fn an_error_says_which_argument_is_wrong() {
+        let error = json::<(u8, String)>("1,2").expect_err("no string");
+        assert!(error.starts_with("argument 2: invalid type: integer `2`, expected a string"));
+    }
+
+    #[test]
+    fn text_can_be_borrowed() {
+        let args = r#""borrowed",1"#.to_owned();
+        let (text, _): (&str, u8) = decode(&args, &[]).expect("text");
+        assert!(std::ptr::eq(text.as_ptr(), args[1..].as_ptr()));
+    }
+
+    #[test]
+    fn attachments_come_back_wherever_they_stand() {
+        let (one, two) = (Bytes::from_static(b"one"), Bytes::from_static(b"two"));
+        let value = (
+            Image { name: "x".to_owned(), data: one.clone() },
+            vec![Some(two.clone()), None],
+            Choice::One(one.clone()),
+            Choice::Named { data: two.clone() },
+            Choice::Nothing,
+            vec![1u8, 2],
+        );
+        let (mut text, mut attachments) = (Vec::new(), Vec::new());
+        encode(&value, &mut text, &mut attachments).expect("serialisable");
+        let text = String::from_utf8(text).expect("UTF-8");
+        let decoded: (Image, Vec<Option<Bytes>>, Choice, Choice, Choice, Vec<u8>) =
+            decode(&text, &attachments).expect("the same");
+        assert_eq!(decoded, value);
+        let list: Vec<u8> =
+            decode(r#"{"_placeholder":true,"num":0}"#, std::slice::from_ref(&one)).expect("bytes");
+        assert_eq!(list, b"one");
+        let swapped: Bytes = decode(r#"{"num":0,"_placeholder":true}"#, &[one]).expect("bytes");
+        assert_eq!(&swapped[..], b"one");
+    }
+
+    #[test]
+    fn a_placeholder_without_attachments_is_an_object() {
+        let value: Value = json(r#"{"_placeholder":true,"num":0}"#).expect("an object");
+        assert_eq!(value.get("num"), Some(&Value::from(0)));
+    }
+
+    #[test]
+    fn all_arguments_can_be_taken_as_they_are() {
+        let attachments = [Bytes::from_static(b"x")];
+        let text = r#"1,{"_placeholder":true,"num":0}"#;
+        let args: Args = decode(text, &attachments).expect("arguments");
+        assert_eq!(args.iter().collect::<Vec<_>>(), ["1", r#"{"_placeholder":true,"num":0}"#]);
+        assert_eq!((args.len(), args.attachments()), (2, &attachments[..]));
+        let (number, bytes): (u8, Bytes) = args.decode().expect("the same");
+        assert_eq!((number, &bytes[..]), (1, &b"x"[..]));
+        let (first, rest): (u8, Args) = json("1,[2,3]").expect("an array of arguments");
+        assert_eq!((first, rest.iter().collect::<Vec<_>>()), (1, vec!["2", "3"]));
+    }
+
+    #[test]
+    fn random_values_survive_the_way_there_and_back() {
+        let mut state = 7_u64;
+        let mut random = move |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % bound
+        };
+        fn value(random: &mut impl FnMut(u64) -> u64, depth: u64) -> Value {
+            match random(if depth == 0 { 5 } else { 7 }) {
+                0 => Value::Null,
+                1 => Value::Bool(random(2) == 0),
+                2 => Value::from(random(1_000_000)),
+                3 => Value::from(["", "a", "ünï\"\\\n", "_placeholder"][random(4) as usize]),
+                4 => Value::Binary(vec![1; random(5) as usize].into()),
+                5 => (0..random(4)).map(|_| value(random, depth - 1)).collect::<Vec<_>>().into(),
+                _ => (0..random(4))
+                    .map(|i| (format!("k{i}"), value(random, depth - 1)))
+                    .collect::<Vec<_>>()
+                    .into(),
+            }
+        }
+        for _ in 0..2000 {
+            let original = (value(&mut random, 4), value(&mut random, 4));
+            let (mut text, mut attachments) = (Vec::new(), Vec::new());
+            encode(&original, &mut text, &mut attachments).expect("serialisable");
+            let text = String::from_utf8(text).expect("UTF-8");
+            let decoded: (Value, Value) = decode(&text, &attachments).expect("the same");
+            assert_eq!(decoded, original);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Values and the arguments of events.
+//!
+//! On the wire an event's arguments are JSON values, some of which stand for binary attachments. Here
+//! they are a text of values separated by commas, and the attachments.
+
+mod decode;
+mod encode;
+mod value;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Visitor};
+use serde::ser::{Serialize, SerializeSeq, Serializer};
+use thiserror::Error;
+
+use socketio_proto::socket::split_args;
+
+pub(crate) use decode::decode;
+pub(crate) use encode::encode;
+pub use value::Value;
+
+/// Why arguments cannot be sent.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct EncodeError(#[from] serde_json::Error);
+
+/// Why arguments do not fit the type they are wanted as.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct DecodeError {
+    message: String,
+}
+
+/// All arguments of an event as they came: cheap to keep, to clone and to send on.
+///
+/// As the argument of a handler it takes everything; emitted, it gives everything, without decoding
+/// in between.
+///
+/// # Examples
+///
+/// ```
+/// use socketio::{Args, Server, Socket};
+///
+/// let io = Server::new();
+/// io.on("echo", async |socket: Socket, args: Args| {
+///     socket.emit("echo", args);
+/// });
+/// ```
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Args {
+    /// Valid JSON values, separated by commas. UTF-8.
+    text: Bytes,
+    attachments: Vec<Bytes>,
+}
+
+impl Args {
+    /// Keeps arguments: valid JSON values, separated by commas.
+    pub(crate) fn new(text: &str, attachments: Vec<Bytes>) -> Args {
+        Args { text: Bytes::copy_from_slice(text.as_bytes()), attachments }
+    }
+
+    /// Gives a value's form as arguments.
+    pub(crate) fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Args, EncodeError> {
+        let (mut text, mut attachments) = (Vec::new(), Vec::new());
+        encode(value, &mut text, &mut attachments)?;
+        Ok(Args { text: text.into(), attachments })
+    }
+
+    fn text(&self) -> &str {
+        // Only valid texts are kept; an empty one is better than a panic.
+        std::str::from_utf8(&self.text).unwrap_or_default()
+    }
+
+    /// The number of arguments.
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Says whether there is no argument.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The arguments as JSON texts; attachments are placeholders in them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        split_args(self.text())
+    }
+
+    /// The attachments.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
+    /// Decodes the arguments as a handler's argument is decoded.
+    ///
+    /// # Errors
+    ///
+    /// When they are not of this type.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        decode(self.text(), &self.attachments)
+    }
+}
+
+impl fmt::Debug for Args {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Args([{}], {} attachments)", self.text(), self.attachments.len())
+    }
+}
+
+/// The name under which serde hands [`Args`] on: who knows it takes them as they are.
+const TOKEN: &str = "$socketio::Args";
+
+thread_local! {
+    /// Set while somebody who knows the token asks for arguments as they are.
+    static WANTED: Cell<bool> = const { Cell::new(false) };
+    static HANDED: RefCell<Option<Args>> = const { RefCell::new(None) };
+}
+
+impl Serialize for Args {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(TOKEN, &Nested(self))
+    }
+}
+
+/// Arguments inside of something else: an array.
+struct Nested<'a>(&'a Args);
+
+impl Serialize for Nested<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if WANTED.take() {
+            HANDED.set(Some(self.0.clone()));
+            return serializer.serialize_unit();
+        }
+        let values: Vec<Value> = self.0.values().map_err(serde::ser::Error::custom)?;
+        let mut array = serializer.serialize_seq(Some(values.len()))?;
+        values.iter().try_for_each(|value| array.serialize_element(value))?;
+        array.end()
+    }
+}
+
+impl Args {
+    fn values(&self) -> Result<Vec<Value>, DecodeError> {
+        self.iter().map(|text| Value::parse(text, &self.attachments)).collect()
+    }
+}
+
+impl<'de> Deserialize<'de> for Args {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Args, D::Error> {
+        struct ArgsVisitor;
+        impl<'de> Visitor<'de> for ArgsVisitor {
+            type Value = Args;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("arguments")
+            }
+
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Args, E> {
+                HANDED.take().ok_or_else(|| E::custom("no arguments"))
+            }
+
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, d: D) -> Result<Args, D::Error> {
+                let values = Vec::<Value>::deserialize(d)?;
+                let (mut text, mut attachments) = (Vec::new(), Vec::new());
+                for (i, value) in values.iter().enumerate() {
+                    if i > 0 {
+                        text.push(b',');
+                    }
+                    encode(value, &mut text, &mut attachments).map_err(serde::de::Error::custom)?;
+                }
+                Ok(Args { text: text.into(), attachments })
+            }
+        }
+        deserializer.deserialize_newtype_struct(TOKEN, ArgsVisitor)
+    }
+}

@@ -1,0 +1,308 @@
+//! Answers to events, in both directions.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
+
+use super::socket::Socket;
+use crate::args::Args;
+use crate::error::{AckError, BroadcastAckError, EmitError};
+use crate::id::SocketId;
+
+/// Answers one event of a client, at most once.
+///
+/// Dropping it answers nothing: the client's ack then waits for its own timeout.
+#[derive(Debug)]
+#[must_use = "the client waits for an answer"]
+pub struct Ack {
+    socket: Socket,
+    id: Option<u64>,
+}
+
+impl Ack {
+    pub(crate) fn new(socket: Socket, id: Option<u64>) -> Ack {
+        Ack { socket, id }
+    }
+
+    /// Says whether the client waits for an answer.
+    pub fn is_requested(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Answers; a tuple gives several arguments. Does nothing if the client did not ask.
+    pub fn send(self, answer: impl Serialize) {
+        if let Some(id) = self.id {
+            self.socket.send_ack(id, &answer);
+        }
+    }
+}
+
+/// Who waits for a client's answer.
+pub(crate) enum Waiter {
+    One(oneshot::Sender<Args>),
+    Many(Arc<Collector>),
+}
+
+/// The answer of one client, to be awaited.
+///
+/// The event is sent whether or not this is awaited.
+///
+/// # Cancel safety
+///
+/// Dropping it forgets the answer: one that comes later is ignored.
+#[must_use = "futures do nothing unless awaited; use `emit` if no answer is needed"]
+pub struct AckFuture<T> {
+    state: State,
+    timeout: Option<Pin<Box<Sleep>>>,
+    answer: PhantomData<fn() -> T>,
+}
+
+enum State {
+    Failed(Option<EmitError>),
+    Waiting { receiver: oneshot::Receiver<Args>, socket: Socket, id: u64 },
+}
+
+impl<T> AckFuture<T> {
+    pub(crate) fn failed(error: EmitError) -> AckFuture<T> {
+        AckFuture { state: State::Failed(Some(error)), timeout: None, answer: PhantomData }
+    }
+
+    pub(crate) fn waiting(
+        socket: Socket,
+        id: u64,
+        receiver: oneshot::Receiver<Args>,
+        timeout: Option<Duration>,
+    ) -> AckFuture<T> {
+        let timeout = timeout.map(|duration| Box::pin(tokio::time::sleep(duration)));
+        AckFuture { state: State::Waiting { receiver, socket, id }, timeout, answer: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned> Future for AckFuture<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let receiver = match &mut this.state {
+            State::Failed(error) => {
+                let error = error.take().unwrap_or(EmitError::Disconnected);
+                return Poll::Ready(Err(error.into()));
+            }
+            State::Waiting { receiver, .. } => receiver,
+        };
+        match Pin::new(receiver).poll(cx) {
+            Poll::Ready(Ok(args)) => return Poll::Ready(args.decode().map_err(Into::into)),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(AckError::Disconnected)),
+            Poll::Pending => {}
+        }
+        match &mut this.timeout {
+            Some(timeout) => timeout.as_mut().poll(cx).map(|()| Err(AckError::Timeout)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for AckFuture<T> {
+    fn drop(&mut self) {
+        if let State::Waiting { socket, id, .. } = &self.state {
+            socket.forget_ack(*id);
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for AckFuture<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AckFuture").finish_non_exhaustive()
+    }
+}
+
+/// Gathers the answers to one broadcast.
+pub(crate) struct Collector {
+    id: u64,
+    answers: Mutex<Option<mpsc::UnboundedSender<Answer>>>,
+    sockets: Mutex<Vec<Socket>>,
+}
+
+enum Answer {
+    Came(SocketId, Args),
+    Gone,
+}
+
+impl Collector {
+    pub(crate) fn new(id: u64) -> (Arc<Collector>, Answers) {
+        // Not unbounded in fact: at most one answer for each receiver.
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let collector = Collector {
+            id,
+            answers: Mutex::new(Some(sender)),
+            sockets: Mutex::default(),
+        };
+        let collector = Arc::new(collector);
+        (collector.clone(), Answers { collector, receiver, expected: 0, missing: 0 })
+    }
+
+    pub(crate) fn add(&self, socket: Socket) {
+        self.sockets.lock().push(socket);
+    }
+
+    pub(crate) fn answer(&self, from: &SocketId, args: Args) {
+        self.send(Answer::Came(from.clone(), args));
+    }
+
+    pub(crate) fn gone(&self) {
+        self.send(Answer::Gone);
+    }
+
+    fn send(&self, answer: Answer) {
+        if let Some(sender) = &*self.answers.lock() {
+            // The receiver may have been dropped: then nobody wants the answer.
+            let _ = sender.send(answer);
+        }
+    }
+}
+
+/// The receiving end of a broadcast's answers.
+pub(crate) struct Answers {
+    collector: Arc<Collector>,
+    receiver: mpsc::UnboundedReceiver<Answer>,
+    expected: usize,
+    missing: usize,
+}
+
+impl Answers {
+    pub(crate) fn expect(&mut self, receivers: usize) {
+        self.expected = receivers;
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketId, Args)>> {
+        while self.expected > 0 {
+            let Some(answer) = std::task::ready!(self.receiver.poll_recv(cx)) else { break };
+            self.expected -= 1;
+            match answer {
+                Answer::Came(from, args) => return Poll::Ready(Some((from, args))),
+                Answer::Gone => self.missing += 1,
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.collector.answers.lock().take();
+        for socket in self.collector.sockets.lock().drain(..) {
+            socket.forget_ack(self.collector.id);
+        }
+    }
+}
+
+/// The answers of all receivers of a broadcast.
+///
+/// Awaited, it gives the first argument of each answer when the last has come. As a [`Stream`] it
+/// gives each answer as it comes, with the socket it came from. Without
+/// [`timeout`](crate::Broadcast::timeout) it waits until every receiver has answered or left.
+///
+/// # Cancel safety
+///
+/// Dropping it forgets the answers: those that come later are ignored.
+#[must_use = "futures do nothing unless awaited; use `emit` if no answer is needed"]
+pub struct BroadcastAck<T> {
+    answers: Result<Answers, Option<EmitError>>,
+    timeout: Option<Pin<Box<Sleep>>>,
+    responses: Vec<T>,
+}
+
+impl<T> BroadcastAck<T> {
+    pub(crate) fn new(
+        answers: Result<Answers, EmitError>,
+        timeout: Option<Duration>,
+    ) -> BroadcastAck<T> {
+        let timeout = timeout.map(|duration| Box::pin(tokio::time::sleep(duration)));
+        BroadcastAck { answers: answers.map_err(Some), timeout, responses: Vec::new() }
+    }
+}
+
+impl<T> Unpin for BroadcastAck<T> {}
+
+impl<T: DeserializeOwned> Future for BroadcastAck<T> {
+    type Output = Result<Vec<T>, BroadcastAckError<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let answers = match &mut this.answers {
+            Ok(answers) => answers,
+            Err(error) => {
+                let error = error.take().unwrap_or(EmitError::Disconnected);
+                return Poll::Ready(Err(error.into()));
+            }
+        };
+        let missing = loop {
+            match answers.poll_next(cx) {
+                Poll::Ready(Some((_, args))) => match args.decode() {
+                    Ok(response) => this.responses.push(response),
+                    Err(error) => return Poll::Ready(Err(error.into())),
+                },
+                Poll::Ready(None) => break answers.missing,
+                Poll::Pending => match &mut this.timeout {
+                    Some(timeout) => match timeout.as_mut().poll(cx) {
+                        Poll::Ready(()) => break answers.missing + answers.expected,
+                        Poll::Pending => return Poll::Pending,
+                    },
+                    None => return Poll::Pending,
+                },
+            }
+        };
+        let responses = std::mem::take(&mut this.responses);
+        Poll::Ready(match missing {
+            0 => Ok(responses),
+            missing => Err(BroadcastAckError::Incomplete { responses, missing }),
+        })
+    }
+}
+
+impl<T: DeserializeOwned> Stream for BroadcastAck<T> {
+    type Item = Result<(SocketId, T), AckError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let answers = match &mut this.answers {
+            Ok(answers) => answers,
+            Err(error) => return Poll::Ready(error.take().map(|error| Err(error.into()))),
+        };
+        match answers.poll_next(cx) {
+            Poll::Ready(Some((from, args))) => {
+                return Poll::Ready(Some(args.decode().map(|t| (from, t)).map_err(Into::into)));
+            }
+            Poll::Ready(None) if answers.missing > 0 => {
+                answers.missing -= 1;
+                return Poll::Ready(Some(Err(AckError::Disconnected)));
+            }
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        match &mut this.timeout {
+            Some(timeout) => {
+                std::task::ready!(timeout.as_mut().poll(cx));
+                answers.expected -= 1;
+                Poll::Ready(Some(Err(AckError::Timeout)))
+            }
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for BroadcastAck<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BroadcastAck").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,69 @@
+//! The body of an answer: ours, or the application's.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+/// The body of an answer: one of the server's own, or that of the service below.
+#[derive(Debug)]
+pub struct ResponseBody<B>(Kind<B>);
+
+#[derive(Debug)]
+enum Kind<B> {
+    Full(Option<Bytes>),
+    /// Makes the HTTP server drop the connection without an answer.
+    Abort,
+    Inner(Pin<Box<B>>),
+}
+
+impl<B> ResponseBody<B> {
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> ResponseBody<B> {
+        ResponseBody(Kind::Full(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())))
+    }
+
+    pub(crate) fn abort() -> ResponseBody<B> {
+        ResponseBody(Kind::Abort)
+    }
+
+    pub(crate) fn inner(body: B) -> ResponseBody<B> {
+        ResponseBody(Kind::Inner(Box::pin(body)))
+    }
+}
+
+impl<B> Body for ResponseBody<B>
+where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
+{
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match &mut self.0 {
+            Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Kind::Abort => Poll::Ready(Some(Err("the connection is dropped on purpose".into()))),
+            Kind::Inner(body) => body.as_mut().poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Full(bytes) => bytes.is_none(),
+            Kind::Abort => false,
+            Kind::Inner(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Kind::Abort => SizeHint::new(),
+            Kind::Inner(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The official client's files, served from a directory of the user's.
+
+use std::io::Write;
+use std::path::Path;
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder};
+use http::header::{
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use thiserror::Error;
+
+/// The files that are served, and their maps.
+const NAMES: [&str; 8] = [
+    "socket.io.js",
+    "socket.io.js.map",
+    "socket.io.min.js",
+    "socket.io.min.js.map",
+    "socket.io.esm.min.js",
+    "socket.io.esm.min.js.map",
+    "socket.io.msgpack.min.js",
+    "socket.io.msgpack.min.js.map",
+];
+
+/// Files read at start-up.
+#[derive(Debug)]
+pub(crate) struct ClientFiles {
+    files: Vec<(&'static str, File)>,
+    etag: HeaderValue,
+}
+
+#[derive(Debug)]
+struct File {
+    plain: Bytes,
+    gzip: Bytes,
+    deflate: Bytes,
+}
+
+/// Why the client's files cannot be served.
+#[derive(Debug, Error)]
+#[error(
+    "no client files in {directory:?}: expected some of {expected}, as in node_modules/socket.io/client-dist"
+)]
+pub struct ClientFilesError {
+    directory: String,
+    expected: String,
+}
+
+impl ClientFiles {
+    pub(crate) fn load(directory: &Path) -> Result<ClientFiles, ClientFilesError> {
+        let read = |name: &'static str| {
+            let plain = std::fs::read(directory.join(name)).ok()?;
+            let gzip = GzEncoder::new(Vec::new(), Compression::default());
+            let deflate = DeflateEncoder::new(Vec::new(), Compression::default());
+            let file = File {
+                gzip: compress(gzip, &plain, GzEncoder::finish),
+                deflate: compress(deflate, &plain, DeflateEncoder::finish),
+                plain: plain.into(),
+            };
+            Some((name, file))
+        };
+        let files: Vec<_> = NAMES.into_iter().filter_map(read).collect();
+        if files.is_empty() {
+            return Err(ClientFilesError {
+                directory: directory.display().to_string(),
+                expected: NAMES.join(", "),
+            });
+        }
+        let etag = version(&files[0].1.plain).map_or_else(
+            || format!("\"{:x}\"", hash(&files[0].1.plain)),
+            |version| format!("\"{version}\""),
+        );
+        let etag = HeaderValue::from_str(&etag).expect("digits and dots");
+        Ok(ClientFiles { files, etag })
+    }
+
+    /// Answers a request for one of the files.
+    pub(crate) fn respond(
+        &self,
+        name: &str,
+        request: &HeaderMap,
+    ) -> Option<(StatusCode, HeaderMap, Bytes)> {
+        let (_, file) = self.files.iter().find(|(found, _)| *found == name)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(ETAG, self.etag.clone());
+        let unchanged = request.get(IF_NONE_MATCH).is_some_and(|known| {
+            let known = known.as_bytes();
+            known.strip_prefix(b"W/").unwrap_or(known) == self.etag.as_bytes()
+        });
+        if unchanged {
+            return Some((StatusCode::NOT_MODIFIED, headers, Bytes::new()));
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=0"));
+        let content_type = match name.ends_with(".map") {
+            true => "application/json; charset=utf-8",
+            false => "application/javascript; charset=utf-8",
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+        let accepted = request.get(ACCEPT_ENCODING).map_or(&b""[..], HeaderValue::as_bytes);
+        let accepts = |encoding: &[u8]| {
+            accepted.split(|&b| b == b',').any(|one| {
+                let mut parts = one.split(|&b| b == b';').map(<[u8]>::trim_ascii);
+                parts.next() == Some(encoding) && parts.all(|quality| quality != b"q=0")
+            })
+        };
+        let (encoding, body) = match () {
+            () if accepts(b"gzip") => (Some("gzip"), &file.gzip),
+            () if accepts(b"deflate") => (Some("deflate"), &file.deflate),
+            () => (None, &file.plain),
+        };
+        if let Some(encoding) = encoding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+        }
+        Some((StatusCode::OK, headers, body.clone()))
+    }
+}
+
+fn compress<W: Write>(
+    mut encoder: W,
+    plain: &[u8],
+    finish: impl FnOnce(W) -> std::io::Result<Vec<u8>>,
+) -> Bytes {
+    encoder.write_all(plain).expect("memory can be written to");
+    finish(encoder).expect("memory can be written to").into()
+}
+
+/// The version in the banner at the start of the official bundle, such as `v4.8.4`.
+fn version(file: &[u8]) -> Option<&str> {
+    let banner = std::str::from_utf8(file.get(..200)?).ok()?;
+    let start = banner.find(" v")? + 2;
+    let version = &banner[start..];
+    let length = version.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    Some(&version[..length]).filter(|version| version.contains('.'))
+}
+
+/// FNV-1a: tells one build from another.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S053.
+    #[test]
+    fn files_are_served_with_the_reference_s_headers() {
+        let directory = std::env::temp_dir().join(format!("client-files-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let content = format!("/*!\n * Socket.IO v4.8.4\n */\n{}", "x();".repeat(500));
+        std::fs::write(directory.join("socket.io.min.js"), &content).unwrap();
+        let files = ClientFiles::load(&directory).unwrap();
+        std::fs::remove_dir_all(&directory).unwrap();
+
+        let mut request = HeaderMap::new();
+        let (status, headers, body) = files.respond("socket.io.min.js", &request).unwrap();
+        assert_eq!((status, &body[..]), (StatusCode::OK, content.as_bytes()));
+        assert_eq!(headers[ETAG], "\"4.8.4\"");
+        assert_eq!(headers[CACHE_CONTROL], "public, max-age=0");
+        assert_eq!(headers[CONTENT_TYPE], "application/javascript; charset=utf-8");
+        request.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip;q=0, deflate"));
+        let (_, headers, body) = files.respond("socket.io.min.js", &request).unwrap();
+        assert_eq!(headers[CONTENT_ENCODING], "deflate");
+        assert!(body.len() < content.len() / 2);
+        for known in ["\"4.8.4\"", "W/\"4.8.4\""] {
+            request.insert(IF_NONE_MATCH, HeaderValue::from_static(known));
+            let (status, _, body) = files.respond("socket.io.min.js", &request).unwrap();
+            assert_eq!((status, body.len()), (StatusCode::NOT_MODIFIED, 0));
+        }
+        assert!(files.respond("other.js", &request).is_none());
+    }
+
+    #[test]
+    fn a_directory_without_the_files_is_named() {
+        let error = ClientFiles::load(Path::new("/nonexistent")).expect_err("nothing there");
+        assert!(error.to_string().contains("\"/nonexistent\""));
+    }
+}

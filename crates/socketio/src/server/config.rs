@@ -1,0 +1,415 @@
+//! The options of a server.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, request};
+use socketio_proto::engine::{self, Transport};
+use socketio_proto::socket::{ConnectionConfig, Parser};
+use thiserror::Error;
+
+use super::Server;
+use super::adapter::{Adapter, LocalAdapter};
+use super::client_files::{ClientFiles, ClientFilesError};
+use super::cookie::SessionCookie;
+use super::cors::{Cors, CorsError};
+use super::request::{EngineRefusal, Forbidden, RequestInfo};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Hook<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
+pub(crate) type HeadersHook = Arc<dyn Fn(&mut HeaderMap, &RequestInfo) + Send + Sync>;
+pub(crate) type AdapterFactory =
+    Arc<dyn Fn(&str, &Arc<LocalAdapter>) -> Arc<dyn Adapter> + Send + Sync>;
+pub(crate) type AddressHook = Arc<dyn Fn(&request::Parts) -> Option<SocketAddr> + Send + Sync>;
+
+/// What happens to a packet for a client whose queue is full.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum QueuePolicy {
+    /// The client is disconnected, with the reason `transport error`.
+    #[default]
+    Disconnect,
+    /// The packet is dropped and counted.
+    DropNewest,
+}
+
+#[derive(Clone)]
+pub(crate) struct Config {
+    pub(crate) path: String,
+    pub(crate) add_trailing_slash: bool,
+    pub(crate) destroy_upgrade: Option<Duration>,
+    pub(crate) cors: Option<Cors>,
+    pub(crate) cookie: Option<SessionCookie>,
+    pub(crate) allow_request: Option<Hook<RequestInfo, Result<(), Forbidden>>>,
+    pub(crate) generate_id: Option<Hook<RequestInfo, Result<String, String>>>,
+    pub(crate) engine_middlewares: Vec<Hook<RequestInfo, Result<HeaderMap, EngineRefusal>>>,
+    pub(crate) initial_headers: Vec<HeadersHook>,
+    pub(crate) headers: Vec<HeadersHook>,
+    pub(crate) address: Option<AddressHook>,
+    pub(crate) parser: Option<Arc<dyn Parser>>,
+    pub(crate) adapter: Option<AdapterFactory>,
+    pub(crate) client_files: Option<Arc<ClientFiles>>,
+    pub(crate) cleanup_empty_child_namespaces: bool,
+    pub(crate) max_queue: usize,
+    pub(crate) queue_policy: QueuePolicy,
+    pub(crate) max_running: u32,
+    pub(crate) body_timeout: Duration,
+}
+
+/// Sets the options of a [`Server`].
+///
+/// The defaults are those of the JavaScript server.
+#[derive(Clone)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct ServerBuilder {
+    engine: engine::Config,
+    connection: ConnectionConfig,
+    config: Config,
+    client_files: Option<PathBuf>,
+}
+
+impl Default for ServerBuilder {
+    fn default() -> ServerBuilder {
+        ServerBuilder {
+            engine: engine::Config::default(),
+            connection: ConnectionConfig::default(),
+            config: Config {
+                path: "/socket.io".to_owned(),
+                add_trailing_slash: true,
+                destroy_upgrade: Some(Duration::from_secs(1)),
+                cors: None,
+                cookie: None,
+                allow_request: None,
+                generate_id: None,
+                engine_middlewares: Vec::new(),
+                initial_headers: Vec::new(),
+                headers: Vec::new(),
+                address: None,
+                parser: None,
+                adapter: None,
+                client_files: None,
+                cleanup_empty_child_namespaces: false,
+                max_queue: 32 * 1024 * 1024,
+                queue_policy: QueuePolicy::default(),
+                max_running: 1024,
+                body_timeout: Duration::from_secs(60),
+            },
+            client_files: None,
+        }
+    }
+}
+
+/// Why a server cannot be made with these options.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The files of the client cannot be served.
+    #[error(transparent)]
+    ClientFiles(#[from] ClientFilesError),
+    /// The CORS options contradict each other.
+    #[error(transparent)]
+    Cors(#[from] CorsError),
+    /// Without a transport no client can connect.
+    #[error("no transport is allowed: name polling, websocket or both in `transports`")]
+    NoTransport,
+    /// The path is empty or has characters that no URL path has.
+    #[error("the path {0:?} is not a URL path: write it as \"/socket.io\"")]
+    Path(String),
+    /// A duration is zero.
+    #[error("{0} must be longer than zero")]
+    Zero(&'static str),
+}
+
+impl ServerBuilder {
+    /// Sets the time between a pong and the next ping. Default: 25 s.
+    ///
+    /// A proxy in front must allow connections to be silent for longer than this.
+    pub fn ping_interval(mut self, interval: Duration) -> Self {
+        self.engine.ping_interval = interval;
+        self
+    }
+
+    /// Sets the time a client has to answer a ping. Default: 20 s.
+    ///
+    /// A longer one tolerates slow uploads, a shorter one notices dead clients sooner.
+    pub fn ping_timeout(mut self, timeout: Duration) -> Self {
+        self.engine.ping_timeout = timeout;
+        self
+    }
+
+    /// Sets the time that an upgrade from polling may take. Default: 10 s.
+    pub fn upgrade_timeout(mut self, timeout: Duration) -> Self {
+        self.engine.upgrade_timeout = timeout;
+        self
+    }
+
+    /// Sets the largest message a client may send, in bytes. Default: 1,000,000.
+    ///
+    /// It bounds one HTTP body and one WebSocket message and is announced to the clients.
+    #[doc(alias = "maxHttpBufferSize")]
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.engine.max_payload = bytes as u64;
+        self.connection.max_payload = bytes;
+        self
+    }
+
+    /// Sets the transports. Default: polling and WebSocket.
+    pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
+        self.engine.set_transports(transports);
+        self
+    }
+
+    /// Announces no upgrade to clients which start with polling.
+    #[doc(alias = "allowUpgrades")]
+    pub fn without_upgrades(mut self) -> Self {
+        self.engine.allow_upgrades = false;
+        self
+    }
+
+    /// Sets the request path. Default: `/socket.io`.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.config.path = path.into();
+        self
+    }
+
+    /// Serves the path without a trailing slash, too.
+    #[doc(alias = "addTrailingSlash")]
+    pub fn without_trailing_slash(mut self) -> Self {
+        self.config.add_trailing_slash = false;
+        self
+    }
+
+    /// Sets after which time `serve` drops upgrade requests for other paths. `None` leaves them to
+    /// the fallback service. Default: 1 s.
+    #[doc(alias = "destroyUpgrade")]
+    #[doc(alias = "destroyUpgradeTimeout")]
+    pub fn destroy_upgrade(mut self, after: Option<Duration>) -> Self {
+        self.config.destroy_upgrade = after;
+        self
+    }
+
+    /// Lets browsers of other origins in. Default: no CORS headers.
+    pub fn cors(mut self, cors: Cors) -> Self {
+        self.config.cors = Some(cors);
+        self
+    }
+
+    /// Sets a cookie with the session's id on the first polling answer, for load balancers which
+    /// route by cookie. Default: none.
+    pub fn cookie(mut self, cookie: SessionCookie) -> Self {
+        self.config.cookie = Some(cookie);
+        self
+    }
+
+    /// Decides about each handshake request, before a session is made.
+    ///
+    /// A refused client gets status 403 and code 4, "Forbidden" or the message given.
+    #[doc(alias = "allowRequest")]
+    pub fn allow_request<F, Fut>(mut self, decide: F) -> Self
+    where
+        F: FnOnce(RequestInfo) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), Forbidden>> + Send + 'static,
+    {
+        self.config.allow_request = Some(hook(decide));
+        self
+    }
+
+    /// Makes the ids of sessions. They are secrets: who knows one can speak for its client. Default:
+    /// 120 random bits.
+    #[doc(alias = "generateId")]
+    pub fn generate_id<F, Fut>(mut self, generate: F) -> Self
+    where
+        F: FnOnce(RequestInfo) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<String, String>> + Send + 'static,
+    {
+        self.config.generate_id = Some(hook(generate));
+        self
+    }
+
+    /// Runs for every HTTP request and every upgrade; gives headers for the answer, or refuses.
+    #[doc(alias = "use")]
+    pub fn engine_middleware<F, Fut>(mut self, middleware: F) -> Self
+    where
+        F: FnOnce(RequestInfo) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<HeaderMap, EngineRefusal>> + Send + 'static,
+    {
+        self.config.engine_middlewares.push(hook(middleware));
+        self
+    }
+
+    /// Changes the headers of the first answer of each session.
+    #[doc(alias = "initial_headers")]
+    pub fn on_initial_headers(
+        mut self,
+        change: impl Fn(&mut HeaderMap, &RequestInfo) + Send + Sync + 'static,
+    ) -> Self {
+        self.config.initial_headers.push(Arc::new(change));
+        self
+    }
+
+    /// Changes the headers of every answer of a session.
+    pub fn on_headers(
+        mut self,
+        change: impl Fn(&mut HeaderMap, &RequestInfo) + Send + Sync + 'static,
+    ) -> Self {
+        self.config.headers.push(Arc::new(change));
+        self
+    }
+
+    /// Tells the peer's address where the server below does not, such as under axum:
+    /// `|parts| parts.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0)`.
+    pub fn peer_address(
+        mut self,
+        address: impl Fn(&request::Parts) -> Option<SocketAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.config.address = Some(Arc::new(address));
+        self
+    }
+
+    /// Serves the official client's files from a directory such as
+    /// `node_modules/socket.io/client-dist`. Default: none are served.
+    #[doc(alias = "serveClient")]
+    pub fn serve_client(mut self, directory: impl AsRef<Path>) -> Self {
+        self.client_files = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Sets the time a client has to join its first namespace. Default: 45 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connection.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets how many attachments a binary event may have. Default: 10.
+    pub fn max_attachments(mut self, count: usize) -> Self {
+        self.connection.max_attachments = count;
+        self
+    }
+
+    /// Sets how many namespaces one client may join. Default: 1,000.
+    pub fn max_namespaces(mut self, count: usize) -> Self {
+        self.connection.max_namespaces = count;
+        self
+    }
+
+    /// Forgets children of dynamic namespaces when their last socket has left.
+    pub fn cleanup_empty_child_namespaces(mut self) -> Self {
+        self.config.cleanup_empty_child_namespaces = true;
+        self
+    }
+
+    /// Replaces the parser. The clients must use the same. Default: JSON with attachments.
+    pub fn parser(mut self, parser: impl Parser + 'static) -> Self {
+        self.config.parser = Some(Arc::new(parser));
+        self
+    }
+
+    /// Makes the adapter of each namespace, by its name and the index of this server's sockets.
+    /// Default: this server alone.
+    pub fn adapter<A: Adapter>(
+        mut self,
+        make: impl Fn(&str, &Arc<LocalAdapter>) -> A + Send + Sync + 'static,
+    ) -> Self {
+        self.config.adapter = Some(Arc::new(move |name, local| Arc::new(make(name, local))));
+        self
+    }
+
+    /// Sets how many bytes may wait for one client. Default: 32 MiB.
+    pub fn max_queue(mut self, bytes: usize) -> Self {
+        self.config.max_queue = bytes;
+        self
+    }
+
+    /// Sets what happens when a client's queue is full. Default: the client is disconnected.
+    pub fn queue_policy(mut self, policy: QueuePolicy) -> Self {
+        self.config.queue_policy = policy;
+        self
+    }
+
+    /// Sets how many handlers of one client may run at a time. Default: 1,024.
+    ///
+    /// At this number nothing more is read from the client until one has ended.
+    pub fn max_running_handlers(mut self, count: u32) -> Self {
+        self.config.max_running = count.max(1);
+        self
+    }
+
+    /// Sets how long a client may take to send the body of one request. Default: 60 s.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.config.body_timeout = timeout;
+        self
+    }
+
+    /// Makes the server.
+    ///
+    /// # Panics
+    ///
+    /// When options contradict each other, with a sentence that says which;
+    /// [`try_build`](ServerBuilder::try_build) returns it instead.
+    #[track_caller]
+    pub fn build(self) -> Server {
+        match self.try_build() {
+            Ok(server) => server,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Makes the server.
+    ///
+    /// # Errors
+    ///
+    /// When options contradict each other.
+    pub fn try_build(mut self) -> Result<Server, ConfigError> {
+        if let Some(cors) = &self.config.cors {
+            cors.validate()?;
+        }
+        if !self.engine.has_transports() {
+            return Err(ConfigError::NoTransport);
+        }
+        for (name, duration) in [
+            ("ping_interval", self.engine.ping_interval),
+            ("ping_timeout", self.engine.ping_timeout),
+            ("upgrade_timeout", self.engine.upgrade_timeout),
+            ("connect_timeout", self.connection.connect_timeout),
+        ] {
+            if duration.is_zero() {
+                return Err(ConfigError::Zero(name));
+            }
+        }
+        let path = self.config.path.trim_end_matches('/');
+        let is_path = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?');
+        if !is_path {
+            return Err(ConfigError::Path(self.config.path));
+        }
+        self.config.path = match self.config.add_trailing_slash {
+            true => format!("{path}/"),
+            false => path.to_owned(),
+        };
+        if let Some(directory) = &self.client_files {
+            self.config.client_files = Some(Arc::new(ClientFiles::load(directory)?));
+        }
+        Ok(Server::with(self.engine, self.connection, self.config))
+    }
+}
+
+fn hook<A, T, F, Fut>(function: F) -> Hook<A, T>
+where
+    F: FnOnce(A) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = T> + Send + 'static,
+{
+    Arc::new(move |argument| Box::pin(function.clone()(argument)))
+}
+
+impl fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("engine", &self.engine)
+            .field("path", &self.config.path)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,47 @@
+//! What a server has counted, for those who ask.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
+        /// Counters of a running server.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $($name: AtomicU64,)+
+        }
+
+        /// What a server has counted since its start.
+        #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            /// Sessions that are open.
+            pub clients: usize,
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            $(pub(crate) fn $name(&self) {
+                self.$name.fetch_add(1, Ordering::Relaxed);
+            })+
+
+            pub(crate) fn stats(&self, clients: usize) -> Stats {
+                Stats { clients, $($name: self.$name.load(Ordering::Relaxed),)+ }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Sessions that have moved from polling to WebSocket.
+    upgraded,
+    /// Volatile packets that could not be written at once.
+    dropped_volatile,
+    /// Packets for clients whose queue was full.
+    dropped_full,
+    /// Events that nobody handled.
+    unhandled_events,
+    /// Events whose arguments a handler could not decode.
+    undecodable_events,
+    /// Requests that were refused.
+    refused_requests,
+}

@@ -1,0 +1,279 @@
+//! The handlers of a namespace, shared by all of its sockets, or those of a single socket.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::RwLock;
+use serde::de::DeserializeOwned;
+
+use super::handler::{ErasedHandler, ErasedMiddleware, Handler, Middleware, erase, erase_middleware};
+use super::socket::Socket;
+use crate::args::Args;
+use crate::event::Event;
+
+/// What runs when clients connect, send events and leave.
+///
+/// A namespace's handlers are registered once and shared by all of its sockets; a socket has a table
+/// of its own only if something is registered on it. Handlers may be registered at any time; an
+/// event that arrives before its handler is registered is not kept for it.
+#[derive(Default)]
+pub struct Handlers {
+    events: RwLock<HashMap<Box<str>, List, RandomState>>,
+    lifecycle: RwLock<Lifecycle>,
+    outgoing: RwLock<Vec<Arc<Outgoing>>>,
+    has_any: AtomicBool,
+    has_outgoing: AtomicBool,
+    has_event_middleware: AtomicBool,
+    sequential: AtomicBool,
+}
+
+/// The handlers of one event, in the order of registration.
+pub(crate) type List = Arc<[Registered]>;
+type Outgoing = dyn Fn(&Socket, &str, &Args) + Send + Sync;
+type EventMiddleware = dyn Fn(&Socket, &str, &Args) -> Result<(), String> + Send + Sync;
+
+#[derive(Clone)]
+pub(crate) struct Registered {
+    pub(crate) handler: Arc<ErasedHandler>,
+    /// Set for a handler that runs once; true when it has.
+    once: Option<Arc<AtomicBool>>,
+}
+
+#[derive(Default)]
+struct Lifecycle {
+    any: Vec<Registered>,
+    connect: Vec<Registered>,
+    disconnect: Vec<Registered>,
+    disconnecting: Vec<Registered>,
+    error: Vec<Registered>,
+    middleware: Vec<Arc<ErasedMiddleware>>,
+    event_middleware: Vec<Arc<EventMiddleware>>,
+}
+
+/// A moment in a socket's life that handlers can be registered for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Moment {
+    Any,
+    Connect,
+    Disconnect,
+    Disconnecting,
+    Error,
+}
+
+impl Handlers {
+    /// Handles an event.
+    ///
+    /// Several handlers of one event all run, in the order of registration. The shapes are those of
+    /// [`Handler`].
+    pub fn on<S>(&self, event: impl AsRef<str>, handler: impl Handler<S>) -> &Self {
+        self.add(event.as_ref(), Registered::new(handler, None))
+    }
+
+    /// Handles an event the first time it comes: the first from any socket when registered on a
+    /// namespace, the first of the socket when registered on a socket.
+    pub fn once<S>(&self, event: impl AsRef<str>, handler: impl Handler<S>) -> &Self {
+        self.add(event.as_ref(), Registered::new(handler, Some(Arc::default())))
+    }
+
+    /// Handles a typed event, whose name its type carries.
+    pub fn on_event<E, S>(&self, handler: impl Handler<S>) -> &Self
+    where
+        E: Event + DeserializeOwned,
+    {
+        self.on(E::NAME, handler)
+    }
+
+    /// Removes all handlers of an event.
+    #[doc(alias = "removeAllListeners")]
+    pub fn off(&self, event: impl AsRef<str>) -> &Self {
+        self.events.write().remove(event.as_ref());
+        self
+    }
+
+    /// Runs for each client that has joined the namespace, with its `auth` as `T`.
+    #[doc(alias = "connection")]
+    pub fn on_connect<S>(&self, handler: impl Handler<S>) -> &Self {
+        self.lifecycle.write().connect.push(Registered::new(handler, None));
+        self
+    }
+
+    /// Runs when a client has left, with the reason as `T` (a
+    /// [`DisconnectReason`](crate::DisconnectReason) or a `String`; a second argument describes it).
+    /// The socket is in no room any more.
+    pub fn on_disconnect<S>(&self, handler: impl Handler<S>) -> &Self {
+        self.lifecycle.write().disconnect.push(Registered::new(handler, None));
+        self
+    }
+
+    /// Runs when a client is leaving, while its rooms can still be read.
+    pub fn on_disconnecting<S>(&self, handler: impl Handler<S>) -> &Self {
+        self.lifecycle.write().disconnecting.push(Registered::new(handler, None));
+        self
+    }
+
+    /// Runs when a packet of a client was refused: by an event middleware, or because it was
+    /// malformed. `T` is the message.
+    pub fn on_error<S>(&self, handler: impl Handler<S>) -> &Self {
+        self.lifecycle.write().error.push(Registered::new(handler, None));
+        self
+    }
+
+    /// Runs for each event before its own handlers; `T` takes the event's name and its arguments,
+    /// as in `(name, args): (String, Args)`.
+    #[doc(alias = "onAny")]
+    pub fn on_any<S>(&self, handler: impl Handler<S>) -> &Self {
+        self.lifecycle.write().any.push(Registered::new(handler, None));
+        self.has_any.store(true, Ordering::Release);
+        self
+    }
+
+    /// Like [`on_any`](Handlers::on_any), before those that are there already.
+    #[doc(alias = "prependAny")]
+    pub fn prepend_any<S>(&self, handler: impl Handler<S>) -> &Self {
+        self.lifecycle.write().any.insert(0, Registered::new(handler, None));
+        self.has_any.store(true, Ordering::Release);
+        self
+    }
+
+    /// Removes all that [`on_any`](Handlers::on_any) registered.
+    #[doc(alias = "offAny")]
+    pub fn off_any(&self) -> &Self {
+        self.lifecycle.write().any.clear();
+        self.has_any.store(false, Ordering::Release);
+        self
+    }
+
+    /// Sees each event that is emitted to a socket, broadcasts included, acks not.
+    ///
+    /// The function is called on the spot, with the event's name and arguments; it must not block.
+    #[doc(alias = "onAnyOutgoing")]
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &str, &Args) + Send + Sync + 'static,
+    ) -> &Self {
+        self.outgoing.write().push(Arc::new(listener));
+        self.has_outgoing.store(true, Ordering::Release);
+        OUTGOING.store(true, Ordering::Release);
+        self
+    }
+
+    /// Removes all that [`on_any_outgoing`](Handlers::on_any_outgoing) registered.
+    #[doc(alias = "offAnyOutgoing")]
+    pub fn off_any_outgoing(&self) -> &Self {
+        self.outgoing.write().clear();
+        self.has_outgoing.store(false, Ordering::Release);
+        self
+    }
+
+    /// Decides whether a client may join, before [`on_connect`](Handlers::on_connect).
+    ///
+    /// Middlewares run one after the other in the order of registration; the first error refuses the
+    /// client, which gets it as `connect_error` with its message and data.
+    #[doc(alias = "use")]
+    pub fn middleware<S>(&self, middleware: impl Middleware<S>) -> &Self {
+        self.lifecycle.write().middleware.push(Arc::new(erase_middleware(middleware)));
+        self
+    }
+
+    /// Decides whether an event may reach its handlers.
+    ///
+    /// An error drops the event and is told to [`on_error`](Handlers::on_error). The function is
+    /// called on the spot, in the order of events; it must not block.
+    #[doc(alias = "use")]
+    pub fn event_middleware(
+        &self,
+        middleware: impl Fn(&Socket, &str, &Args) -> Result<(), String> + Send + Sync + 'static,
+    ) -> &Self {
+        self.lifecycle.write().event_middleware.push(Arc::new(middleware));
+        self.has_event_middleware.store(true, Ordering::Release);
+        self
+    }
+
+    /// Lets a socket's event wait until the handlers of the one before have ended, instead of only
+    /// started.
+    pub fn sequential(&self) -> &Self {
+        self.sequential.store(true, Ordering::Release);
+        self
+    }
+
+    fn add(&self, event: &str, registered: Registered) -> &Self {
+        let mut events = self.events.write();
+        let list = events.entry(event.into()).or_insert_with(|| Arc::new([]));
+        *list = list.iter().cloned().chain([registered]).collect();
+        self
+    }
+
+    pub(crate) fn is_sequential(&self) -> bool {
+        self.sequential.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn event(&self, name: &str) -> Option<List> {
+        self.events.read().get(name).cloned()
+    }
+
+    pub(crate) fn moment(&self, moment: Moment) -> Vec<Registered> {
+        if moment == Moment::Any && !self.has_any.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let lifecycle = self.lifecycle.read();
+        match moment {
+            Moment::Any => lifecycle.any.clone(),
+            Moment::Connect => lifecycle.connect.clone(),
+            Moment::Disconnect => lifecycle.disconnect.clone(),
+            Moment::Disconnecting => lifecycle.disconnecting.clone(),
+            Moment::Error => lifecycle.error.clone(),
+        }
+    }
+
+    pub(crate) fn middlewares(&self) -> Vec<Arc<ErasedMiddleware>> {
+        self.lifecycle.read().middleware.clone()
+    }
+
+    pub(crate) fn has_event_middleware(&self) -> bool {
+        self.has_event_middleware.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn check_event(&self, socket: &Socket, name: &str, args: &Args) -> Result<(), String> {
+        let middlewares = self.lifecycle.read().event_middleware.clone();
+        middlewares.iter().try_for_each(|middleware| middleware(socket, name, args))
+    }
+
+    pub(crate) fn has_outgoing(&self) -> bool {
+        self.has_outgoing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn tell_outgoing(&self, socket: &Socket, name: &str, args: &Args) {
+        let listeners = self.outgoing.read().clone();
+        listeners.iter().for_each(|listener| listener(socket, name, args));
+    }
+}
+
+/// Set once anybody in the process listens to outgoing events: until then a broadcast need not look
+/// at its receivers' listeners.
+static OUTGOING: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn anybody_listens_to_outgoing() -> bool {
+    OUTGOING.load(Ordering::Acquire)
+}
+
+impl Registered {
+    fn new<S>(handler: impl Handler<S>, once: Option<Arc<AtomicBool>>) -> Registered {
+        Registered { handler: Arc::new(erase(handler)), once }
+    }
+
+    /// Says whether the handler is to run now.
+    pub(crate) fn take_turn(&self) -> bool {
+        self.once.as_ref().is_none_or(|done| !done.swap(true, Ordering::AcqRel))
+    }
+}
+
+impl fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handlers")
+            .field("events", &self.events.read().keys().cloned().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,361 @@
+//! HTTP requests: whose they are, what is wrong with them, and the handshake.
+//!
+//! The order of the checks is the reference's: middlewares, then the request itself, then
+//! `allow_request`, then the protocol version, then the id.
+
+use std::error::Error;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime};
+
+use bytes::Bytes;
+use ::http::header::{
+    self, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, UPGRADE,
+};
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body::Body;
+
+use socketio_proto::engine::{
+    self, OpenPacket, Query, RequestError, RequestMeta, SessionView, Transport, Verified,
+};
+
+use super::body::ResponseBody;
+use super::config::HeadersHook;
+use super::cors::Flow;
+use super::handshake::Handshake;
+use super::request::{ConnectionError, EngineRefusal, RequestInfo};
+use super::session::Session;
+use super::{Shared, polling, upgrade};
+use crate::id::SessionId;
+
+/// A response with one of our bodies.
+pub(crate) type Response<B> = ::http::Response<ResponseBody<B>>;
+
+/// The peer's address, as the listener knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    pub(crate) secure: bool,
+}
+
+/// An answer, now or later.
+pub(crate) enum Answer<B> {
+    Now(Option<Response<B>>),
+    Later(Pin<Box<dyn Future<Output = Response<B>> + Send>>),
+    Get(polling::Get),
+}
+
+impl<B> Future for Answer<B> {
+    type Output = Response<B>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<B>> {
+        match &mut *self {
+            Answer::Now(response) => match response.take() {
+                Some(response) => Poll::Ready(response),
+                None => Poll::Pending,
+            },
+            Answer::Later(future) => future.as_mut().poll(cx),
+            Answer::Get(get) => get.poll(cx),
+        }
+    }
+}
+
+impl<B> Unpin for Answer<B> {}
+
+/// Answers a request for the server's path.
+///
+/// What nearly all requests are, a GET or a POST of a session, takes no detour; the rest is in
+/// `answer_slowly`.
+pub(crate) fn answer<Q, B>(shared: &Arc<Shared>, request: Request<Q>) -> Answer<B>
+where
+    Q: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    B: Send + 'static,
+{
+    let (parts, body) = request.into_parts();
+    let config = shared.config();
+    let mut headers = HeaderMap::new();
+    let upgrade = is_upgrade(shared, &parts);
+    if let Some(cors) = &config.cors
+        && let Flow::Preflight(status) = cors.apply(&parts.method, &parts.headers, &mut headers)
+    {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        return Answer::Now(Some(respond(status, headers, Bytes::new())));
+    }
+    if let Some(files) = &config.client_files
+        && let Some(name) = parts.uri.path().strip_prefix(&*config.path)
+        && let Some((status, more, file)) = files.respond(name, &parts.headers)
+    {
+        headers.extend(more);
+        return Answer::Now(Some(respond(status, headers, file)));
+    }
+    if !config.engine_middlewares.is_empty() {
+        let shared = shared.clone();
+        return Answer::Later(Box::pin(async move {
+            for middleware in &shared.config().engine_middlewares {
+                match middleware(info(&shared, &parts)).await {
+                    Ok(added) => headers.extend(added),
+                    Err(EngineRefusal::Response(response)) => {
+                        return response.map(ResponseBody::full);
+                    }
+                    Err(EngineRefusal::Failed(_)) => {
+                        let error = RequestError::MiddlewareFailure;
+                        return refuse(&shared, &parts, upgrade, headers, &error);
+                    }
+                }
+            }
+            dispatch(&shared, parts, body, upgrade, headers).await
+        }));
+    }
+    dispatch(shared, parts, body, upgrade, headers)
+}
+
+fn dispatch<Q, B>(
+    shared: &Arc<Shared>,
+    parts: Parts,
+    body: Q,
+    upgrade: bool,
+    headers: HeaderMap,
+) -> Answer<B>
+where
+    Q: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    B: Send + 'static,
+{
+    match check(shared, &parts, upgrade) {
+        Err(error) => Answer::Now(Some(refuse(shared, &parts, upgrade, headers, &error))),
+        Ok(Checked::Known(session, transport)) if upgrade => {
+            let owner = Owner::Known(session, transport);
+            Answer::Now(Some(upgrade::answer(shared, parts, owner, headers)))
+        }
+        Ok(Checked::Known(session, _)) => polling::answer(session, parts, body, headers),
+        Ok(Checked::Handshake(transport, version)) => {
+            let config = shared.config();
+            if config.allow_request.is_none() && config.generate_id.is_none() {
+                let id = version.map(|()| SessionId::generate());
+                return Answer::Now(Some(open(shared, parts, transport, id, upgrade, headers)));
+            }
+            let shared = shared.clone();
+            Answer::Later(Box::pin(async move {
+                let id = handshake(&shared, &parts, version).await;
+                open(&shared, parts, transport, id, upgrade, headers)
+            }))
+        }
+    }
+}
+
+/// Who a verified request belongs to.
+pub(crate) enum Owner {
+    New { id: SessionId, transport: Transport },
+    Known(Arc<Session>, Transport),
+}
+
+enum Checked {
+    Known(Arc<Session>, Transport),
+    /// A handshake, and whether its protocol version is served: that is said last.
+    Handshake(Transport, Result<(), RequestError>),
+}
+
+fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, RequestError> {
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let request = engine::Request::from_query(&query);
+    let meta = RequestMeta {
+        method: parts.method.as_str(),
+        is_upgrade: upgrade,
+        origin: parts.headers.get(header::ORIGIN).map(HeaderValue::as_bytes),
+    };
+    let mut found = None;
+    let verified = engine::verify(&request, &meta, shared.engine(), |sid| {
+        let session = shared.sessions().get(sid)?;
+        let view = SessionView { transport: session.transport(), protocol: 4 };
+        found = Some(session);
+        Some(view)
+    })?;
+    Ok(match (verified, found) {
+        (Verified::Session { transport }, Some(session)) => Checked::Known(session, transport),
+        (Verified::Session { transport } | Verified::Handshake { transport }, _) => {
+            Checked::Handshake(transport, engine::verify_protocol(&request))
+        }
+    })
+}
+
+/// Asks the application whether the client may connect, and for the session's id.
+async fn handshake(
+    shared: &Shared,
+    parts: &Parts,
+    version: Result<(), RequestError>,
+) -> Result<SessionId, RequestError> {
+    let config = shared.config();
+    if let Some(allow_request) = &config.allow_request {
+        let decision = allow_request(info(shared, parts)).await;
+        decision.map_err(|forbidden| RequestError::Forbidden { message: forbidden.0 })?;
+    }
+    version?;
+    match &config.generate_id {
+        None => Ok(SessionId::generate()),
+        Some(generate) => match generate(info(shared, parts)).await {
+            Ok(id) if shared.sessions().get(&id).is_none() => Ok(SessionId::from(id)),
+            Ok(_) => Err(RequestError::IdGenerationError { error: "the id is in use".into() }),
+            Err(error) => Err(RequestError::IdGenerationError { error }),
+        },
+    }
+}
+
+/// Opens a session.
+fn open<B>(
+    shared: &Arc<Shared>,
+    parts: Parts,
+    transport: Transport,
+    id: Result<SessionId, RequestError>,
+    upgrade: bool,
+    headers: HeaderMap,
+) -> Response<B> {
+    match id {
+        Err(error) => refuse(shared, &parts, upgrade, headers, &error),
+        Ok(id) if upgrade => upgrade::answer(shared, parts, Owner::New { id, transport }, headers),
+        Ok(id) => open_polling(shared, &parts, id, headers),
+    }
+}
+
+fn open_polling<B>(
+    shared: &Arc<Shared>,
+    parts: &Parts,
+    id: SessionId,
+    mut headers: HeaderMap,
+) -> Response<B> {
+    let mut body = vec![b'0'];
+    body.extend_from_slice(open_packet(shared, &id, Transport::Polling).as_bytes());
+    if let Some(cookie) = &shared.config().cookie {
+        headers.append(SET_COOKIE, cookie.header_value(id.as_str()));
+    }
+    if start(shared, parts, id, Transport::Polling).is_none() {
+        let error = RequestError::IdGenerationError { error: "the id is in use".into() };
+        return refuse(shared, parts, false, headers, &error);
+    }
+    text_headers(&mut headers);
+    change_headers(shared, parts, &shared.config().initial_headers, &mut headers);
+    change_headers(shared, parts, &shared.config().headers, &mut headers);
+    respond(StatusCode::OK, headers, body)
+}
+
+/// Makes a session and enters it into the table; `None` if its id is taken.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    parts: &Parts,
+    id: SessionId,
+    transport: Transport,
+) -> Option<Arc<Session>> {
+    let peer = parts.extensions.get::<Peer>();
+    let handshake = Handshake::new(
+        &parts.uri,
+        &parts.headers,
+        address(shared, parts),
+        peer.is_some_and(|peer| peer.secure),
+        SystemTime::now(),
+    );
+    let session = Session::new(id, shared, handshake, transport, Instant::now());
+    let session = Arc::new(session);
+    let key = shared.sessions().insert(&session)?;
+    session.started(key);
+    Some(session)
+}
+
+/// The open packet, without its type.
+pub(crate) fn open_packet(shared: &Shared, id: &SessionId, transport: Transport) -> String {
+    let engine = shared.engine();
+    let packet = OpenPacket {
+        sid: id.as_str(),
+        upgrades: engine.upgrades(transport),
+        ping_interval: engine.ping_interval,
+        ping_timeout: engine.ping_timeout,
+        max_payload: engine.max_payload,
+    };
+    packet.to_json()
+}
+
+/// Refuses a request: in JSON, or with the bare message where a WebSocket was asked for.
+pub(crate) fn refuse<B>(
+    shared: &Shared,
+    parts: &Parts,
+    upgrade: bool,
+    mut headers: HeaderMap,
+    error: &RequestError,
+) -> Response<B> {
+    shared.refused(|| ConnectionError::new(info(shared, parts), error));
+    if upgrade {
+        return refuse_upgrade(StatusCode::BAD_REQUEST, headers, error.upgrade_message());
+    }
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    respond(status, headers, error.body())
+}
+
+/// Refuses an upgrade with a text, and ends the connection.
+pub(crate) fn refuse_upgrade<B>(
+    status: StatusCode,
+    mut headers: HeaderMap,
+    message: impl Into<Bytes>,
+) -> Response<B> {
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+    respond(status, headers, message)
+}
+
+pub(crate) fn respond<B>(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: impl Into<Bytes>,
+) -> Response<B> {
+    let mut response = ::http::Response::new(ResponseBody::full(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
+}
+
+/// The headers of an answer with packets.
+pub(crate) fn text_headers(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// Lets the application's hooks change the headers of an answer.
+pub(crate) fn change_headers(
+    shared: &Shared,
+    parts: &Parts,
+    hooks: &[HeadersHook],
+    headers: &mut HeaderMap,
+) {
+    if !hooks.is_empty() {
+        let info = info(shared, parts);
+        hooks.iter().for_each(|change| change(headers, &info));
+    }
+}
+
+pub(crate) fn info(shared: &Shared, parts: &Parts) -> RequestInfo {
+    RequestInfo {
+        method: parts.method.clone(),
+        uri: parts.uri.clone(),
+        headers: parts.headers.clone(),
+        address: address(shared, parts),
+    }
+}
+
+fn address(shared: &Shared, parts: &Parts) -> Option<SocketAddr> {
+    match &shared.config().address {
+        Some(address) => address(parts),
+        None => parts.extensions.get::<Peer>().map(|peer| peer.address),
+    }
+}
+
+/// Says whether this is a WebSocket handshake. Without the WebSocket transport there is none: such a
+/// request is answered like any other.
+fn is_upgrade(shared: &Shared, parts: &Parts) -> bool {
+    parts.headers.contains_key(UPGRADE)
+        && shared.engine().allows(Transport::WebSocket)
+        && parts.headers.get_all(CONNECTION).iter().any(|value| {
+            let tokens = value.as_bytes().split(|&b| b == b',');
+            tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        })
+}

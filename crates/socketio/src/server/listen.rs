@@ -1,0 +1,331 @@
+//! The server standing alone: a listener, HTTP/1.1, and TLS if wanted.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{Either, select};
+use ::http::header::UPGRADE;
+use ::http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::Service as HyperService;
+use hyper_util::rt::TokioIo;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tower_service::Service;
+
+use super::Shared;
+use super::body::ResponseBody;
+use super::http::{self, Answer, Peer};
+use super::http_connections::{Entry, HttpConnection, HttpConnections, Pending};
+use super::service::{NotFound, SocketIoLayer, SocketIoService};
+
+/// The time that a client has for its TLS handshake, and at least for the head of each request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The pause after the process has run out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A listening server. It accepts when awaited, and until [`Server::close`](crate::Server::close).
+#[must_use = "it accepts nobody unless awaited"]
+pub struct Listening<S = NotFound> {
+    server: Arc<Shared>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    fallback: S,
+    /// After which time upgrade requests that are nobody's are dropped.
+    destroy_upgrade: Option<Duration>,
+}
+
+/// Why a server cannot serve TLS.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// A file cannot be read, or has no PEM section of the kind expected.
+    #[error("{path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The certificate and the key cannot be used together.
+    #[error("the certificate and the key cannot be used: {0}")]
+    Rejected(String),
+}
+
+impl Listening<NotFound> {
+    pub(crate) async fn bind(server: Arc<Shared>, address: impl ToSocketAddrs) -> io::Result<Self> {
+        Ok(Listening::on(server, TcpListener::bind(address).await?))
+    }
+
+    pub(crate) fn on(server: Arc<Shared>, listener: TcpListener) -> Self {
+        let destroy_upgrade = server.config().destroy_upgrade;
+        Listening { server, listener, tls: None, fallback: NotFound, destroy_upgrade }
+    }
+}
+
+impl<S> Listening<S> {
+    /// The address, with the port that the system chose if 0 was asked for.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers requests for other paths by a service, such as an axum router; upgrades are then its
+    /// own affair, too. Default: 404, and upgrade requests are dropped.
+    pub fn fallback<T>(self, fallback: T) -> Listening<T> {
+        let Listening { server, listener, tls, .. } = self;
+        Listening { server, listener, tls, fallback, destroy_upgrade: None }
+    }
+
+    /// Serves HTTPS and WSS with a certificate (a chain in PEM) and its key (in PEM).
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or certificate and key do not fit.
+    pub fn tls(mut self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
+        let (certificate, key) = (certificate.as_ref(), key.as_ref());
+        let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect)
+            .map_err(|error| file_error(certificate, &error))?;
+        if chain.is_empty() {
+            return Err(file_error(certificate, &"there is no certificate in it"));
+        }
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, &error))?;
+        let config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|error| TlsError::Rejected(error.to_string()))?;
+        self.tls = Some(TlsAcceptor::from(Arc::new(config)));
+        Ok(self)
+    }
+
+    /// Serves HTTPS and WSS with a configuration of rustls.
+    pub fn tls_config(mut self, config: Arc<ServerConfig>) -> Self {
+        self.tls = Some(TlsAcceptor::from(config));
+        self
+    }
+}
+
+fn file_error(path: &Path, reason: &dyn fmt::Display) -> TlsError {
+    TlsError::File { path: path.display().to_string(), reason: reason.to_string() }
+}
+
+impl<S, B> IntoFuture for Listening<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Output = io::Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl<S, B> Listening<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    async fn run(self) -> io::Result<()> {
+        let mut closed = self.server.closed();
+        let destroy_upgrade = self.destroy_upgrade;
+        let service = SocketIoLayer(self.server.clone()).wrap(self.fallback);
+        let connections = Arc::new(HttpConnections::default());
+        let mut look = tokio::time::interval(HEAD_TIMEOUT);
+        loop {
+            let accepted = {
+                let accept = pin!(self.listener.accept());
+                let closed = pin!(wait_closed(&mut closed));
+                let look = pin!(look.tick());
+                match select(accept, select(closed, look)).await {
+                    Either::Left((accepted, _)) => accepted,
+                    Either::Right((Either::Left(_), _)) => {
+                        connections.close();
+                        return Ok(());
+                    }
+                    Either::Right((Either::Right(_), _)) => {
+                        connections.end_idle();
+                        continue;
+                    }
+                }
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    accept_failed(&error).await;
+                    continue;
+                }
+            };
+            // Small packets must not wait for each other.
+            let _ = stream.set_nodelay(true);
+            let peer = Peer { address, secure: self.tls.is_some() };
+            let entry = connections.add();
+            let http = entry.connection().clone();
+            let service =
+                Connection { service: service.clone(), peer, http, destroy_upgrade };
+            match self.tls.clone() {
+                None => drop(tokio::spawn(serve(stream, service, entry))),
+                Some(tls) => {
+                    tokio::spawn(async move {
+                        match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+                            Ok(Ok(stream)) => serve(stream, service, entry).await,
+                            Ok(Err(error)) => {
+                                tracing::debug!(%address, %error, "a TLS handshake failed");
+                            }
+                            Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
+                        }
+                    });
+                }
+            }
+        }
+    }
+}
+
+async fn wait_closed(closed: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone altogether.
+    let _ = closed.wait_for(|closed| *closed).await;
+}
+
+/// A failed accept concerns one connection, or the whole process is out of file descriptors: then
+/// it helps to wait until some are closed.
+async fn accept_failed(error: &io::Error) {
+    let kind = error.kind();
+    if !matches!(kind, io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tracing::error!(%error, "no connection can be accepted; trying again");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Serves HTTP/1.1 on one connection until it ends or has become a WebSocket.
+async fn serve<IO, S, B>(stream: IO, service: Connection<S>, entry: Entry)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let http = service.http.clone();
+    let connection = http1::Builder::new()
+        // Answers are small: one buffer costs less than two slices.
+        .writev(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut closing = false;
+    let result = std::future::poll_fn(|cx| {
+        http.register(cx);
+        if http.is_idle() {
+            return Poll::Ready(Ok(()));
+        }
+        if http.is_closed() && !closing {
+            closing = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await;
+    drop(entry);
+    if let Err(error) = result {
+        tracing::trace!(%error, "an HTTP connection ended");
+    }
+}
+
+/// The service of one connection, which knows its peer.
+struct Connection<S> {
+    service: SocketIoService<S>,
+    peer: Peer,
+    http: Arc<HttpConnection>,
+    destroy_upgrade: Option<Duration>,
+}
+
+impl<S, B> HyperService<Request<Incoming>> for Connection<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+{
+    type Response = Response<ResponseBody<B>>;
+    type Error = Infallible;
+    type Future = Answering<B>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Answering<B> {
+        let pending = self.http.begin();
+        request.extensions_mut().insert(self.peer);
+        let server = self.service.server();
+        if server.serves(request.uri().path()) {
+            return Answering { answer: http::answer(server, request), _pending: pending };
+        }
+        let is_upgrade = request.headers().contains_key(UPGRADE);
+        let answer: BoxFuture<_> = match self.destroy_upgrade {
+            // Nobody here speaks for this path: like the reference, end the connection without a word.
+            Some(after) if is_upgrade => Box::pin(async move {
+                tokio::time::sleep(after).await;
+                Response::new(ResponseBody::abort())
+            }),
+            _ => {
+                let mut service = self.service.clone();
+                Box::pin(async move {
+                    let Ok(()) = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
+                    let Ok(response) = service.call(request).await;
+                    response
+                })
+            }
+        };
+        Answering { answer: Answer::Later(answer), _pending: pending }
+    }
+}
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An answer in the making.
+struct Answering<B> {
+    answer: Answer<B>,
+    _pending: Pending,
+}
+
+impl<B> Future for Answering<B> {
+    type Output = Result<Response<ResponseBody<B>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.answer).poll(cx).map(Ok)
+    }
+}
+
+impl<S> fmt::Debug for Listening<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening").field("address", &self.local_addr().ok()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,418 @@
+//! The server: alone with [`Server::serve`], or in front of a service with [`Server::layer`].
+//!
+//! `transports -> session -> namespace, socket, broadcast -> adapter -> rooms, outbox`: each file
+//! calls only what stands right of it. What the protocol says is decided in `socketio-proto`.
+
+mod ack;
+mod adapter;
+mod body;
+mod broadcast;
+mod client_files;
+mod config;
+mod connect;
+mod cookie;
+mod cors;
+mod counters;
+mod deadlines;
+mod emit;
+mod encode;
+mod handler;
+mod handlers;
+mod handshake;
+mod http;
+mod http_connections;
+mod listen;
+mod namespace;
+mod outbox;
+mod polling;
+mod remote;
+mod request;
+mod rooms;
+mod running;
+mod service;
+mod session;
+mod sessions;
+mod socket;
+mod turn;
+mod upgrade;
+mod websocket;
+mod wheel;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock};
+use regex::Regex;
+use serde_json::Value;
+use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use socketio_proto::engine;
+use socketio_proto::socket::{ConnectionConfig, DisconnectReason, Parser};
+
+use crate::args::DecodeError;
+use config::Config;
+use counters::Counters;
+use deadlines::Deadlines;
+use namespace::Namespaces;
+use sessions::Sessions;
+
+pub use ack::{Ack, AckFuture, BroadcastAck};
+pub use adapter::{Adapter, AdapterError, BroadcastPacket, LocalAdapter, RoomEvent};
+pub use body::ResponseBody;
+pub use broadcast::{Broadcast, RoomNames, Target};
+pub use client_files::ClientFilesError;
+pub use config::{ConfigError, QueuePolicy, ServerBuilder};
+pub use cookie::{CookieError, SameSite, SessionCookie};
+pub use cors::{Cors, CorsError};
+pub use counters::Stats;
+pub use emit::Emit;
+pub use handler::{Handler, Middleware};
+pub use handlers::Handlers;
+pub use handshake::Handshake;
+pub use listen::{Listening, TlsError};
+pub use namespace::{Namespace, ParentNamespace, ServerSideError};
+pub use remote::RemoteSocket;
+pub use request::{ConnectionError, EngineRefusal, Forbidden, RequestInfo};
+pub use service::{EmptyBody, NotFound, ResponseFuture, SocketIoLayer, SocketIoService};
+pub use socket::{Connection, Socket, SocketEmit};
+
+/// A Socket.IO server.
+///
+/// A handle: cheap to clone. It dereferences to its main namespace, `/`, and through that to the
+/// handlers of `/`. Dropping all handles does not end a server that is being served;
+/// [`close`](Server::close) does.
+#[derive(Clone)]
+pub struct Server {
+    shared: Arc<Shared>,
+    main: Namespace,
+}
+
+/// What all parts of a server share.
+pub(crate) struct Shared {
+    engine: Arc<engine::Config>,
+    connection: ConnectionConfig,
+    config: Config,
+    sessions: Sessions,
+    namespaces: Namespaces,
+    deadlines: Arc<Deadlines>,
+    counters: Counters,
+    refused: RwLock<Vec<Arc<RefusedListener>>>,
+    runtime: OnceLock<Handle>,
+    closed: watch::Sender<bool>,
+    /// Events and namespaces that were complained about already.
+    complained: Mutex<HashSet<(String, String)>>,
+}
+
+type RefusedListener = dyn Fn(&ConnectionError) + Send + Sync;
+
+/// Complaints about unhandled events are logged once each, for at most so many names.
+const MAX_COMPLAINTS: usize = 1000;
+
+impl Server {
+    /// Makes a server with the default options.
+    pub fn new() -> Server {
+        Server::builder().build()
+    }
+
+    /// Makes a server with options.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
+    }
+
+    fn with(engine: engine::Config, connection: ConnectionConfig, config: Config) -> Server {
+        let shared = Arc::new(Shared {
+            engine: Arc::new(engine),
+            connection,
+            config,
+            sessions: Sessions::default(),
+            namespaces: Namespaces::default(),
+            deadlines: Arc::new(Deadlines::new()),
+            counters: Counters::default(),
+            refused: RwLock::default(),
+            runtime: OnceLock::new(),
+            closed: watch::Sender::new(false),
+            complained: Mutex::default(),
+        });
+        let main = Namespace(shared.namespaces.get_or_create(&shared, "/"));
+        Server { shared, main }
+    }
+
+    /// Gives a namespace, and makes it if there is none of this name yet. A missing leading slash is
+    /// added.
+    pub fn of(&self, name: impl AsRef<str>) -> Namespace {
+        let name = name.as_ref();
+        let name = match name.starts_with('/') {
+            true => name.to_owned(),
+            false => format!("/{name}"),
+        };
+        Namespace(self.shared.namespaces.get_or_create(&self.shared, &name))
+    }
+
+    /// Makes a namespace for each name that matches a pattern, when a client asks for it.
+    ///
+    /// # Panics
+    ///
+    /// When the pattern is not a regular expression.
+    #[doc(alias = "of")]
+    #[track_caller]
+    pub fn of_pattern(&self, pattern: &str) -> ParentNamespace {
+        match Regex::new(pattern) {
+            Ok(pattern) => self.shared.namespaces.add_pattern(pattern),
+            Err(error) => panic!("the pattern of a dynamic namespace is invalid: {error}"),
+        }
+    }
+
+    /// Makes a namespace for each name that a predicate accepts, when a client asks for it. The
+    /// predicate gets the name and the client's `auth`.
+    #[doc(alias = "of")]
+    pub fn of_fn<F, Fut>(&self, predicate: F) -> ParentNamespace
+    where
+        F: FnOnce(String, Value) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
+    {
+        self.shared.namespaces.add_predicate(predicate)
+    }
+
+    /// Calls a function for each namespace that is made from now on.
+    #[doc(alias = "new_namespace")]
+    pub fn on_new_namespace(&self, listener: impl Fn(&Namespace) + Send + Sync + 'static) {
+        self.shared.namespaces.on_created(listener);
+    }
+
+    /// Calls a function for each request that is refused, with the cause and a hint at the remedy.
+    #[doc(alias = "connection_error")]
+    pub fn on_connection_error(&self, listener: impl Fn(&ConnectionError) + Send + Sync + 'static) {
+        self.shared.refused.write().push(Arc::new(listener));
+    }
+
+    /// The number of open sessions.
+    #[doc(alias = "clientsCount")]
+    pub fn clients_count(&self) -> usize {
+        self.shared.sessions.len()
+    }
+
+    /// What the server has counted.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.stats(self.clients_count())
+    }
+
+    /// A tower layer that answers the requests for the server's path, for axum and others.
+    pub fn layer(&self) -> SocketIoLayer {
+        SocketIoLayer(self.shared.clone())
+    }
+
+    /// A tower service which answers the requests for the server's path, and 404 to all others.
+    pub fn service(&self) -> SocketIoService<NotFound> {
+        self.layer().wrap(NotFound)
+    }
+
+    /// Listens on an address and serves until [`close`](Server::close).
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops accepting; the connections stay.
+    #[doc(alias = "listen")]
+    pub async fn serve(&self, address: impl ToSocketAddrs) -> io::Result<()> {
+        self.listen(address).await?.await
+    }
+
+    /// Listens on an address; awaiting the result serves. In between, TLS and a fallback for other
+    /// paths can be set, and the port be read.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<Listening> {
+        Listening::bind(self.shared.clone(), address).await
+    }
+
+    /// Serves on a listener of the application's.
+    pub fn listen_on(&self, listener: TcpListener) -> Listening {
+        Listening::on(self.shared.clone(), listener)
+    }
+
+    /// Closes all sessions and stops accepting. The sockets leave with the reason
+    /// `server shutting down`; the clients see `transport close` and reconnect.
+    ///
+    /// Closing twice does nothing.
+    pub async fn close(&self) {
+        for namespace in self.shared.namespaces.all() {
+            namespace.adapter().close().await;
+        }
+        self.shared.close_sessions(Some(DisconnectReason::ServerShuttingDown));
+        self.shared.closed.send_replace(true);
+    }
+
+    /// Closes all sessions with the reason `forced close`, and goes on accepting.
+    #[doc(alias = "engine.close")]
+    pub fn close_connections(&self) {
+        self.shared.close_sessions(None);
+    }
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server::new()
+    }
+}
+
+impl Deref for Server {
+    type Target = Namespace;
+
+    /// The main namespace, `/`.
+    fn deref(&self) -> &Namespace {
+        &self.main
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("clients", &self.clients_count()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    pub(crate) fn engine(&self) -> &Arc<engine::Config> {
+        &self.engine
+    }
+
+    pub(crate) fn connection(&self) -> &ConnectionConfig {
+        &self.connection
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    pub(crate) fn namespaces(&self) -> &Namespaces {
+        &self.namespaces
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn deadlines(&self) -> &Arc<Deadlines> {
+        &self.deadlines
+    }
+
+    pub(crate) fn parser(&self) -> Option<&Arc<dyn Parser>> {
+        self.config.parser.as_ref()
+    }
+
+    pub(crate) fn max_payload(&self) -> usize {
+        self.connection.max_payload
+    }
+
+    pub(crate) fn max_queue(&self) -> usize {
+        self.config.max_queue
+    }
+
+    pub(crate) fn max_running(&self) -> u32 {
+        self.config.max_running
+    }
+
+    pub(crate) fn queue_policy(&self) -> QueuePolicy {
+        self.config.queue_policy
+    }
+
+    pub(crate) fn cleans_up_children(&self) -> bool {
+        self.config.cleanup_empty_child_namespaces
+    }
+
+    pub(crate) fn closed(&self) -> watch::Receiver<bool> {
+        self.closed.subscribe()
+    }
+
+    /// Says whether a path is the server's.
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        match path.strip_prefix(&*self.config.path) {
+            Some(rest) => self.config.add_trailing_slash || rest.is_empty() || rest.starts_with('/'),
+            None => false,
+        }
+    }
+
+    pub(crate) fn make_adapter(&self, name: &str, local: &Arc<LocalAdapter>) -> Arc<dyn Adapter> {
+        match &self.config.adapter {
+            Some(make) => make(name, local),
+            None => Arc::new(adapter::InMemory(local.clone())),
+        }
+    }
+
+    /// Spawns a task on the runtime that serves this server, wherever the caller is.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        match self.runtime.get() {
+            Some(runtime) => drop(runtime.spawn(future)),
+            None => match Handle::try_current() {
+                Ok(runtime) => drop(self.runtime.get_or_init(|| runtime).spawn(future)),
+                Err(_) => tracing::error!("no tokio runtime: a server works inside one only"),
+            },
+        }
+    }
+
+    pub(crate) fn set_deadline(self: &Arc<Shared>, key: u32, deadline: Instant) {
+        self.deadlines.set(self, key, deadline);
+    }
+
+    pub(crate) fn cancel_deadline(&self, key: u32) {
+        self.deadlines.cancel(key);
+    }
+
+    fn close_sessions(&self, reason: Option<DisconnectReason>) {
+        let _turn = turn::begin();
+        for session in self.sessions.all() {
+            session.close_now(reason);
+        }
+    }
+
+    /// Counts a refused request and tells the listeners.
+    pub(crate) fn refused(&self, error: impl FnOnce() -> ConnectionError) {
+        self.counters.refused_requests();
+        let listeners = self.refused.read().clone();
+        let wants_log = tracing::enabled!(tracing::Level::DEBUG);
+        if listeners.is_empty() && !wants_log {
+            return;
+        }
+        let error = error();
+        tracing::debug!(code = error.code, context = %error.context, hint = error.hint, "{}", error.message);
+        listeners.iter().for_each(|listener| listener(&error));
+    }
+
+    /// Counts an event without a handler; the first of each name is logged.
+    pub(crate) fn unhandled(&self, nsp: &str, event: &str) {
+        self.counters.unhandled_events();
+        if self.complains_first(nsp, event) {
+            tracing::warn!(namespace = nsp, event, "an event came that has no handler");
+        }
+    }
+
+    /// Counts an event that a handler could not decode; the first of each name is logged.
+    pub(crate) fn undecodable(&self, socket: &Socket, event: &str, error: &DecodeError) {
+        self.counters.undecodable_events();
+        let nsp = socket.0.namespace.name();
+        if self.complains_first(nsp, &format!("{event} (undecodable)")) {
+            tracing::warn!(namespace = nsp, event, %error, "the arguments of an event do not fit its handler");
+        }
+    }
+
+    fn complains_first(&self, nsp: &str, event: &str) -> bool {
+        let mut complained = self.complained.lock();
+        complained.len() < MAX_COMPLAINTS
+            && complained.insert((nsp.to_owned(), event.chars().take(100).collect()))
+    }
+}

@@ -1,0 +1,542 @@
+//! Namespaces: the sockets that share handlers and rooms.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use regex::Regex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Shared;
+use super::ack::BroadcastAck;
+use super::adapter::{Adapter, AdapterError, LocalAdapter};
+use super::broadcast::{Broadcast, RoomNames};
+use super::emit::Emit;
+use super::encode;
+use super::handlers::Handlers;
+use super::remote::RemoteSocket;
+use super::socket::Socket;
+use crate::args::Args;
+use crate::error::EmitError;
+use crate::event::Event;
+use crate::id::SocketId;
+
+/// A namespace: a part of the server with handlers, rooms and sockets of its own.
+///
+/// A handle: cheap to clone. Handlers are registered through [`Handlers`], which it dereferences to.
+#[derive(Clone)]
+pub struct Namespace(pub(crate) Arc<NamespaceInner>);
+
+pub(crate) struct NamespaceInner {
+    name: Box<str>,
+    server: Weak<Shared>,
+    handlers: Arc<Handlers>,
+    local: Arc<LocalAdapter>,
+    adapter: Arc<dyn Adapter>,
+    ack_ids: AtomicU64,
+    server_side: Arc<ServerSide>,
+    /// Sockets that are joining or have joined.
+    members: AtomicUsize,
+    /// Set for a child of a dynamic namespace.
+    is_child: bool,
+}
+
+/// Listeners for events of other servers.
+#[derive(Default)]
+pub(crate) struct ServerSide {
+    listeners: RwLock<HashMap<String, Vec<Arc<ServerSideListener>>>>,
+}
+
+type ServerSideListener = dyn Fn(Args) -> Option<Value> + Send + Sync;
+
+impl NamespaceInner {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn handlers(&self) -> &Handlers {
+        &self.handlers
+    }
+
+    pub(crate) fn local(&self) -> &Arc<LocalAdapter> {
+        &self.local
+    }
+
+    pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
+        &self.adapter
+    }
+
+    pub(crate) fn next_ack_id(&self) -> u64 {
+        self.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn encode_event<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &T,
+        id: Option<u64>,
+    ) -> Result<Vec<Bytes>, EmitError> {
+        let server = self.server.upgrade().ok_or(EmitError::Disconnected)?;
+        encode::event(server.parser(), &self.name, id, event, args, |encoded| encoded.to_shared())
+    }
+
+    /// Takes a socket out; an empty child of a dynamic namespace goes away with its last one.
+    pub(crate) fn remove(&self, socket: &Socket) {
+        if self.local.remove(socket)
+            && self.members.fetch_sub(1, Ordering::AcqRel) == 1
+            && self.is_child
+            && let Some(server) = self.server.upgrade()
+        {
+            server.namespaces().clean_up(self, server.cleans_up_children());
+        }
+    }
+}
+
+impl Namespace {
+    /// The namespace's name, with its leading slash.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// The sockets of this server in the namespace.
+    pub fn sockets(&self) -> Vec<Socket> {
+        self.0.local.select(&Default::default())
+    }
+
+    /// A socket of this server by its id.
+    pub fn socket(&self, id: &SocketId) -> Option<Socket> {
+        self.0.local.socket(id).filter(Socket::is_connected)
+    }
+
+    /// The index of this server's sockets and rooms, and their events.
+    pub fn local_adapter(&self) -> &LocalAdapter {
+        &self.0.local
+    }
+
+    /// Addresses the sockets in these rooms.
+    #[doc(alias = "in")]
+    pub fn to(&self, rooms: impl RoomNames) -> Broadcast {
+        self.all().to(rooms)
+    }
+
+    /// Addresses all sockets but those in these rooms.
+    pub fn except(&self, rooms: impl RoomNames) -> Broadcast {
+        self.all().except(rooms)
+    }
+
+    /// Addresses the sockets of this server only.
+    pub fn local(&self) -> Broadcast {
+        self.all().local()
+    }
+
+    /// Drops the next event for each client that it cannot be written to at once.
+    pub fn volatile(&self) -> Broadcast {
+        self.all().volatile()
+    }
+
+    /// Sends the next event without compression.
+    #[doc(alias = "compress")]
+    pub fn uncompressed(&self) -> Broadcast {
+        self.all().uncompressed()
+    }
+
+    /// Bounds the wait for the next event's answers.
+    pub fn timeout(&self, timeout: Duration) -> Broadcast {
+        self.all().timeout(timeout)
+    }
+
+    /// Addresses all sockets.
+    pub fn all(&self) -> Broadcast {
+        Broadcast::new(self.0.clone())
+    }
+
+    /// Sends an event to all sockets; see [`Broadcast::emit`].
+    pub fn emit(&self, event: impl AsRef<str>, args: impl Serialize) -> Emit<'static> {
+        self.all().emit(event, args)
+    }
+
+    /// Sends a typed event to all sockets.
+    pub fn emit_event<E: Event>(&self, event: &E) -> Emit<'static> {
+        self.all().emit_event(event)
+    }
+
+    /// Sends the event `message` to all sockets.
+    #[doc(alias = "write")]
+    pub fn send(&self, args: impl Serialize) -> Emit<'static> {
+        self.all().send(args)
+    }
+
+    /// Sends an event to all sockets and gives their answers; see [`Broadcast::emit_with_ack`].
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: impl AsRef<str>,
+        args: impl Serialize,
+    ) -> BroadcastAck<T> {
+        self.all().emit_with_ack(event, args)
+    }
+
+    /// Gives all sockets, of all servers; see [`Broadcast::fetch_sockets`].
+    ///
+    /// # Errors
+    ///
+    /// When other servers of a cluster do not answer.
+    #[doc(alias = "fetchSockets")]
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AdapterError> {
+        self.all().fetch_sockets().await
+    }
+
+    /// Makes all sockets join rooms.
+    #[doc(alias = "socketsJoin")]
+    pub fn sockets_join(&self, rooms: impl RoomNames) {
+        self.all().sockets_join(rooms);
+    }
+
+    /// Makes all sockets leave rooms.
+    #[doc(alias = "socketsLeave")]
+    pub fn sockets_leave(&self, rooms: impl RoomNames) {
+        self.all().sockets_leave(rooms);
+    }
+
+    /// Makes all sockets leave the namespace; their connections stay.
+    #[doc(alias = "disconnectSockets")]
+    pub fn disconnect_sockets(&self) {
+        self.all().disconnect_sockets();
+    }
+
+    /// Closes the connections of all sockets.
+    pub fn disconnect_and_close_sockets(&self) {
+        self.all().disconnect_and_close_sockets();
+    }
+
+    /// Sends an event to the other servers of the cluster. A server that is alone reaches nobody.
+    ///
+    /// # Errors
+    ///
+    /// For the names `connect`, `connection` and `new_namespace`, for arguments that cannot be
+    /// serialised, and when the cluster cannot be reached.
+    #[doc(alias = "serverSideEmit")]
+    pub async fn server_side_emit(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> Result<(), ServerSideError> {
+        let args = server_side_args(event, args)?;
+        self.0.adapter.server_side_emit(event, args, false).await?;
+        Ok(())
+    }
+
+    /// Sends an event to the other servers of the cluster and gives their answers, one of each. A
+    /// server that is alone gets none.
+    ///
+    /// # Errors
+    ///
+    /// As [`server_side_emit`](Namespace::server_side_emit), and when servers do not answer.
+    #[doc(alias = "serverSideEmitWithAck")]
+    pub async fn server_side_emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: impl Serialize,
+    ) -> Result<Vec<T>, ServerSideError> {
+        let args = server_side_args(event, args)?;
+        let answers = self.0.adapter.server_side_emit(event, args, true).await?;
+        answers.into_iter().map(|v| serde_json::from_value(v).map_err(Into::into)).collect()
+    }
+
+    /// Handles an event that another server of the cluster sent; what it returns is the answer.
+    pub fn on_server_side(
+        &self,
+        event: &str,
+        listener: impl Fn(Args) -> Option<Value> + Send + Sync + 'static,
+    ) -> &Self {
+        let mut listeners = self.0.server_side.listeners.write();
+        listeners.entry(event.to_owned()).or_default().push(Arc::new(listener));
+        drop(listeners);
+        self
+    }
+
+    /// Hands an event of another server to its listeners; an adapter calls this. Gives the first
+    /// answer.
+    pub fn receive_server_side(&self, event: &str, args: &Args) -> Option<Value> {
+        let listeners = self.0.server_side.listeners.read().get(event).cloned();
+        let mut answer = None;
+        for listener in listeners.into_iter().flatten() {
+            let this = listener(args.clone());
+            answer = answer.or(this);
+        }
+        answer
+    }
+}
+
+/// Why an event did not reach the other servers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerSideError {
+    /// The cluster cannot be reached, or not completely.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
+    /// An answer is not of the expected type.
+    #[error("an answer is not of the expected type")]
+    Decode(#[from] serde_json::Error),
+    /// The arguments cannot be sent, or the name is reserved.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+}
+
+fn server_side_args(event: &str, args: impl Serialize) -> Result<Args, EmitError> {
+    if matches!(event, "connect" | "connection" | "new_namespace") {
+        return Err(EmitError::Reserved(event.to_owned()));
+    }
+    Ok(Args::from_value(&args)?)
+}
+
+impl Deref for Namespace {
+    type Target = Handlers;
+
+    fn deref(&self) -> &Handlers {
+        &self.0.handlers
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+/// A dynamic namespace: a pattern or a predicate whose children are made when clients ask for them.
+///
+/// The children share its handlers. Emits reach all children.
+#[derive(Clone)]
+pub struct ParentNamespace(Arc<Parent>);
+
+pub(crate) struct Parent {
+    matcher: Matcher,
+    handlers: Arc<Handlers>,
+    children: RwLock<Vec<Weak<NamespaceInner>>>,
+}
+
+enum Matcher {
+    Pattern(Regex),
+    Predicate(Box<Predicate>),
+}
+
+type Predicate =
+    dyn Fn(String, Value) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
+
+impl ParentNamespace {
+    /// The children that exist at the moment.
+    pub fn children(&self) -> Vec<Namespace> {
+        let children = self.0.children.read();
+        children.iter().filter_map(Weak::upgrade).map(Namespace).collect()
+    }
+
+    /// Sends an event to all sockets of all children.
+    pub fn emit(&self, event: impl AsRef<str>, args: impl Serialize) -> Result<(), EmitError> {
+        let (event, args) = (event.as_ref(), Args::from_value(&args)?);
+        self.children().iter().try_for_each(|child| child.emit(event, &args).now())
+    }
+
+    /// Sends an event to the sockets of all children which are in these rooms.
+    pub fn emit_to(
+        &self,
+        rooms: impl RoomNames,
+        event: impl AsRef<str>,
+        args: impl Serialize,
+    ) -> Result<(), EmitError> {
+        let (rooms, event) = (rooms.into_names(), event.as_ref());
+        let args = Args::from_value(&args)?;
+        self.children().iter().try_for_each(|child| child.to(&rooms).emit(event, &args).now())
+    }
+
+    /// Refuses: which children there are changes all the time. Ask them one by one.
+    ///
+    /// # Errors
+    ///
+    /// Always [`AdapterError::ParentNamespace`].
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AdapterError> {
+        Err(AdapterError::ParentNamespace)
+    }
+}
+
+impl Deref for ParentNamespace {
+    type Target = Handlers;
+
+    fn deref(&self) -> &Handlers {
+        &self.0.handlers
+    }
+}
+
+impl fmt::Debug for ParentNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ParentNamespace").finish_non_exhaustive()
+    }
+}
+
+/// All namespaces of a server.
+#[derive(Default)]
+pub(crate) struct Namespaces {
+    by_name: RwLock<HashMap<Box<str>, Arc<NamespaceInner>>>,
+    parents: RwLock<Vec<Arc<Parent>>>,
+    created: RwLock<Vec<Arc<Created>>>,
+}
+
+type Created = dyn Fn(&Namespace) + Send + Sync;
+
+impl Namespaces {
+    fn get(&self, name: &str) -> Option<Arc<NamespaceInner>> {
+        self.by_name.read().get(name).cloned()
+    }
+
+    /// Gives the namespace for a socket that is about to be inserted: it counts as a member from
+    /// here on, so that the namespace cannot be cleaned up in between.
+    pub(crate) fn enter(&self, name: &str) -> Option<Arc<NamespaceInner>> {
+        let by_name = self.by_name.read();
+        let namespace = by_name.get(name)?;
+        namespace.members.fetch_add(1, Ordering::AcqRel);
+        Some(namespace.clone())
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<NamespaceInner>> {
+        self.by_name.read().values().cloned().collect()
+    }
+
+    pub(crate) fn on_created(&self, listener: impl Fn(&Namespace) + Send + Sync + 'static) {
+        self.created.write().push(Arc::new(listener));
+    }
+
+    /// Gives the namespace of this name and makes it if need be; one that a parent's pattern
+    /// matches becomes its child.
+    pub(crate) fn get_or_create(&self, server: &Arc<Shared>, name: &str) -> Arc<NamespaceInner> {
+        if let Some(namespace) = self.get(name) {
+            return namespace;
+        }
+        let parent = self.parents.read().iter().find(|parent| parent.has_pattern_for(name)).cloned();
+        self.create(server, name, parent.as_ref())
+    }
+
+    fn create(
+        &self,
+        server: &Arc<Shared>,
+        name: &str,
+        parent: Option<&Arc<Parent>>,
+    ) -> Arc<NamespaceInner> {
+        let namespace = {
+            let mut by_name = self.by_name.write();
+            if let Some(namespace) = by_name.get(name) {
+                return namespace.clone();
+            }
+            let local = Arc::new(LocalAdapter::new());
+            let namespace = Arc::new(NamespaceInner {
+                name: name.into(),
+                server: Arc::downgrade(server),
+                handlers: parent.map(|parent| parent.handlers.clone()).unwrap_or_default(),
+                adapter: server.make_adapter(name, &local),
+                local,
+                ack_ids: AtomicU64::new(0),
+                server_side: Arc::default(),
+                members: AtomicUsize::new(0),
+                is_child: parent.is_some(),
+            });
+            by_name.insert(name.into(), namespace.clone());
+            namespace
+        };
+        if let Some(parent) = parent {
+            let mut children = parent.children.write();
+            children.retain(|child| child.strong_count() > 0);
+            children.push(Arc::downgrade(&namespace));
+        }
+        if name != "/" {
+            let listeners = self.created.read().clone();
+            listeners.iter().for_each(|listener| listener(&Namespace(namespace.clone())));
+        }
+        namespace
+    }
+
+    pub(crate) fn add_pattern(&self, pattern: Regex) -> ParentNamespace {
+        self.add_parent(Matcher::Pattern(pattern))
+    }
+
+    pub(crate) fn add_predicate<F, Fut>(&self, predicate: F) -> ParentNamespace
+    where
+        F: FnOnce(String, Value) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send + 'static,
+    {
+        let predicate: Box<Predicate> =
+            Box::new(move |name, auth| Box::pin(predicate.clone()(name, auth)));
+        self.add_parent(Matcher::Predicate(predicate))
+    }
+
+    fn add_parent(&self, matcher: Matcher) -> ParentNamespace {
+        let parent = Arc::new(Parent {
+            matcher,
+            handlers: Arc::default(),
+            children: RwLock::default(),
+        });
+        self.parents.write().push(parent.clone());
+        ParentNamespace(parent)
+    }
+
+    /// Says whether only an answer of a dynamic namespace can tell if `name` exists.
+    pub(crate) fn has_parents(&self) -> bool {
+        !self.parents.read().is_empty()
+    }
+
+    /// Asks the dynamic namespaces, in the order they were made.
+    pub(crate) async fn enter_dynamic(
+        server: Arc<Shared>,
+        name: String,
+        auth: String,
+    ) -> Option<Arc<NamespaceInner>> {
+        let parents = server.namespaces().parents.read().clone();
+        for parent in parents {
+            let matches = match &parent.matcher {
+                Matcher::Pattern(pattern) => pattern.is_match(&name),
+                Matcher::Predicate(predicate) => {
+                    let auth = serde_json::from_str(&auth).unwrap_or_default();
+                    predicate(name.clone(), auth).await
+                }
+            };
+            while matches {
+                server.namespaces().create(&server, &name, Some(&parent));
+                if let Some(entered) = server.namespaces().enter(&name) {
+                    return Some(entered);
+                }
+            }
+        }
+        None
+    }
+
+    /// Forgets a child without sockets, if the server is to do so.
+    fn clean_up(&self, namespace: &NamespaceInner, enabled: bool) {
+        if !enabled {
+            return;
+        }
+        let removed = {
+            let mut by_name = self.by_name.write();
+            match by_name.get(namespace.name()) {
+                Some(found) if found.members.load(Ordering::Acquire) == 0 => {
+                    by_name.remove(namespace.name())
+                }
+                _ => None,
+            }
+        };
+        if let (Some(removed), Some(server)) = (removed, namespace.server.upgrade()) {
+            server.spawn(async move { removed.adapter.close().await });
+        }
+    }
+}
+
+impl Parent {
+    fn has_pattern_for(&self, name: &str) -> bool {
+        matches!(&self.matcher, Matcher::Pattern(pattern) if pattern.is_match(name))
+    }
+}

@@ -1,0 +1,379 @@
+//! What waits to be written to one client: a bounded queue of finished WebSocket frames.
+//!
+//! Frames of one receiver are appended to a buffer of its own; a broadcast's frame is shared by all
+//! receivers by reference. A polling client's answer is derived from the same frames. Who writes is
+//! decided in `turn`: inside a connection's turn emits only fill outboxes, and the turn's end writes
+//! each of them once. An idle outbox holds no buffer: what it used goes back to a per-thread pool.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use socketio_proto::websocket::{self, Opcode};
+
+/// The queue and where it leads.
+pub(crate) struct Outbox {
+    chunks: VecDeque<Chunk>,
+    /// Bytes of the first chunk that are already written.
+    written: usize,
+    /// Bytes that wait, over all chunks.
+    queued: usize,
+    link: Link,
+    /// Somebody has promised to flush this outbox.
+    dirty: bool,
+    /// The last write would have blocked; the connection's task waits for the socket.
+    blocked: bool,
+    /// Nothing is accepted any more; what is queued is still written.
+    closed: bool,
+    /// Emitters that wait until the queue is below its mark.
+    waiting: Option<Box<Vec<Waker>>>,
+}
+
+enum Chunk {
+    /// Frames for this receiver alone, one after the other.
+    Own(Vec<u8>),
+    /// One frame that other receivers share.
+    Shared(Bytes),
+}
+
+/// Where an outbox leads at the moment.
+pub(crate) enum Link {
+    /// Nobody writes at the moment (polling, no GET waits): frames are kept.
+    None,
+    /// A GET that waits takes the frames.
+    Get(Waker),
+    /// The task of a stream that cannot be written from outside (TLS) writes.
+    Task(Waker),
+    /// A TCP connection which is written in place, and its task, which waits for a full socket.
+    Tcp(Arc<TcpStream>, Waker),
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pushed {
+    /// Queued; the caller has to see to it that the outbox is flushed.
+    Mark,
+    /// Queued; somebody else flushes.
+    Queued,
+    /// The connection has ended.
+    Closed,
+    /// The queue is full.
+    Full,
+}
+
+/// What a flush found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Flushed {
+    /// All is written, or handed to the one who writes.
+    Done,
+    /// The socket is full; its task continues.
+    Blocked,
+    /// The connection is broken.
+    Broken,
+}
+
+/// A unicast buffer is sealed at this size and the next one begun.
+const OWN_CHUNK: usize = 64 * 1024;
+/// Awaited emits continue when the queue is below this mark, in bytes.
+pub(crate) const LOW_WATER: usize = 256 * 1024;
+/// Buffers larger than this are freed instead of going back to the pool.
+const POOLED_BUFFER: usize = 16 * 1024;
+const POOL: usize = 64;
+/// Linux writes at most 1,024 slices at once; more than a handful of dozens gains nothing.
+const SLICES: usize = 64;
+
+#[derive(Default)]
+struct Pool {
+    buffers: Vec<Vec<u8>>,
+    queues: Vec<VecDeque<Chunk>>,
+}
+
+thread_local! {
+    static FREE: RefCell<Pool> = RefCell::default();
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Outbox {
+        Outbox {
+            chunks: VecDeque::new(),
+            written: 0,
+            queued: 0,
+            link: Link::None,
+            dirty: false,
+            blocked: false,
+            closed: false,
+            waiting: None,
+        }
+    }
+
+    /// Appends one frame for this receiver alone.
+    pub(crate) fn push(&mut self, opcode: Opcode, payload: &[u8]) {
+        let room = payload.len() + 10;
+        let need_new = match self.chunks.back() {
+            Some(Chunk::Own(buffer)) => buffer.len() + room > OWN_CHUNK.max(buffer.capacity()),
+            Some(Chunk::Shared(_)) | None => true,
+        };
+        if need_new {
+            self.push_chunk(Chunk::Own(take_buffer()));
+        }
+        if let Some(Chunk::Own(buffer)) = self.chunks.back_mut() {
+            let before = buffer.len();
+            websocket::header(buffer, opcode, payload.len());
+            buffer.extend_from_slice(payload);
+            self.queued += buffer.len() - before;
+        }
+    }
+
+    /// Appends a frame that other receivers share.
+    pub(crate) fn push_shared(&mut self, frame: Bytes) {
+        self.queued += frame.len();
+        self.push_chunk(Chunk::Shared(frame));
+    }
+
+    fn push_chunk(&mut self, chunk: Chunk) {
+        if self.chunks.capacity() == 0 {
+            self.chunks = FREE.with_borrow_mut(|pool| pool.queues.pop()).unwrap_or_default();
+        }
+        self.chunks.push_back(chunk);
+    }
+
+    /// Says whether `extra` bytes more may be queued, and who flushes them.
+    pub(crate) fn admit(&mut self, extra: usize, bound: usize) -> Pushed {
+        if self.closed {
+            Pushed::Closed
+        } else if self.queued + extra > bound {
+            Pushed::Full
+        } else if self.dirty {
+            Pushed::Queued
+        } else {
+            self.dirty = true;
+            Pushed::Mark
+        }
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// A volatile packet may go out: nothing is stuck in front of it and somebody will write it.
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.closed && !self.blocked && !matches!(self.link, Link::None)
+    }
+
+    /// The socket did not take everything; its task has to wait for it.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Leads elsewhere; a GET that waited until now learns it.
+    pub(crate) fn set_link(&mut self, link: Link) {
+        self.blocked = false;
+        if let (Link::Get(waker), Link::Task(_) | Link::Tcp(..)) =
+            (std::mem::replace(&mut self.link, link), &self.link)
+        {
+            waker.wake();
+        }
+    }
+
+    /// Says whether polling still is the way to the client.
+    pub(crate) fn is_polled(&self) -> bool {
+        matches!(self.link, Link::None | Link::Get(_))
+    }
+
+    /// Wakes the one who writes, for reasons of his own.
+    pub(crate) fn wake(&self) {
+        match &self.link {
+            Link::None => {}
+            Link::Get(waker) | Link::Task(waker) | Link::Tcp(_, waker) => waker.wake_by_ref(),
+        }
+    }
+
+    /// Accepts nothing more. What is queued can still be flushed or taken.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.wake_waiting();
+    }
+
+    /// Drops what is queued.
+    pub(crate) fn discard(&mut self) {
+        self.written = 0;
+        self.queued = 0;
+        let chunks = std::mem::take(&mut self.chunks);
+        recycle(chunks);
+        self.wake_waiting();
+    }
+
+    /// Remembers who waits for the queue to fall below its mark; false if it is below.
+    pub(crate) fn wait_below_mark(&mut self, waker: &Waker) -> bool {
+        if self.closed || self.queued <= LOW_WATER {
+            return false;
+        }
+        let waiting = self.waiting.get_or_insert_default();
+        if !waiting.iter().any(|w| w.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        true
+    }
+
+    /// Remembers who waits for the end; false if it has come.
+    pub(crate) fn wait_closed(&mut self, waker: &Waker) -> bool {
+        if !self.closed {
+            self.waiting.get_or_insert_default().push(waker.clone());
+        }
+        !self.closed
+    }
+
+    fn wake_waiting(&mut self) {
+        if self.closed || self.queued <= LOW_WATER {
+            for waker in self.waiting.take().into_iter().flat_map(|w| *w) {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Writes what it can, or wakes the one who writes.
+    pub(crate) fn flush(&mut self) -> Flushed {
+        self.dirty = false;
+        match &self.link {
+            Link::None => Flushed::Done,
+            Link::Get(waker) | Link::Task(waker) => {
+                if !self.chunks.is_empty() || self.closed {
+                    waker.wake_by_ref();
+                }
+                Flushed::Done
+            }
+            Link::Tcp(..) if self.blocked => Flushed::Blocked,
+            Link::Tcp(..) => {
+                let link = std::mem::replace(&mut self.link, Link::None);
+                let Link::Tcp(stream, waker) = &link else { unreachable!("matched above") };
+                let flushed = self.write_with(|slices| stream.try_write_vectored(slices));
+                if self.closed || flushed != Flushed::Done {
+                    waker.wake_by_ref();
+                }
+                self.link = link;
+                flushed
+            }
+        }
+    }
+
+    /// Writes until all is written or `write` would block.
+    pub(crate) fn write_with(
+        &mut self,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> Flushed {
+        self.blocked = false;
+        while !self.chunks.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            let mut skip = self.written;
+            for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+                *slice = IoSlice::new(&chunk.bytes()[skip..]);
+                skip = 0;
+                count += 1;
+            }
+            match write(&slices[..count]) {
+                Ok(0) => return self.broken(),
+                Ok(n) => self.consume(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    return Flushed::Blocked;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.broken(),
+            }
+        }
+        Flushed::Done
+    }
+
+    fn broken(&mut self) -> Flushed {
+        self.close();
+        self.discard();
+        Flushed::Broken
+    }
+
+    fn consume(&mut self, mut n: usize) {
+        self.queued -= n;
+        n += self.written;
+        while let Some(chunk) = self.chunks.front() {
+            let len = chunk.bytes().len();
+            if n < len {
+                break;
+            }
+            n -= len;
+            if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
+                give_buffer(buffer);
+            }
+        }
+        self.written = n;
+        if self.chunks.is_empty() {
+            let chunks = std::mem::take(&mut self.chunks);
+            recycle(chunks);
+        }
+        self.wake_waiting();
+    }
+
+    /// Takes everything out, frame by frame (a polling answer).
+    pub(crate) fn take_frames(&mut self, mut each: impl FnMut(Opcode, &[u8])) {
+        debug_assert_eq!(self.written, 0, "frames are taken before any write");
+        for chunk in &self.chunks {
+            for (opcode, payload) in websocket::frames(chunk.bytes()) {
+                each(opcode, payload);
+            }
+        }
+        self.dirty = false;
+        self.discard();
+    }
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Chunk::Own(buffer) => buffer,
+            Chunk::Shared(frame) => frame,
+        }
+    }
+}
+
+fn take_buffer() -> Vec<u8> {
+    FREE.with_borrow_mut(|pool| pool.buffers.pop()).unwrap_or_default()
+}
+
+fn give_buffer(mut buffer: Vec<u8>) {
+    if buffer.capacity() <= POOLED_BUFFER {
+        buffer.clear();
+        FREE.with_borrow_mut(|pool| {
+            if pool.buffers.len() < POOL {
+                pool.buffers.push(buffer);
+            }
+        });
+    }
+}
+
+fn recycle(mut chunks: VecDeque<Chunk>) {
+    for chunk in chunks.drain(..) {
+        if let Chunk::Own(buffer) = chunk {
+            give_buffer(buffer);
+        }
+    }
+    if chunks.capacity() > 0 && chunks.capacity() <= SLICES {
+        FREE.with_borrow_mut(|pool| {
+            if pool.queues.len() < POOL {
+                pool.queues.push(chunks);
+            }
+        });
+    }
+}

@@ -1,0 +1,323 @@
+//! Running handlers: started in place in the order of events, then side by side.
+//!
+//! A handler is called and polled once on the spot. If it is not done, it joins the connection's
+//! own set of running handlers, which the connection's task polls; no task is spawned per event.
+//! A panic ends that one handler and is logged.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::FuturesUnordered;
+
+use socketio_proto::socket::DisconnectReason;
+
+use super::handler::{Call, HandlerFuture};
+use super::handlers::{List, Moment, Registered};
+use super::session::Session;
+use super::socket::Socket;
+use crate::args::Args;
+
+/// The handlers of one connection which have started and not ended.
+#[derive(Default)]
+pub(crate) struct Running(Option<Box<FuturesUnordered<Guarded>>>);
+
+/// A handler that goes on. It is counted by its session, and a panic ends only itself.
+struct Guarded {
+    future: HandlerFuture,
+    session: Arc<Session>,
+    what: &'static str,
+}
+
+impl Running {
+    /// Starts a future: polls it once and keeps it if it is not done.
+    pub(crate) fn start(&mut self, session: &Arc<Session>, what: &'static str, mut future: HandlerFuture) {
+        let mut cx = Context::from_waker(Waker::noop());
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx))) {
+            Ok(Poll::Ready(())) => {}
+            Ok(Poll::Pending) => self.keep(session, what, future),
+            Err(panic) => log_panic(what, &*panic),
+        }
+    }
+
+    fn keep(&mut self, session: &Arc<Session>, what: &'static str, future: HandlerFuture) {
+        session.handler_started();
+        let guarded = Guarded { future, session: session.clone(), what };
+        self.0.get_or_insert_default().push(guarded);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Polls all that want it.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(set) = &mut self.0 else { return Poll::Ready(()) };
+        loop {
+            match Pin::new(&mut **set).poll_next(cx) {
+                Poll::Ready(Some(())) => {}
+                Poll::Ready(None) => {
+                    self.0 = None;
+                    return Poll::Ready(());
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Goes on in a task of its own, where the connection has none that could.
+    pub(crate) fn detach(mut self, session: &Arc<Session>) {
+        if !self.is_empty() {
+            session.shared().spawn(async move {
+                std::future::poll_fn(|cx| {
+                    let _turn = super::turn::begin();
+                    self.poll(cx)
+                })
+                .await;
+            });
+        }
+    }
+}
+
+impl Future for Guarded {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        match catch_unwind(AssertUnwindSafe(|| this.future.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(panic) => {
+                log_panic(this.what, &*panic);
+                Poll::Ready(())
+            }
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.session.handler_ended();
+    }
+}
+
+fn log_panic(what: &str, panic: &(dyn Any + Send)) {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text");
+    tracing::error!(panic = text, "{what} handler panicked; the connection goes on");
+}
+
+/// Hands one event to its handlers.
+pub(crate) fn event(
+    socket: &Socket,
+    name: &str,
+    args: &str,
+    attachments: Vec<Bytes>,
+    ack: Option<u64>,
+    running: &mut Running,
+) {
+    let shared = socket.0.namespace.handlers();
+    let own = socket.own_handlers();
+    if shared.is_sequential() {
+        let call = OwnedCall {
+            name: name.into(),
+            args: args.into(),
+            attachments,
+            ack,
+        };
+        if let Some(call) = socket.with_sequence(|sequence| sequence.admit(call)) {
+            running.start(&socket.0.session, "event", Box::pin(in_sequence(socket.clone(), call)));
+        } else {
+            socket.0.session.handler_started();
+        }
+        return;
+    }
+    let call = Call { socket, event: name, args, attachments: &attachments, ack };
+    if !passes(&call, running) {
+        return;
+    }
+    let (first, second) = (shared.event(name), own.and_then(|own| own.event(name)));
+    if first.is_none() && second.is_none() {
+        socket.0.session.shared().unhandled(socket.0.namespace.name(), name);
+        return;
+    }
+    for list in [first, second].into_iter().flatten() {
+        start_list(&list, call, running);
+    }
+}
+
+/// Tells the catch-all handlers and asks the middlewares; false drops the event.
+fn passes(call: &Call<'_>, running: &mut Running) -> bool {
+    let tables = [Some(call.socket.0.namespace.handlers()), call.socket.own_handlers()];
+    for handlers in tables.into_iter().flatten() {
+        let any = handlers.moment(Moment::Any);
+        if !any.is_empty() {
+            let args = with_name(call.event, call.args);
+            start_list(&any, Call { args: &args, ack: None, ..*call }, running);
+        }
+    }
+    for handlers in tables.into_iter().flatten() {
+        if handlers.has_event_middleware() {
+            let args = Args::new(call.args, call.attachments.to_vec());
+            if let Err(message) = handlers.check_event(call.socket, call.event, &args) {
+                error(call.socket, &message, running);
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// The arguments with the event's name in front.
+fn with_name(name: &str, args: &str) -> String {
+    let mut text = Vec::with_capacity(name.len() + args.len() + 3);
+    socketio_proto::socket::write_json_string(&mut text, name);
+    if !args.is_empty() {
+        text.push(b',');
+        text.extend_from_slice(args.as_bytes());
+    }
+    String::from_utf8(text).expect("made of strings")
+}
+
+/// Tells a socket's `on_error` handlers.
+pub(crate) fn error(socket: &Socket, message: &str, running: &mut Running) {
+    let args = serde_json::Value::from(message).to_string();
+    lifecycle(socket, Moment::Error, &args, running);
+}
+
+/// Runs the handlers of a moment in the socket's life.
+pub(crate) fn lifecycle(socket: &Socket, moment: Moment, args: &str, running: &mut Running) {
+    let event = match moment {
+        Moment::Any => "*",
+        Moment::Connect => "connect",
+        Moment::Disconnect => "disconnect",
+        Moment::Disconnecting => "disconnecting",
+        Moment::Error => "error",
+    };
+    let call = Call { socket, event, args, attachments: &[], ack: None };
+    start_list(&socket.0.namespace.handlers().moment(moment), call, running);
+    if let Some(own) = socket.own_handlers() {
+        start_list(&own.moment(moment), call, running);
+    }
+}
+
+fn start_list(list: &[Registered], call: Call<'_>, running: &mut Running) {
+    for registered in list {
+        if registered.take_turn() {
+            if let Some(future) = prepare(registered, call) {
+                running.start(&call.socket.0.session, "event", future);
+            }
+        }
+    }
+}
+
+/// Decodes the arguments and makes the handler's future.
+fn prepare(registered: &Registered, call: Call<'_>) -> Option<HandlerFuture> {
+    match catch_unwind(AssertUnwindSafe(|| (registered.handler)(call))) {
+        Ok(Ok(future)) => Some(future),
+        Ok(Err(error)) => {
+            call.socket.0.session.shared().undecodable(call.socket, call.event, &error);
+            None
+        }
+        Err(panic) => {
+            log_panic("event", &*panic);
+            None
+        }
+    }
+}
+
+/// An event that waits for its turn.
+pub(crate) struct OwnedCall {
+    name: Box<str>,
+    args: Box<str>,
+    attachments: Vec<Bytes>,
+    ack: Option<u64>,
+}
+
+/// A socket's events in a sequential namespace: one runs, the others wait. How many may wait is
+/// bounded with the running handlers of the connection.
+#[derive(Default)]
+pub(crate) struct Sequence {
+    busy: bool,
+    waiting: VecDeque<OwnedCall>,
+}
+
+impl Sequence {
+    /// Gives the call back if it may run now.
+    fn admit(&mut self, call: OwnedCall) -> Option<OwnedCall> {
+        if self.busy {
+            self.waiting.push_back(call);
+            return None;
+        }
+        self.busy = true;
+        Some(call)
+    }
+
+    fn next(&mut self) -> Option<OwnedCall> {
+        let next = self.waiting.pop_front();
+        self.busy = next.is_some();
+        next
+    }
+}
+
+async fn in_sequence(socket: Socket, first: OwnedCall) {
+    let mut next = Some(first);
+    while let Some(owned) = next {
+        if socket.is_connected() {
+            run_to_end(&socket, &owned).await;
+        }
+        next = socket.with_sequence(Sequence::next);
+        if next.is_some() {
+            socket.0.session.handler_ended();
+        }
+    }
+}
+
+async fn run_to_end(socket: &Socket, owned: &OwnedCall) {
+    let mut running = Running::default();
+    let call = Call {
+        socket,
+        event: &owned.name,
+        args: &owned.args,
+        attachments: &owned.attachments,
+        ack: owned.ack,
+    };
+    let lists: Vec<List> = match passes(&call, &mut running) {
+        true => [Some(socket.0.namespace.handlers()), socket.own_handlers()]
+            .into_iter()
+            .flatten()
+            .filter_map(|handlers| handlers.event(&owned.name))
+            .collect(),
+        false => Vec::new(),
+    };
+    if lists.is_empty() {
+        socket.0.session.shared().unhandled(socket.0.namespace.name(), &owned.name);
+    }
+    for list in lists {
+        start_list(&list, call, &mut running);
+    }
+    std::future::poll_fn(|cx| running.poll(cx)).await;
+}
+
+/// Takes a socket out of its namespace, with its handlers before and after.
+pub(crate) fn leave(socket: &Socket, reason: DisconnectReason, description: Option<&str>) {
+    let namespace = &socket.0.namespace;
+    let mut args = serde_json::Value::from(reason.as_str()).to_string();
+    if let Some(description) = description {
+        args.push(',');
+        args.push_str(&serde_json::Value::from(description).to_string());
+    }
+    let mut running = Running::default();
+    lifecycle(socket, Moment::Disconnecting, &args, &mut running);
+    namespace.remove(socket);
+    lifecycle(socket, Moment::Disconnect, &args, &mut running);
+    running.detach(&socket.0.session);
+}

@@ -1,0 +1,634 @@
+//! One session: drives the protocol's machines and hands what they say to handlers and outbox.
+//!
+//! Decisions of the protocol are the machines'; this file feeds, drains and tells. Locks are taken in
+//! the order state, outbox, and never held while handlers run.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Waker;
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+
+use socketio_proto::engine::{
+    self, CloseReason, ControlPacket, Discard, Event, GetStart, Message, Packet, PostStart, Transmit,
+    Transport, Via,
+};
+use socketio_proto::socket::{
+    Connection, DisconnectReason, Incoming, Invalid, PacketDecoder, PacketKind,
+};
+use socketio_proto::websocket::{self, Opcode};
+
+use super::broadcast::Flags;
+use super::connect;
+use super::encode::Encoded;
+use super::handshake::Handshake;
+use super::outbox::{Flushed, Link, Outbox, Pushed};
+use super::running::{self, Running};
+use super::socket::Socket;
+use super::{QueuePolicy, Shared, turn};
+use crate::error::EmitError;
+use crate::id::SessionId;
+
+/// One Engine.IO connection across its transports.
+pub(crate) struct Session {
+    id: SessionId,
+    shared: Arc<Shared>,
+    handshake: Handshake,
+    state: Mutex<State>,
+    outbox: Mutex<Outbox>,
+    /// Handlers that have started, or wait in a sequence, and have not ended.
+    running: AtomicU32,
+}
+
+struct State {
+    engine: engine::Session,
+    connection: Connection<Socket>,
+    /// The deadline that the wheel knows.
+    armed: Option<Instant>,
+    /// The key in the table of sessions.
+    key: u32,
+    rare: Option<Box<Rare>>,
+}
+
+/// What only some sessions need.
+#[derive(Default)]
+struct Rare {
+    decoder: Option<Box<dyn PacketDecoder>>,
+    on_upgrade: Vec<Box<dyn FnOnce(Transport) + Send>>,
+    /// The reason that the sockets learn, where it is not the engine's own.
+    reason: Option<DisconnectReason>,
+    description: Option<Cow<'static, str>>,
+    /// The task of a WebSocket that is being probed.
+    probe: Option<Probe>,
+}
+
+/// The connection of a transport that is being probed: what it is to write, and its task.
+struct Probe {
+    frames: Vec<u8>,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+/// What the machines have said, to be acted on when the state's lock is free.
+#[derive(Default)]
+struct Told {
+    upgraded: Option<Transport>,
+    listeners: Vec<Box<dyn FnOnce(Transport) + Send>>,
+    closed: Option<Closed>,
+    flush: bool,
+}
+
+struct Closed {
+    reason: DisconnectReason,
+    description: Option<Cow<'static, str>>,
+    sockets: Vec<Socket>,
+    key: u32,
+}
+
+impl Session {
+    pub(crate) fn new(
+        id: SessionId,
+        shared: &Arc<Shared>,
+        handshake: Handshake,
+        transport: Transport,
+        now: Instant,
+    ) -> Session {
+        let decoder = shared.parser().map(|parser| parser.decoder());
+        let rare = decoder.map(|decoder| Box::new(Rare { decoder: Some(decoder), ..Rare::default() }));
+        Session {
+            id,
+            shared: shared.clone(),
+            handshake,
+            state: Mutex::new(State {
+                engine: engine::Session::new(shared.engine().clone(), transport, now),
+                connection: Connection::new(shared.connection(), now),
+                armed: None,
+                key: u32::MAX,
+                rare,
+            }),
+            outbox: Mutex::new(Outbox::new()),
+            running: AtomicU32::new(0),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.state.lock().engine.transport()
+    }
+
+    /// Begins the session's life in the table of sessions.
+    pub(crate) fn started(&self, key: u32) {
+        let mut state = self.state.lock();
+        state.key = key;
+        self.arm(&mut state);
+    }
+
+    // --- What comes in ---
+
+    /// Handles one packet of a transport; true when it has made a probed transport the session's own.
+    pub(crate) fn handle_packet(
+        self: &Arc<Session>,
+        via: Via,
+        packet: Packet<'_>,
+        now: Instant,
+        running: &mut Running,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let Some(message) = state.engine.handle_packet(via, packet, now) else {
+            return self.settle(state);
+        };
+        let incoming = match state.rare.as_mut().and_then(|rare| rare.decoder.as_mut()) {
+            None => match message {
+                Message::Text(text) => state.connection.handle_text(text),
+                Message::Binary(bytes) => state.connection.handle_binary(bytes),
+            },
+            Some(decoder) => match message {
+                Message::Text(text) => decoder.add_text(text),
+                Message::Binary(bytes) => decoder.add_binary(&bytes),
+            }
+            .map_err(Invalid::Parse)
+            .and_then(|packet| match packet {
+                Some(packet) => state.connection.handle_packet(packet),
+                None => Ok(None),
+            }),
+        };
+        drop(state);
+        match incoming {
+            Ok(Some(incoming)) => self.dispatch(incoming, running),
+            Ok(None) => {}
+            Err(invalid) => self.refuse(&invalid, running),
+        }
+        false
+    }
+
+    fn dispatch(self: &Arc<Session>, incoming: Incoming<'_, Socket>, running: &mut Running) {
+        match incoming {
+            Incoming::Event { socket, id, event, attachments } => {
+                if let Some(event) = event {
+                    running::event(&socket, event.name(), &event.args, attachments, id, running);
+                }
+            }
+            Incoming::Ack { socket, id, args, attachments } => {
+                socket.receive_ack(id, &args, attachments);
+            }
+            Incoming::Connect { nsp, auth } => connect::connect(self, &nsp, &auth, running),
+            Incoming::Disconnect { socket } => {
+                socket.left(DisconnectReason::ClientNamespaceDisconnect, None);
+            }
+        }
+    }
+
+    /// Ends the connection after a malformed packet, or one that does not fit the state.
+    fn refuse(self: &Arc<Session>, invalid: &Invalid, running: &mut Running) {
+        tracing::debug!(session = ?self.id, %invalid, "closing after an invalid packet");
+        if let Invalid::Parse(error) = invalid {
+            let sockets: Vec<_> = self.state.lock().connection.sockets().cloned().collect();
+            for socket in sockets {
+                running::error(&socket, &error.to_string(), running);
+            }
+        }
+        let mut state = self.state.lock();
+        if matches!(invalid, Invalid::State(_)) && state.engine.transport() == Transport::Polling {
+            state.rare.get_or_insert_default().reason = Some(DisconnectReason::ForcedServerClose);
+        }
+        state.engine.close(Discard::No);
+        self.settle(state);
+    }
+
+    /// Closes after bytes that are no packet.
+    pub(crate) fn handle_bad_packet(self: &Arc<Session>, via: Via) {
+        self.feed(|engine| engine.handle_bad_packet(via));
+    }
+
+    /// Ends the session because its WebSocket has ended.
+    pub(crate) fn transport_closed(
+        self: &Arc<Session>,
+        reason: CloseReason,
+        description: Option<Cow<'static, str>>,
+    ) {
+        self.feed(|engine| engine.handle_transport_closed(reason, description));
+    }
+
+    pub(crate) fn handle_timeout(self: &Arc<Session>, now: Instant) {
+        let mut state = self.state.lock();
+        state.armed = None;
+        if state.connection.handle_timeout(now) {
+            tracing::debug!(session = ?self.id, "no namespace was joined in time");
+            state.engine.close(Discard::No);
+        }
+        state.engine.handle_timeout(now);
+        self.settle(state);
+    }
+
+    fn feed<R>(self: &Arc<Session>, feed: impl FnOnce(&mut engine::Session) -> R) -> R {
+        let mut state = self.state.lock();
+        let result = feed(&mut state.engine);
+        self.settle(state);
+        result
+    }
+
+    // --- Polling ---
+
+    pub(crate) fn handle_get(self: &Arc<Session>) -> GetStart {
+        self.feed(|engine| engine.handle_get())
+    }
+
+    pub(crate) fn get_answered(self: &Arc<Session>) {
+        self.feed(engine::Session::handle_get_answered);
+    }
+
+    pub(crate) fn get_aborted(self: &Arc<Session>) {
+        self.feed(engine::Session::handle_get_aborted);
+    }
+
+    pub(crate) fn handle_post(self: &Arc<Session>) -> PostStart {
+        self.feed(engine::Session::handle_post)
+    }
+
+    pub(crate) fn post_done(self: &Arc<Session>) {
+        self.feed(engine::Session::handle_post_done);
+    }
+
+    pub(crate) fn post_aborted(self: &Arc<Session>) {
+        self.feed(engine::Session::handle_post_aborted);
+    }
+
+    pub(crate) fn bad_content(self: &Arc<Session>) {
+        self.feed(engine::Session::handle_bad_content);
+    }
+
+    // --- Upgrade ---
+
+    /// Asks whether a second transport may be probed.
+    pub(crate) fn handle_probe(self: &Arc<Session>, transport: Transport, now: Instant) -> bool {
+        let accepted = self.feed(|engine| engine.handle_probe(transport, now));
+        if accepted {
+            let probe = Probe { frames: Vec::new(), closed: false, waker: None };
+            self.state.lock().rare.get_or_insert_default().probe = Some(probe);
+        }
+        accepted
+    }
+
+    pub(crate) fn probe_closed(self: &Arc<Session>) {
+        self.feed(engine::Session::handle_probe_closed);
+    }
+
+    /// Takes what the probed connection is to write; true when it is to be closed then.
+    pub(crate) fn take_probe_frames(&self, waker: &Waker, out: &mut Vec<u8>) -> bool {
+        let mut state = self.state.lock();
+        let Some(probe) = state.rare.as_mut().and_then(|rare| rare.probe.as_mut()) else {
+            return false;
+        };
+        out.append(&mut probe.frames);
+        probe.waker = Some(waker.clone());
+        probe.closed
+    }
+
+    pub(crate) fn on_upgrade(&self, listener: Box<dyn FnOnce(Transport) + Send>) {
+        let mut state = self.state.lock();
+        let transport = state.engine.transport();
+        if state.engine.is_upgraded() {
+            drop(state);
+            listener(transport);
+        } else {
+            state.rare.get_or_insert_default().on_upgrade.push(listener);
+        }
+    }
+
+    // --- Closing ---
+
+    /// Closes the session from this side: `forced close`.
+    pub(crate) fn close(self: &Arc<Session>) {
+        self.feed(|engine| engine.close(Discard::No));
+    }
+
+    /// Closes the session at once; its sockets learn `reason`.
+    pub(crate) fn close_now(self: &Arc<Session>, reason: Option<DisconnectReason>) {
+        let mut state = self.state.lock();
+        if let Some(reason) = reason {
+            state.rare.get_or_insert_default().reason = Some(reason);
+        }
+        state.engine.close(Discard::Yes);
+        self.settle(state);
+    }
+
+    /// Ends a connection whose client does not read.
+    pub(crate) fn overflowed(self: &Arc<Session>) {
+        match self.shared.queue_policy() {
+            QueuePolicy::Disconnect => {
+                tracing::warn!(session = ?self.id, "closing a client that does not read");
+                let mut state = self.state.lock();
+                let rare = state.rare.get_or_insert_default();
+                rare.reason = Some(DisconnectReason::TransportError);
+                rare.description = Some("the client's queue is full".into());
+                state.engine.close(Discard::Yes);
+                self.settle(state);
+            }
+            QueuePolicy::DropNewest => {}
+        }
+    }
+
+    /// Makes one socket leave its namespace.
+    pub(crate) fn disconnect_socket(self: &Arc<Session>, socket: &Socket) {
+        let left = self.state.lock().connection.leave(socket.0.namespace.name());
+        if left.is_some() {
+            socket.send_control(PacketKind::Disconnect, "");
+            socket.left(DisconnectReason::ServerNamespaceDisconnect, None);
+        }
+    }
+
+    /// Makes all sockets leave and closes the connection.
+    pub(crate) fn disconnect_all(self: &Arc<Session>) {
+        let sockets: Vec<_> = self.state.lock().connection.sockets().cloned().collect();
+        sockets.iter().for_each(|socket| self.disconnect_socket(socket));
+        self.close();
+    }
+
+    pub(crate) fn accept(&self, nsp: &str, socket: &Socket) -> bool {
+        self.state.lock().connection.accept(nsp, socket.clone())
+    }
+
+    pub(crate) fn refuse_namespace(&self, nsp: &str) {
+        self.state.lock().connection.refuse(nsp);
+    }
+
+    /// Does what the machines ask for and tells those concerned; true if the transport is another.
+    fn settle(self: &Arc<Session>, mut state: MutexGuard<'_, State>) -> bool {
+        let mut told = Told::default();
+        while let Some(transmit) = state.engine.poll_transmit() {
+            self.transmit(&mut state, transmit, &mut told);
+        }
+        while let Some(event) = state.engine.poll_event() {
+            match event {
+                Event::Upgrading(_) => {}
+                Event::Upgraded(transport) => {
+                    told.upgraded = Some(transport);
+                    if let Some(rare) = &mut state.rare {
+                        told.listeners = std::mem::take(&mut rare.on_upgrade);
+                        rare.probe = None;
+                    }
+                }
+                Event::Closed { reason, detail } => {
+                    let rare = state.rare.as_mut();
+                    let own = rare.and_then(|r| Some((r.reason.take()?, r.description.take())));
+                    let (reason, description) = match own {
+                        Some((reason, description)) => (reason, description.or(detail)),
+                        None => (reason_of(reason), detail),
+                    };
+                    let sockets = state.connection.close();
+                    told.closed = Some(Closed { reason, description, sockets, key: state.key });
+                    let mut outbox = self.outbox.lock();
+                    outbox.close();
+                    told.flush = true;
+                }
+            }
+        }
+        self.arm(&mut state);
+        drop(state);
+        let upgraded = told.upgraded.is_some();
+        self.tell(told);
+        upgraded
+    }
+
+    fn transmit(&self, state: &mut State, transmit: Transmit, told: &mut Told) {
+        match transmit {
+            Transmit::Packet { via: Via::Main, packet } => {
+                self.outbox.lock().push(Opcode::Text, control_text(packet));
+                told.flush = true;
+            }
+            Transmit::Packet { via: Via::Probe, packet } => {
+                if let Some(probe) = state.rare.as_mut().and_then(|rare| rare.probe.as_mut()) {
+                    let text = control_text(packet);
+                    websocket::header(&mut probe.frames, Opcode::Text, text.len());
+                    probe.frames.extend_from_slice(text);
+                    probe.wake();
+                }
+            }
+            Transmit::CloseTransport { via: Via::Probe } => {
+                if let Some(probe) = state.rare.as_mut().and_then(|rare| rare.probe.as_mut()) {
+                    probe.closed = true;
+                    probe.wake();
+                }
+            }
+            Transmit::CloseTransport { via: Via::Main } => {
+                let mut outbox = self.outbox.lock();
+                if state.engine.transport() == Transport::WebSocket {
+                    outbox.push(Opcode::Close, &[]);
+                }
+                outbox.close();
+                told.flush = true;
+            }
+            Transmit::DiscardQueue => self.outbox.lock().discard(),
+        }
+    }
+
+    fn tell(self: &Arc<Session>, told: Told) {
+        if told.flush {
+            turn::mark(self);
+        }
+        if let Some(transport) = told.upgraded {
+            self.shared.counters().upgraded();
+            told.listeners.into_iter().for_each(|listener| listener(transport));
+        }
+        if let Some(closed) = told.closed {
+            tracing::debug!(session = ?self.id, reason = closed.reason.as_str(), "session closed");
+            self.shared.sessions().remove(&self.id, closed.key);
+            self.shared.cancel_deadline(closed.key);
+            for socket in closed.sockets {
+                socket.left(closed.reason, closed.description.as_deref());
+            }
+        }
+    }
+
+    /// Tells the wheel when this session wants to be looked at, unless it will be in time anyway.
+    fn arm(&self, state: &mut State) {
+        if state.key == u32::MAX {
+            return;
+        }
+        let next = [state.engine.poll_timeout(), state.connection.poll_timeout()];
+        let Some(next) = next.into_iter().flatten().min() else { return };
+        if state.armed.is_none_or(|armed| next < armed) {
+            state.armed = Some(next);
+            self.shared.set_deadline(state.key, next);
+        }
+    }
+
+    // --- What goes out ---
+
+    /// Queues a packet for this client.
+    pub(crate) fn send(
+        self: &Arc<Session>,
+        encoded: Encoded<'_>,
+        flags: &Flags,
+    ) -> Result<(), EmitError> {
+        let size = encoded.size();
+        self.queue(size, flags, |outbox| {
+            encoded.frames(|opcode, payload| outbox.push(opcode, payload));
+        })
+    }
+
+    /// Queues frames that many clients share. The caller deals with a full queue.
+    pub(crate) fn send_shared(
+        self: &Arc<Session>,
+        frames: &[Bytes],
+        flags: &Flags,
+    ) -> Result<(), Full> {
+        let size = frames.iter().map(Bytes::len).sum();
+        match self.try_queue(size, flags, |outbox| {
+            frames.iter().for_each(|frame| outbox.push_shared(frame.clone()));
+        }) {
+            Pushed::Full => Err(Full),
+            Pushed::Mark | Pushed::Queued | Pushed::Closed => Ok(()),
+        }
+    }
+
+    fn queue(
+        self: &Arc<Session>,
+        size: usize,
+        flags: &Flags,
+        push: impl FnOnce(&mut Outbox),
+    ) -> Result<(), EmitError> {
+        match self.try_queue(size, flags, push) {
+            Pushed::Mark | Pushed::Queued => Ok(()),
+            Pushed::Closed => Err(EmitError::Disconnected),
+            Pushed::Full => {
+                self.overflowed();
+                Err(EmitError::QueueFull)
+            }
+        }
+    }
+
+    fn try_queue(
+        self: &Arc<Session>,
+        size: usize,
+        flags: &Flags,
+        push: impl FnOnce(&mut Outbox),
+    ) -> Pushed {
+        let mut outbox = self.outbox.lock();
+        if flags.volatile && !outbox.is_writable() {
+            self.shared.counters().dropped_volatile();
+            return Pushed::Queued;
+        }
+        let pushed = outbox.admit(size, self.shared.max_queue());
+        match pushed {
+            Pushed::Closed => {}
+            Pushed::Full => self.shared.counters().dropped_full(),
+            Pushed::Mark | Pushed::Queued => {
+                push(&mut outbox);
+                // A handler that emits without end must not wait for its turn's end.
+                if outbox.queued() > IN_TURN {
+                    outbox.flush();
+                }
+            }
+        }
+        drop(outbox);
+        if pushed == Pushed::Mark {
+            turn::mark(self);
+        }
+        pushed
+    }
+
+    /// Queues a packet of the engine itself, such as the open packet.
+    pub(crate) fn send_raw(self: &Arc<Session>, text: &[u8]) {
+        self.outbox.lock().push(Opcode::Text, text);
+        turn::mark(self);
+    }
+
+    /// Answers a WebSocket ping, unless the client does not read what it is sent.
+    pub(crate) fn send_pong(self: &Arc<Session>, payload: &[u8]) {
+        self.try_queue(payload.len() + 10, &Flags::default(), |outbox| {
+            outbox.push(Opcode::Pong, payload);
+        });
+    }
+
+    pub(crate) fn flush(&self) -> Flushed {
+        self.outbox.lock().flush()
+    }
+
+    pub(crate) fn with_outbox<R>(&self, then: impl FnOnce(&mut Outbox) -> R) -> R {
+        then(&mut self.outbox.lock())
+    }
+
+    pub(crate) fn set_link(&self, link: Link) {
+        self.outbox.lock().set_link(link);
+    }
+
+    pub(crate) fn queued(&self) -> usize {
+        self.outbox.lock().queued()
+    }
+
+    pub(crate) fn wait_below_mark(&self, waker: &Waker) -> bool {
+        self.outbox.lock().wait_below_mark(waker)
+    }
+
+    // --- Running handlers ---
+
+    pub(crate) fn handler_started(&self) {
+        let before = self.running.fetch_add(1, Ordering::AcqRel);
+        if before + 1 == self.shared.max_running() {
+            self.state.lock().engine.set_reading_paused(true);
+        }
+    }
+
+    pub(crate) fn handler_ended(&self) {
+        let before = self.running.fetch_sub(1, Ordering::AcqRel);
+        if before == self.shared.max_running() {
+            self.state.lock().engine.set_reading_paused(false);
+            self.outbox.lock().wake();
+        }
+    }
+
+    /// Says whether so many handlers run that nothing more is read from the client.
+    pub(crate) fn is_saturated(&self) -> bool {
+        self.running.load(Ordering::Acquire) >= self.shared.max_running()
+    }
+}
+
+/// The queue of a client is full.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+/// Bytes after which a turn in progress is interrupted to write, so that a long turn does not queue
+/// what the socket could take.
+const IN_TURN: usize = 256 * 1024;
+
+impl Probe {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+fn control_text(packet: ControlPacket) -> &'static [u8] {
+    match packet {
+        ControlPacket::Close => b"1",
+        ControlPacket::Ping => b"2",
+        ControlPacket::PongProbe => b"3probe",
+        ControlPacket::Noop => b"6",
+    }
+}
+
+fn reason_of(reason: CloseReason) -> DisconnectReason {
+    match reason {
+        CloseReason::TransportError => DisconnectReason::TransportError,
+        CloseReason::TransportClose => DisconnectReason::TransportClose,
+        CloseReason::ForcedClose => DisconnectReason::ForcedClose,
+        CloseReason::PingTimeout => DisconnectReason::PingTimeout,
+        CloseReason::ParseError => DisconnectReason::ParseError,
+    }
+}

@@ -1,0 +1,98 @@
+//! The table of sessions: found by id for requests, by key for deadlines.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use parking_lot::RwLock;
+
+use super::session::Session;
+use crate::id::SessionId;
+
+/// All open sessions of a server.
+#[derive(Default)]
+pub(crate) struct Sessions {
+    table: RwLock<Table>,
+    hasher: RandomState,
+}
+
+#[derive(Default)]
+struct Table {
+    /// Indices into `slots`, by the hash of the session's id.
+    by_id: HashTable<u32>,
+    slots: Vec<Option<Arc<Session>>>,
+    free: Vec<u32>,
+}
+
+impl Sessions {
+    /// Adds a session; `None` if one with this id is there already.
+    pub(crate) fn insert(&self, session: &Arc<Session>) -> Option<u32> {
+        let hash = self.hasher.hash_one(session.id());
+        let mut table = self.table.write();
+        let Table { by_id, slots, free } = &mut *table;
+        let same = |&key: &u32| slots[key as usize].as_ref().is_some_and(|s| s.id() == session.id());
+        if by_id.find(hash, same).is_some() {
+            return None;
+        }
+        // Keys beyond the end are left in the list when the slots at the end are given back.
+        let reused = std::iter::from_fn(|| free.pop()).find(|&key| (key as usize) < slots.len());
+        let key = reused.unwrap_or_else(|| {
+            slots.push(None);
+            (slots.len() - 1) as u32
+        });
+        slots[key as usize] = Some(session.clone());
+        by_id.insert_unique(hash, key, |&key| rehash(&self.hasher, slots, key));
+        Some(key)
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Session>> {
+        // An id hashes as its text does.
+        let hash = self.hasher.hash_one(id);
+        let table = self.table.read();
+        let same = |&key: &u32| {
+            table.slots[key as usize].as_ref().is_some_and(|session| session.id().as_str() == id)
+        };
+        table.by_id.find(hash, same).and_then(|&key| table.slots[key as usize].clone())
+    }
+
+    pub(crate) fn by_key(&self, key: u32) -> Option<Arc<Session>> {
+        self.table.read().slots.get(key as usize).cloned().flatten()
+    }
+
+    /// Takes a session out. What it used is given back when most sessions have gone.
+    pub(crate) fn remove(&self, id: &SessionId, key: u32) {
+        let hash = self.hasher.hash_one(id);
+        let mut table = self.table.write();
+        let Table { by_id, slots, free } = &mut *table;
+        let Ok(entry) = by_id.find_entry(hash, |&found| found == key) else { return };
+        entry.remove();
+        slots[key as usize] = None;
+        free.push(key);
+        while slots.last().is_some_and(Option::is_none) {
+            slots.pop();
+        }
+        if slots.len() < slots.capacity() / 4 {
+            slots.shrink_to(slots.len() * 2);
+            free.retain(|&key| (key as usize) < slots.len());
+            free.shrink_to(free.len() * 2);
+            let len = by_id.len();
+            by_id.shrink_to(len * 2, |&key| rehash(&self.hasher, slots, key));
+        } else if free.len() > 2 * slots.len() + 64 {
+            free.retain(|&key| (key as usize) < slots.len());
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.table.read().by_id.len()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.table.read().slots.iter().flatten().cloned().collect()
+    }
+}
+
+fn rehash(hasher: &RandomState, slots: &[Option<Arc<Session>>], key: u32) -> u64 {
+    let session = slots[key as usize].as_ref().expect("the table holds keys of occupied slots");
+    hasher.hash_one(session.id())
+}

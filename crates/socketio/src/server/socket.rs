@@ -1,0 +1,528 @@
+//! One client in one namespace.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use socketio_proto::engine::Transport;
+use socketio_proto::socket::{DisconnectReason, PacketKind};
+
+use super::ack::{AckFuture, Waiter};
+use super::broadcast::{Broadcast, Flags, RoomNames};
+use super::emit::Emit;
+use super::encode::{self, Encoded};
+use super::handlers::Handlers;
+use super::handshake::Handshake;
+use super::namespace::{Namespace, NamespaceInner};
+use super::rooms::Slot;
+use super::session::Session;
+use crate::args::Args;
+use crate::error::EmitError;
+use crate::event::Event;
+use crate::id::SocketId;
+
+/// One client in one namespace: what its events are emitted to.
+///
+/// A handle: cheap to clone, and dropping it changes nothing. It may outlive the connection; emits
+/// then fail with [`EmitError::Disconnected`].
+///
+/// Handlers can be registered on the socket itself (through [`Handlers`], which it dereferences to),
+/// best at the start of the namespace's `on_connect`; those of the namespace cost less.
+#[derive(Clone)]
+pub struct Socket(pub(crate) Arc<SocketInner>);
+
+pub(crate) struct SocketInner {
+    pub(crate) id: SocketId,
+    pub(crate) namespace: Arc<NamespaceInner>,
+    pub(crate) session: Arc<Session>,
+    /// The place in the namespace's index.
+    pub(crate) slot: AtomicU32,
+    connected: AtomicBool,
+    auth: Box<str>,
+    handlers: OnceLock<Box<Handlers>>,
+    extra: Mutex<Option<Box<Extra>>>,
+}
+
+/// What only some sockets have.
+#[derive(Default)]
+struct Extra {
+    data: Value,
+    extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
+    waiters: HashMap<u64, Waiter>,
+    /// Events that wait for the one before, in a sequential namespace.
+    sequence: Option<super::running::Sequence>,
+}
+
+impl Socket {
+    pub(crate) fn new(
+        id: SocketId,
+        namespace: Arc<NamespaceInner>,
+        session: Arc<Session>,
+        auth: &str,
+    ) -> Socket {
+        Socket(Arc::new(SocketInner {
+            id,
+            namespace,
+            session,
+            slot: AtomicU32::new(u32::MAX),
+            connected: AtomicBool::new(false),
+            auth: auth.into(),
+            handlers: OnceLock::new(),
+            extra: Mutex::new(None),
+        }))
+    }
+
+    /// The public id: new for each connection to the namespace, and the name of a room with this
+    /// socket alone. It is not the id of the session, which is a secret.
+    pub fn id(&self) -> &SocketId {
+        &self.0.id
+    }
+
+    /// The namespace.
+    #[doc(alias = "nsp")]
+    pub fn namespace(&self) -> Namespace {
+        Namespace(self.0.namespace.clone())
+    }
+
+    /// What the application may see of the session's first request.
+    pub fn handshake(&self) -> &Handshake {
+        self.0.session.handshake()
+    }
+
+    /// The handshake as the JavaScript server has it: headers, time, address, xdomain, secure,
+    /// issued, url, query and auth.
+    pub fn handshake_json(&self) -> Value {
+        self.handshake().to_json(Some(&*self.0.auth).filter(|auth| !auth.is_empty()))
+    }
+
+    /// The `auth` of the client, decoded.
+    ///
+    /// # Errors
+    ///
+    /// When the client's `auth` is not of this type; a client without `auth` sends none at all.
+    pub fn auth<T: DeserializeOwned>(&self) -> Result<T, crate::args::DecodeError> {
+        crate::args::decode(&self.0.auth, &[])
+    }
+
+    pub(crate) fn auth_text(&self) -> &str {
+        &self.0.auth
+    }
+
+    /// The connection below: its transport and when that changes.
+    #[doc(alias = "conn")]
+    pub fn connection(&self) -> Connection<'_> {
+        Connection(&self.0.session)
+    }
+
+    /// Says whether the socket is in its namespace.
+    pub fn is_connected(&self) -> bool {
+        self.0.connected.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_connected(&self, connected: bool) -> bool {
+        self.0.connected.swap(connected, Ordering::AcqRel)
+    }
+
+    pub(crate) fn slot(&self) -> Slot {
+        Slot(self.0.slot.load(Ordering::Acquire))
+    }
+
+    // --- Emitting ---
+
+    /// Sends an event to the client.
+    ///
+    /// A tuple gives several arguments, `()` none, anything else one. Bytes (`bytes::Bytes`,
+    /// `serde_bytes`) may stand anywhere and travel as binary.
+    ///
+    /// The event is queued at once and in order, whether or not the returned value is awaited.
+    /// Awaiting it waits until the client's queue is short again.
+    pub fn emit(&self, event: impl AsRef<str>, args: impl Serialize) -> Emit<'_> {
+        self.emit_with(event.as_ref(), &args, &Flags::default())
+    }
+
+    /// Sends a typed event, whose name its type carries.
+    pub fn emit_event<E: Event>(&self, event: &E) -> Emit<'_> {
+        self.emit_with(E::NAME, event, &Flags::default())
+    }
+
+    /// Sends the event `message`.
+    #[doc(alias = "write")]
+    pub fn send(&self, args: impl Serialize) -> Emit<'_> {
+        self.emit("message", args)
+    }
+
+    /// Sends an event and gives the client's answer.
+    ///
+    /// It waits for as long as the client is connected; see [`timeout`](Socket::timeout).
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: impl AsRef<str>,
+        args: impl Serialize,
+    ) -> AckFuture<T> {
+        self.ack_with(event.as_ref(), &args, &Flags::default())
+    }
+
+    /// Drops the next event instead of queueing it if it cannot be written at once.
+    pub fn volatile(&self) -> SocketEmit<'_> {
+        SocketEmit { socket: self, flags: Flags { volatile: true, ..Flags::default() } }
+    }
+
+    /// Sends the next event without compression.
+    #[doc(alias = "compress")]
+    pub fn uncompressed(&self) -> SocketEmit<'_> {
+        SocketEmit { socket: self, flags: Flags { uncompressed: true, ..Flags::default() } }
+    }
+
+    /// Bounds the wait for the next event's answer.
+    pub fn timeout(&self, timeout: Duration) -> SocketEmit<'_> {
+        SocketEmit { socket: self, flags: Flags { timeout: Some(timeout), ..Flags::default() } }
+    }
+
+    /// Addresses the sockets in these rooms, this one excepted.
+    pub fn to(&self, rooms: impl RoomNames) -> Broadcast {
+        self.broadcast().to(rooms)
+    }
+
+    /// Addresses the whole namespace but these rooms and this socket.
+    pub fn except(&self, rooms: impl RoomNames) -> Broadcast {
+        self.broadcast().except(rooms)
+    }
+
+    /// Addresses all other sockets of the namespace.
+    pub fn broadcast(&self) -> Broadcast {
+        Broadcast::new(self.0.namespace.clone()).except(&self.0.id)
+    }
+
+    /// Addresses the other sockets on this server only.
+    pub fn local(&self) -> Broadcast {
+        self.broadcast().local()
+    }
+
+    pub(crate) fn emit_with<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &T,
+        flags: &Flags,
+    ) -> Emit<'_> {
+        let outcome = self.transmit(event, args, None, flags);
+        Emit::new(Some(&self.0.session), outcome)
+    }
+
+    fn transmit<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &T,
+        id: Option<u64>,
+        flags: &Flags,
+    ) -> Result<(), EmitError> {
+        let nsp = &self.0.namespace;
+        let parser = self.0.session.shared().parser();
+        encode::event(parser, nsp.name(), id, event, args, |encoded| {
+            if !self.is_connected() {
+                return Err(EmitError::Disconnected);
+            }
+            self.tell_outgoing(event, args);
+            self.0.session.send(encoded, flags)
+        })?
+    }
+
+    fn tell_outgoing<T: Serialize + ?Sized>(&self, event: &str, args: &T) {
+        let own = self.0.handlers.get().filter(|h| h.has_outgoing());
+        let shared = Some(self.0.namespace.handlers()).filter(|h| h.has_outgoing());
+        if own.is_none() && shared.is_none() {
+            return;
+        }
+        let Ok(args) = Args::from_value(args) else { return };
+        if let Some(handlers) = shared {
+            handlers.tell_outgoing(self, event, &args);
+        }
+        if let Some(handlers) = own {
+            handlers.tell_outgoing(self, event, &args);
+        }
+    }
+
+    /// Tells this socket's listeners of a broadcast that reaches it.
+    pub(crate) fn tell_broadcast(&self, event: &str, args: &Args) {
+        self.tell_outgoing(event, args);
+    }
+
+    pub(crate) fn ack_with<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+        flags: &Flags,
+    ) -> AckFuture<T> {
+        let id = self.0.namespace.next_ack_id();
+        let (sender, receiver) = oneshot::channel();
+        self.expect_ack(id, Waiter::One(sender));
+        match self.transmit(event, args, Some(id), flags) {
+            Ok(()) => AckFuture::waiting(self.clone(), id, receiver, flags.timeout),
+            Err(error) => {
+                self.forget_ack(id);
+                AckFuture::failed(error)
+            }
+        }
+    }
+
+    pub(crate) fn send_ack(&self, id: u64, answer: &(impl Serialize + ?Sized)) {
+        let parser = self.0.session.shared().parser();
+        let sent = encode::ack(parser, self.0.namespace.name(), id, answer, |encoded| {
+            match self.is_connected() {
+                true => self.0.session.send(encoded, &Flags::default()),
+                false => Ok(()),
+            }
+        });
+        if let Err(error) | Ok(Err(error)) = sent {
+            tracing::warn!(socket = %self.0.id, %error, "an ack was not sent");
+        }
+    }
+
+    pub(crate) fn send_control(&self, kind: PacketKind, data: &str) {
+        let parser = self.0.session.shared().parser();
+        encode::control(parser, kind, self.0.namespace.name(), data, |encoded: Encoded<'_>| {
+            // A connection that has ended needs no answer.
+            let _ = self.0.session.send(encoded, &Flags::default());
+        });
+    }
+
+    // --- Answers of the client ---
+
+    pub(crate) fn expect_ack(&self, id: u64, waiter: Waiter) {
+        self.0.extra.lock().get_or_insert_default().waiters.insert(id, waiter);
+    }
+
+    pub(crate) fn forget_ack(&self, id: u64) {
+        if let Some(extra) = &mut *self.0.extra.lock() {
+            extra.waiters.remove(&id);
+        }
+    }
+
+    pub(crate) fn receive_ack(&self, id: u64, args: &str, attachments: Vec<Bytes>) {
+        let waiter = self.0.extra.lock().as_mut().and_then(|extra| extra.waiters.remove(&id));
+        match waiter {
+            // Who waited may have given up in the meantime.
+            Some(Waiter::One(sender)) => drop(sender.send(Args::new(args, attachments))),
+            Some(Waiter::Many(collector)) => {
+                collector.answer(&self.0.id, Args::new(args, attachments));
+            }
+            None => tracing::debug!(socket = %self.0.id, id, "an ack that nobody waits for"),
+        }
+    }
+
+    fn fail_acks(&self) {
+        let waiters = match &mut *self.0.extra.lock() {
+            Some(extra) => std::mem::take(&mut extra.waiters),
+            None => return,
+        };
+        for waiter in waiters.into_values() {
+            match waiter {
+                Waiter::One(sender) => drop(sender),
+                Waiter::Many(collector) => collector.gone(),
+            }
+        }
+    }
+
+    // --- Rooms ---
+
+    /// Joins rooms. Does nothing once the socket has left the namespace.
+    pub fn join(&self, rooms: impl RoomNames) {
+        self.0.namespace.adapter().join(self, &rooms.into_names());
+    }
+
+    /// Leaves rooms.
+    pub fn leave(&self, rooms: impl RoomNames) {
+        self.0.namespace.adapter().leave(self, &rooms.into_names());
+    }
+
+    /// The rooms the socket is in; the one named by its id comes first.
+    pub fn rooms(&self) -> Vec<String> {
+        self.0.namespace.local().rooms_of(self)
+    }
+
+    // --- State of the application ---
+
+    /// The data that the application keeps with the socket, decoded; `None` if there is none of
+    /// this type. Other servers of a cluster see it too.
+    pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
+        let value = self.0.extra.lock().as_ref().map(|extra| extra.data.clone())?;
+        serde_json::from_value(value).ok()
+    }
+
+    /// Keeps data with the socket.
+    ///
+    /// # Errors
+    ///
+    /// When the data cannot be serialised.
+    pub fn set_data(&self, data: impl Serialize) -> Result<(), serde_json::Error> {
+        let data = serde_json::to_value(data)?;
+        self.0.extra.lock().get_or_insert_default().data = data;
+        Ok(())
+    }
+
+    pub(crate) fn data_value(&self) -> Value {
+        self.0.extra.lock().as_ref().map(|extra| extra.data.clone()).unwrap_or_default()
+    }
+
+    /// A value of any type that the application keeps with the socket, on this server only.
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        let extra = self.0.extra.lock();
+        let value = extra.as_ref()?.extensions.get(&TypeId::of::<T>())?.clone();
+        value.downcast().ok()
+    }
+
+    /// Keeps a value of any type with the socket, one of each type.
+    pub fn set_extension<T: Send + Sync + 'static>(&self, value: T) {
+        let mut extra = self.0.extra.lock();
+        extra.get_or_insert_default().extensions.insert(TypeId::of::<T>(), Arc::new(value));
+    }
+
+    // --- Leaving ---
+
+    /// Makes the client leave the namespace. Its connection stays, for other namespaces.
+    #[doc(alias = "disconnectSockets")]
+    pub fn disconnect(&self) {
+        self.0.session.disconnect_socket(self);
+    }
+
+    /// Makes the client leave all of its namespaces and closes its connection.
+    pub fn disconnect_and_close(&self) {
+        self.0.session.disconnect_all();
+    }
+
+    /// Takes the socket out of its namespace; its handlers learn the reason. Once only.
+    pub(crate) fn left(&self, reason: DisconnectReason, description: Option<&str>) {
+        if !self.set_connected(false) {
+            // Refused or gone before it had joined: there may be rooms that a middleware joined.
+            self.0.namespace.remove(self);
+            return;
+        }
+        self.fail_acks();
+        super::running::leave(self, reason, description);
+    }
+
+    pub(crate) fn own_handlers(&self) -> Option<&Handlers> {
+        self.0.handlers.get().map(|handlers| &**handlers)
+    }
+
+    pub(crate) fn with_sequence<R>(
+        &self,
+        then: impl FnOnce(&mut super::running::Sequence) -> R,
+    ) -> R {
+        let mut extra = self.0.extra.lock();
+        then(extra.get_or_insert_default().sequence.get_or_insert_default())
+    }
+}
+
+impl Deref for Socket {
+    type Target = Handlers;
+
+    /// The socket's own handlers.
+    fn deref(&self) -> &Handlers {
+        self.0.handlers.get_or_init(Box::default)
+    }
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Socket) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Socket {}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.0.id)
+            .field("namespace", &self.0.namespace.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The next event for one socket, with options.
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until something is emitted"]
+pub struct SocketEmit<'a> {
+    socket: &'a Socket,
+    flags: Flags,
+}
+
+impl<'a> SocketEmit<'a> {
+    /// Drops the event instead of queueing it if it cannot be written at once.
+    pub fn volatile(mut self) -> Self {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Sends the event without compression.
+    #[doc(alias = "compress")]
+    pub fn uncompressed(mut self) -> Self {
+        self.flags.uncompressed = true;
+        self
+    }
+
+    /// Bounds the wait for the event's answer.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.flags.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends the event; see [`Socket::emit`].
+    pub fn emit(self, event: impl AsRef<str>, args: impl Serialize) -> Emit<'a> {
+        self.socket.emit_with(event.as_ref(), &args, &self.flags)
+    }
+
+    /// Sends the event and gives the client's answer; see [`Socket::emit_with_ack`].
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        self,
+        event: impl AsRef<str>,
+        args: impl Serialize,
+    ) -> AckFuture<T> {
+        self.socket.ack_with(event.as_ref(), &args, &self.flags)
+    }
+}
+
+/// The connection below a socket, shared by all namespaces of the client.
+#[derive(Clone, Copy)]
+pub struct Connection<'a>(&'a Arc<Session>);
+
+impl Connection<'_> {
+    /// The transport in use: polling, or WebSocket once the client has upgraded.
+    pub fn transport(&self) -> Transport {
+        self.0.transport()
+    }
+
+    /// Calls a function when the client has moved to another transport.
+    ///
+    /// Called at once if that has happened already.
+    pub fn on_upgrade(&self, listener: impl FnOnce(Transport) + Send + 'static) {
+        self.0.on_upgrade(Box::new(listener));
+    }
+
+    /// Bytes that wait to be written to the client.
+    pub fn queued_bytes(&self) -> usize {
+        self.0.queued()
+    }
+
+    /// Closes the connection: its sockets leave with the reason `forced close`.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}
+
+impl fmt::Debug for Connection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("transport", &self.transport()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,171 @@
+//! WebSocket handshakes: a new session, or a second transport for one that polls.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use socketio_proto::engine::{RequestError, Transport, Via};
+use socketio_proto::websocket::{self, UpgradeHeaders};
+
+use super::Shared;
+use super::http::{
+    Owner, Peer, Response, change_headers, open_packet, refuse, refuse_upgrade, respond, start,
+};
+use super::session::Session;
+use super::websocket::{StreamTask, TcpTask};
+
+/// Answers 101 and goes on in a task of its own when the connection is ours.
+pub(crate) fn answer<B>(
+    shared: &Arc<Shared>,
+    mut parts: Parts,
+    owner: Owner,
+    mut headers: HeaderMap,
+) -> Response<B> {
+    let check = UpgradeHeaders {
+        method: parts.method.as_str(),
+        upgrade: header(&parts, UPGRADE),
+        version: header(&parts, SEC_WEBSOCKET_VERSION),
+        key: header(&parts, SEC_WEBSOCKET_KEY),
+    };
+    if let Err(error) = websocket::check_upgrade(&check) {
+        if let Some(versions) = error.supported_versions() {
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(versions));
+        }
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        return refuse_upgrade(status, headers, error.to_string());
+    }
+    let accept = websocket::accept_key(check.key.unwrap_or_default());
+    let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
+        // HTTP/2 has no upgrade, and a server that does not let go of its connection neither.
+        return refuse(shared, &parts, true, headers, &RequestError::TransportHandshakeError);
+    };
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = HeaderValue::from_bytes(accept.as_ref()).expect("base64 is a header value");
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if matches!(owner, Owner::New { .. }) {
+        change_headers(shared, &parts, &shared.config().initial_headers, &mut headers);
+    }
+    change_headers(shared, &parts, &shared.config().headers, &mut headers);
+    // Our own listener has said so already.
+    let sets_nodelay = parts.extensions.get::<Peer>().is_none();
+    let begin = Begin::of(shared, &parts, owner);
+    shared.spawn(async move {
+        match on_upgrade.await {
+            Ok(upgraded) => begin.run(upgraded, sets_nodelay),
+            Err(error) => {
+                tracing::debug!(%error, "a connection ended during its WebSocket handshake");
+                begin.give_up();
+            }
+        }
+    });
+    respond(StatusCode::SWITCHING_PROTOCOLS, headers, Bytes::new())
+}
+
+/// What a connection becomes when its handshake is done.
+enum Begin {
+    Open(Arc<Session>),
+    Probe(Arc<Session>),
+    /// Only to be closed: the id was taken, the session cannot be upgraded, or the transport named
+    /// in the query is not WebSocket.
+    Close(Arc<Shared>),
+}
+
+impl Begin {
+    fn of(shared: &Arc<Shared>, parts: &Parts, owner: Owner) -> Begin {
+        let begin = match owner {
+            Owner::New { id, transport: Transport::WebSocket } => {
+                start(shared, parts, id, Transport::WebSocket).map(Begin::Open)
+            }
+            Owner::Known(session, Transport::WebSocket) => session
+                .handle_probe(Transport::WebSocket, Instant::now())
+                .then_some(Begin::Probe(session)),
+            Owner::New { .. } | Owner::Known(..) => None,
+        };
+        begin.unwrap_or_else(|| Begin::Close(shared.clone()))
+    }
+
+    fn give_up(self) {
+        match self {
+            Begin::Open(session) => session.close_now(None),
+            Begin::Probe(session) => session.probe_closed(),
+            Begin::Close(_) => {}
+        }
+    }
+
+    fn run(self, upgraded: Upgraded, sets_nodelay: bool) {
+        match plain_tcp(upgraded) {
+            Ok((stream, rest)) => {
+                if sets_nodelay {
+                    // Small packets must not wait for each other.
+                    let _ = stream.set_nodelay(true);
+                }
+                match self {
+                    Begin::Open(session) => {
+                        announce(&session);
+                        let shared = session.shared().clone();
+                        shared.spawn(TcpTask::new(session, Via::Main, stream, rest));
+                    }
+                    Begin::Probe(session) => {
+                        let shared = session.shared().clone();
+                        shared.spawn(TcpTask::new(session, Via::Probe, stream, rest));
+                    }
+                    Begin::Close(shared) => shared.spawn(close(stream)),
+                }
+            }
+            Err(upgraded) => {
+                let stream = TokioIo::new(upgraded);
+                match self {
+                    Begin::Open(session) => {
+                        announce(&session);
+                        let shared = session.shared().clone();
+                        let task = StreamTask::new(session, Via::Main, stream, Bytes::new());
+                        shared.spawn(task.run());
+                    }
+                    Begin::Probe(session) => {
+                        let shared = session.shared().clone();
+                        let task = StreamTask::new(session, Via::Probe, stream, Bytes::new());
+                        shared.spawn(task.run());
+                    }
+                    Begin::Close(shared) => shared.spawn(close(stream)),
+                }
+            }
+        }
+    }
+}
+
+/// Takes the TCP connection out of hyper, so that nothing of hyper's stays with an idle one.
+fn plain_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
+    Ok((parts.io.into_inner(), parts.read_buf))
+}
+
+/// Queues the open packet of a session that starts on WebSocket.
+fn announce(session: &Arc<Session>) {
+    let open = open_packet(session.shared(), session.id(), Transport::WebSocket);
+    session.send_raw(&[b"0", open.as_bytes()].concat());
+}
+
+async fn close(mut stream: impl tokio::io::AsyncWrite + Unpin + Send) {
+    // The peer may be gone already; there is nobody to tell.
+    let _ = stream.write_all(&websocket::CLOSE_EMPTY).await;
+    let _ = stream.shutdown().await;
+}
+
+fn header(parts: &Parts, name: HeaderName) -> Option<&[u8]> {
+    parts.headers.get(name).map(HeaderValue::as_bytes)
+}

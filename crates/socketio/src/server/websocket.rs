@@ -1,0 +1,558 @@
+//! The task of one WebSocket connection.
+//!
+//! It waits for the socket to become readable, reads into a buffer that belongs to the thread and
+//! keeps only what is incomplete, so that an idle connection holds no buffer. Handlers start in its
+//! turn. Over plain TCP, whoever emits writes to the socket in place; the task only steps in when the
+//! socket is full.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+use socketio_proto::engine::{CloseReason, Message, Packet, Via};
+use socketio_proto::websocket::{self, Decoder, Item, Opcode, Role};
+
+use super::outbox::{Flushed, Link};
+use super::running::Running;
+use super::session::Session;
+use super::turn;
+
+/// A connection's bytes are read into a buffer of this size, one for each thread.
+const READ_BUFFER: usize = 64 * 1024;
+/// Reads in one turn, so that one busy connection starves nobody.
+const READS_PER_TURN: usize = 4;
+/// The time that a connection which is being closed has for its last bytes and the peer's farewell.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn with_buffer<R>(then: impl FnOnce(&mut [u8]) -> R) -> R {
+    // Taken out for the time of use: a handler that blocks the thread could otherwise meet it again.
+    let mut buffer = BUFFER.take();
+    buffer.resize(READ_BUFFER, 0);
+    let result = then(&mut buffer);
+    BUFFER.set(buffer);
+    result
+}
+
+/// The incoming half: from bytes to packets.
+struct Incoming {
+    session: Arc<Session>,
+    decoder: Decoder,
+    /// Bytes of a frame that is not complete, or not to be handled yet.
+    rest: Vec<u8>,
+    via: Via,
+    running: Running,
+    /// The peer has said that it sends nothing more.
+    peer_ended: bool,
+}
+
+/// What became of the connection's input.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fed {
+    Open,
+    /// Nothing more is to be read.
+    Ended,
+}
+
+impl Incoming {
+    fn new(session: Arc<Session>, via: Via, rest: Bytes) -> Incoming {
+        let max_payload = session.shared().max_payload();
+        Incoming {
+            session,
+            decoder: Decoder::new(Role::Server, max_payload),
+            // A copy: what was read ahead would keep hyper's whole buffer alive.
+            rest: rest.to_vec(),
+            via,
+            running: Running::default(),
+            peer_ended: false,
+        }
+    }
+
+    fn feed(&mut self, data: &mut [u8]) -> Fed {
+        if self.rest.is_empty() {
+            let (used, fed) = self.frames(data);
+            self.rest.extend_from_slice(&data[used..]);
+            return fed;
+        }
+        self.rest.extend_from_slice(data);
+        self.resume()
+    }
+
+    /// Handles what was kept.
+    fn resume(&mut self) -> Fed {
+        let mut rest = std::mem::take(&mut self.rest);
+        let (used, fed) = self.frames(&mut rest);
+        if used < rest.len() {
+            rest.drain(..used);
+            self.rest = rest;
+        }
+        fed
+    }
+
+    fn frames(&mut self, data: &mut [u8]) -> (usize, Fed) {
+        let now = Instant::now();
+        let mut used = 0;
+        while used < data.len() && !self.session.is_saturated() {
+            match self.decoder.decode(&mut data[used..]) {
+                Ok(Some(decoded)) => {
+                    used += decoded.consumed;
+                    if item(&self.session, &mut self.via, &mut self.running, decoded.item, now)
+                        == Fed::Ended
+                    {
+                        self.peer_ended = true;
+                        return (data.len(), Fed::Ended);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.end(Some(error.close_code()), &error.to_string());
+                    return (data.len(), Fed::Ended);
+                }
+            }
+        }
+        (used, Fed::Open)
+    }
+
+    /// The connection broke, or the peer broke the rules of WebSocket.
+    fn end(&self, close_code: Option<u16>, description: &str) {
+        if self.via == Via::Probe {
+            return self.session.probe_closed();
+        }
+        if let Some(code) = close_code {
+            self.session.with_outbox(|o| o.push(Opcode::Close, &code.to_be_bytes()));
+        }
+        let description = Some(description.to_owned().into());
+        self.session.transport_closed(CloseReason::TransportError, description);
+    }
+
+    fn closed_by_peer(&mut self) {
+        self.peer_ended = true;
+        if self.via == Via::Probe {
+            self.session.probe_closed();
+        } else {
+            self.session.transport_closed(CloseReason::TransportClose, None);
+        }
+    }
+}
+
+fn item(
+    session: &Arc<Session>,
+    via: &mut Via,
+    running: &mut Running,
+    item: Item<'_>,
+    now: Instant,
+) -> Fed {
+    match item {
+        Item::Text(text) => match Packet::decode_text(&text) {
+            Ok(packet) => {
+                if session.handle_packet(*via, packet, now, running) {
+                    *via = Via::Main;
+                }
+            }
+            Err(_) => session.handle_bad_packet(*via),
+        },
+        Item::Binary(bytes) => {
+            let packet = Packet::Message(Message::Binary(bytes));
+            session.handle_packet(*via, packet, now, running);
+        }
+        Item::Ping(payload) => {
+            if *via == Via::Main {
+                session.send_pong(payload);
+            }
+        }
+        Item::Pong(_) | Item::Fragment => {}
+        Item::Close(close) => {
+            if *via == Via::Main {
+                let code = close.map(|(code, _)| code.to_be_bytes());
+                session.with_outbox(|outbox| {
+                    outbox.push(Opcode::Close, code.as_ref().map_or(&[], |code| &code[..]));
+                });
+                session.transport_closed(CloseReason::TransportClose, None);
+            } else {
+                session.probe_closed();
+            }
+            return Fed::Ended;
+        }
+    }
+    Fed::Open
+}
+
+/// A WebSocket over plain TCP.
+pub(crate) struct TcpTask {
+    incoming: Incoming,
+    stream: Arc<TcpStream>,
+    state: TaskState,
+}
+
+enum TaskState {
+    /// Not polled yet.
+    New,
+    /// A transport that is being probed writes for itself.
+    Probing,
+    /// The session's outbox writes.
+    Open,
+    Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+impl TcpTask {
+    /// Makes the task of a connection whose handshake is done; `rest` was read already.
+    pub(crate) fn new(session: Arc<Session>, via: Via, stream: TcpStream, rest: Bytes) -> TcpTask {
+        TcpTask {
+            incoming: Incoming::new(session, via, rest),
+            stream: Arc::new(stream),
+            state: TaskState::New,
+        }
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _turn = turn::begin();
+        let _ = self.incoming.running.poll(cx);
+        for _ in 0..READS_PER_TURN {
+            if matches!(self.state, TaskState::Probing) && self.probe(cx) == Fed::Ended {
+                return self.close();
+            }
+            if self.has_ended(cx) {
+                return self.close();
+            }
+            if self.incoming.session.is_saturated() {
+                return Poll::Pending;
+            }
+            let fed = match self.incoming.rest.is_empty() {
+                true => ready!(self.read(cx)),
+                // Frames that waited until handlers had ended, or a frame that is incomplete.
+                false => match self.incoming.resume() {
+                    Fed::Open if !self.incoming.session.is_saturated() => ready!(self.read(cx)),
+                    fed => fed,
+                },
+            };
+            let _ = self.incoming.running.poll(cx);
+            if fed == Fed::Ended {
+                return self.close();
+            }
+            if self.incoming.via == Via::Main && matches!(self.state, TaskState::Probing) {
+                self.link(cx);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Leads the session's outbox to this connection.
+    fn link(&mut self, cx: &mut Context<'_>) {
+        self.state = TaskState::Open;
+        let link = Link::Tcp(self.stream.clone(), cx.waker().clone());
+        self.incoming.session.set_link(link);
+        turn::mark(&self.incoming.session);
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Fed> {
+        if ready!(self.stream.poll_read_ready(cx)).is_err() {
+            self.incoming.end(None, "read failed");
+            return Poll::Ready(Fed::Ended);
+        }
+        with_buffer(|buffer| {
+            let mut read = 0;
+            let result = self.stream.try_io(Interest::READABLE, || {
+                read = (&*SockRef::from(&*self.stream)).read(buffer)?;
+                // A short read has emptied the socket: saying so spares the call that would find out.
+                match read > 0 && read < buffer.len() {
+                    true => Err(io::ErrorKind::WouldBlock.into()),
+                    false => Ok(()),
+                }
+            });
+            match result {
+                Ok(()) if read == 0 => {
+                    self.incoming.closed_by_peer();
+                    Poll::Ready(Fed::Ended)
+                }
+                Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
+                    self.incoming.end(None, &e.to_string());
+                    Poll::Ready(Fed::Ended)
+                }
+                // Readiness was stale: asking again registers this task.
+                Err(_) if read == 0 => Poll::Ready(Fed::Open),
+                Ok(()) | Err(_) => Poll::Ready(self.incoming.feed(&mut buffer[..read])),
+            }
+        })
+    }
+
+    /// Writes what a probed transport has to say.
+    fn probe(&mut self, cx: &mut Context<'_>) -> Fed {
+        let mut frames = Vec::new();
+        let closed = self.incoming.session.take_probe_frames(cx.waker(), &mut frames);
+        if closed {
+            websocket::header(&mut frames, Opcode::Close, 0);
+        }
+        // A few bytes on a connection that has written nothing but its handshake: they fit.
+        match frames.is_empty() || self.stream.try_write(&frames).is_ok_and(|n| n == frames.len()) {
+            true if !closed => Fed::Open,
+            _ => {
+                self.incoming.session.probe_closed();
+                Fed::Ended
+            }
+        }
+    }
+
+    /// Says whether the session has ended; also continues a write that was blocked.
+    fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        if !matches!(self.state, TaskState::Open) {
+            return false;
+        }
+        let (blocked, closed) =
+            self.incoming.session.with_outbox(|outbox| (outbox.is_blocked(), outbox.is_closed()));
+        if blocked && !closed && self.stream.poll_write_ready(cx).is_ready() {
+            let stream = &self.stream;
+            let flushed = self
+                .incoming
+                .session
+                .with_outbox(|outbox| outbox.write_with(|s| stream.try_write_vectored(s)));
+            match flushed {
+                Flushed::Done => {}
+                // Registers for the next time.
+                Flushed::Blocked => cx.waker().wake_by_ref(),
+                Flushed::Broken => self.incoming.end(None, "write failed"),
+            }
+        }
+        closed
+    }
+
+    fn close(&mut self) -> Poll<()> {
+        let session = self.incoming.session.clone();
+        std::mem::take(&mut self.incoming.running).detach(&session);
+        let drain = matches!(self.state, TaskState::Open);
+        if drain {
+            session.set_link(Link::None);
+        }
+        let peer_ended = self.incoming.peer_ended;
+        let is_written = session.with_outbox(|outbox| {
+            drain && outbox.write_with(|s| self.stream.try_write_vectored(s)) != Flushed::Blocked
+        });
+        if peer_ended && (is_written || !drain) {
+            return Poll::Ready(());
+        }
+        let stream = self.stream.clone();
+        self.state = TaskState::Closing(Box::pin(async move {
+            let farewell = farewell(&session, &stream, drain);
+            // After the deadline the connection is simply dropped.
+            let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
+        }));
+        Poll::Ready(())
+    }
+}
+
+/// Writes what is left, says that nothing more comes, and reads until the peer has said so too: a
+/// socket that is dropped with unread bytes would take back what was just written.
+async fn farewell(session: &Session, stream: &TcpStream, drain: bool) -> io::Result<()> {
+    while drain
+        && session.with_outbox(|o| o.write_with(|s| stream.try_write_vectored(s)))
+            == Flushed::Blocked
+    {
+        stream.writable().await?;
+    }
+    SockRef::from(stream).shutdown(std::net::Shutdown::Write)?;
+    loop {
+        stream.readable().await?;
+        let read = with_buffer(|buffer| stream.try_read(buffer));
+        match read {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+impl Future for TcpTask {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        match &mut this.state {
+            TaskState::Closing(closing) => return closing.as_mut().poll(cx),
+            TaskState::New if this.incoming.via == Via::Main => this.link(cx),
+            TaskState::New => this.state = TaskState::Probing,
+            TaskState::Probing | TaskState::Open => {}
+        }
+        ready!(this.poll_open(cx));
+        match &mut this.state {
+            TaskState::Closing(closing) => closing.as_mut().poll(cx),
+            _ => Poll::Ready(()),
+        }
+    }
+}
+
+/// A WebSocket over any other stream, such as TLS: its task writes too.
+pub(crate) struct StreamTask<S> {
+    incoming: Incoming,
+    stream: S,
+    state: StreamState,
+    /// Frames of a probed transport, and how much of them is written.
+    own: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum StreamState {
+    New,
+    Probing,
+    Open,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
+    /// Makes the task of a connection whose handshake is done; `rest` was read already.
+    pub(crate) fn new(session: Arc<Session>, via: Via, stream: S, rest: Bytes) -> StreamTask<S> {
+        StreamTask {
+            incoming: Incoming::new(session, via, rest),
+            stream,
+            state: StreamState::New,
+            own: Vec::new(),
+        }
+    }
+
+    /// Runs until the connection has ended.
+    pub(crate) async fn run(mut self) {
+        std::future::poll_fn(|cx| self.poll_open(cx)).await;
+        let session = self.incoming.session.clone();
+        std::mem::take(&mut self.incoming.running).detach(&session);
+        // After the deadline the connection is simply dropped.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.farewell()).await;
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.state == StreamState::New {
+            self.state = StreamState::Probing;
+        }
+        for _ in 0..READS_PER_TURN {
+            let turn = turn::begin();
+            let _ = self.incoming.running.poll(cx);
+            if self.state == StreamState::Probing && self.incoming.via == Via::Main {
+                self.state = StreamState::Open;
+                self.incoming.session.set_link(Link::Task(cx.waker().clone()));
+            }
+            let read = match self.incoming.session.is_saturated() {
+                true => Poll::Pending,
+                false => self.read(cx),
+            };
+            drop(turn);
+            let written = self.write(cx);
+            match (read, written) {
+                (Poll::Ready(Fed::Ended), _) | (_, Fed::Ended) => return Poll::Ready(()),
+                (Poll::Ready(Fed::Open), Fed::Open) => {}
+                (Poll::Pending, Fed::Open) => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Fed> {
+        if !self.incoming.rest.is_empty() {
+            let before = self.incoming.rest.len();
+            let fed = self.incoming.resume();
+            if fed == Fed::Ended || self.incoming.rest.len() < before {
+                return Poll::Ready(fed);
+            }
+        }
+        with_buffer(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read)) {
+                Ok(()) if read.filled().is_empty() => {
+                    self.incoming.closed_by_peer();
+                    Poll::Ready(Fed::Ended)
+                }
+                Ok(()) => Poll::Ready(self.incoming.feed(read.filled_mut())),
+                Err(e) => {
+                    self.incoming.end(None, &e.to_string());
+                    Poll::Ready(Fed::Ended)
+                }
+            }
+        })
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> Fed {
+        match self.state {
+            StreamState::New => Fed::Open,
+            StreamState::Probing => self.write_probe(cx),
+            StreamState::Open => self.write_outbox(cx),
+        }
+    }
+
+    fn write_probe(&mut self, cx: &mut Context<'_>) -> Fed {
+        let closed = self.incoming.session.take_probe_frames(cx.waker(), &mut self.own);
+        while !self.own.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.own) {
+                Poll::Ready(Ok(n)) if n > 0 => drop(self.own.drain(..n)),
+                Poll::Ready(_) => {
+                    self.incoming.session.probe_closed();
+                    return Fed::Ended;
+                }
+                Poll::Pending => break,
+            }
+        }
+        // Pending is not awaited here: a flush that is due goes out with the next write.
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        if closed {
+            self.incoming.session.probe_closed();
+            return Fed::Ended;
+        }
+        Fed::Open
+    }
+
+    fn write_outbox(&mut self, cx: &mut Context<'_>) -> Fed {
+        let stream = &mut self.stream;
+        let (flushed, closed) = self.incoming.session.with_outbox(|outbox| {
+            let flushed = outbox.write_with(|slices| {
+                match Pin::new(&mut *stream).poll_write_vectored(cx, slices) {
+                    Poll::Ready(result) => result,
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            });
+            (flushed, outbox.is_closed())
+        });
+        if flushed == Flushed::Broken {
+            self.incoming.end(None, "write failed");
+        }
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        if closed || flushed == Flushed::Broken { Fed::Ended } else { Fed::Open }
+    }
+
+    async fn farewell(&mut self) -> io::Result<()> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        if self.state == StreamState::Open {
+            let session = self.incoming.session.clone();
+            std::future::poll_fn(|cx| {
+                let stream = &mut self.stream;
+                match session.with_outbox(|outbox| {
+                    outbox.write_with(|slices| {
+                        match Pin::new(&mut *stream).poll_write_vectored(cx, slices) {
+                            Poll::Ready(result) => result,
+                            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                        }
+                    })
+                }) {
+                    Flushed::Blocked => Poll::Pending,
+                    Flushed::Done | Flushed::Broken => Poll::Ready(()),
+                }
+            })
+            .await;
+        } else {
+            self.stream.write_all(&self.own).await?;
+            self.stream.write_all(&websocket::CLOSE_EMPTY).await?;
+        }
+        self.stream.shutdown().await?;
+        let mut sink = [0; 1024];
+        while self.stream.read(&mut sink).await? > 0 {}
+        Ok(())
+    }
+}

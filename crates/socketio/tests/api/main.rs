@@ -1,0 +1,10 @@
+//! Real sockets on the loopback: one file for each behaviour.
+
+mod backpressure;
+mod hostile;
+mod lifetime;
+mod namespaces;
+mod order;
+mod polling;
+mod support;
+mod transports;

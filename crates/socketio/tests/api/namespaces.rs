@@ -1,0 +1,208 @@
+//! Namespaces, rooms and broadcasts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use serde_json::json;
+use socketio::{Adapter, Args, BroadcastAckError, ConnectError, LocalAdapter, Server, Socket, Target};
+use tokio::sync::mpsc;
+
+use crate::support::{Ws, soon, start, until};
+
+// S048: a child of a dynamic namespace is freed when its last socket has left.
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_children_are_freed() {
+    let (io, address) = start(Server::builder().cleanup_empty_child_namespaces()).await;
+    let parent = io.of_pattern(r"^/room-\d+$");
+    parent.middleware(async |_: Socket, auth: Option<String>| match auth {
+        Some(_) => Err("no"),
+        None => Ok(()),
+    });
+    let mut clients = Vec::new();
+    for i in 0..20 {
+        clients.push(Ws::join(address, &format!("/room-{i}")).await.0);
+    }
+    assert_eq!(parent.children().len(), 20);
+    drop(clients);
+    until(|| parent.children().is_empty()).await;
+}
+
+// S044: a predicate decides, with the client's auth, and may wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_predicate_makes_namespaces() {
+    let (io, address) = start(Server::builder()).await;
+    io.of_fn(async |name, auth| {
+        tokio::task::yield_now().await;
+        name == "/yes" && auth == json!({ "key": 1 })
+    })
+    .on("hi", async |socket: Socket| socket.namespace().name().to_owned());
+    let mut ws = Ws::open(address).await;
+    ws.send("40/yes,{\"key\":2}").await;
+    assert_eq!(ws.text().await, "44/yes,{\"message\":\"Invalid namespace\"}");
+    ws.send("40/yes,{\"key\":1}").await;
+    assert!(ws.text().await.starts_with("40/yes,{\"sid\":\""));
+    ws.send("42/yes,7[\"hi\"]").await;
+    assert_eq!(ws.text().await, "43/yes,7[\"/yes\"]");
+}
+
+// S011: middlewares run in order; the first refusal is what the client gets.
+#[tokio::test(flavor = "multi_thread")]
+async fn middlewares_decide_who_joins() {
+    let (io, address) = start(Server::builder()).await;
+    let order = Arc::new(Mutex::new(Vec::new()));
+    for i in 1..=2 {
+        let order = order.clone();
+        io.middleware(async move |_: Socket, auth: serde_json::Value| {
+            tokio::task::yield_now().await;
+            order.lock().push(i);
+            match auth["token"] == i {
+                true => Err(ConnectError::new("not you").with_data(json!({ "at": i }))),
+                false => Ok(()),
+            }
+        });
+    }
+    let mut ws = Ws::open(address).await;
+    ws.send("40{\"token\":2}").await;
+    assert_eq!(ws.text().await, r#"44{"message":"not you","data":{"at":2}}"#);
+    assert_eq!(*order.lock(), [1, 2]);
+    ws.send("40{\"token\":1}").await;
+    assert_eq!(ws.text().await, r#"44{"message":"not you","data":{"at":1}}"#);
+    ws.send("40{}").await;
+    assert!(ws.text().await.starts_with("40{\"sid\":\""));
+    assert_eq!(*order.lock(), [1, 2, 1, 1, 2]);
+}
+
+// S030: the room of a socket's id has that socket; S028: two rooms deliver one copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_deliver_one_copy_each() {
+    let (io, address) = start(Server::builder()).await;
+    io.on("join", async |socket: Socket, room: String| socket.join(room));
+    let (mut a, a_id) = Ws::join(address, "").await;
+    let (mut b, _) = Ws::join(address, "").await;
+    for room in ["one", "two"] {
+        for ws in [&mut a, &mut b] {
+            ws.send(&format!("420[\"join\",\"{room}\"]")).await;
+            assert_eq!(ws.text().await, "430[]");
+        }
+    }
+    io.to(["one", "two"]).emit("once", ());
+    io.to(&*a_id).emit("private", ());
+    io.to("one").except(&*a_id).emit("not for a", ());
+    io.to("nobody").emit("lost", ());
+    io.emit("end", ());
+    for expected in ["42[\"once\"]", "42[\"private\"]", "42[\"end\"]"] {
+        assert_eq!(a.text().await, expected);
+    }
+    for expected in ["42[\"once\"]", "42[\"not for a\"]", "42[\"end\"]"] {
+        assert_eq!(b.text().await, expected);
+    }
+}
+
+// S025, S026, S027: broadcast acks; one without a timeout waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn broadcast_acks_gather_all_answers() {
+    let (io, address) = start(Server::builder()).await;
+    let nobody: Vec<u32> = io.emit_with_ack("sum", ()).await.expect("nobody is missing");
+    assert!(nobody.is_empty());
+    let mut clients = [Ws::connect(address).await, Ws::connect(address).await];
+
+    let all = tokio::spawn(io.emit_with_ack::<u32>("sum", (1, 2)));
+    for (i, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.text().await, "421[\"sum\",1,2]");
+        client.send(&format!("431[{i}]")).await;
+    }
+    let mut responses = soon(all).await.expect("no panic").expect("all answer");
+    responses.sort_unstable();
+    assert_eq!(responses, [0, 1]);
+
+    let brief = Duration::from_millis(50);
+    let some = tokio::spawn(io.timeout(brief).emit_with_ack::<u32>("sum", ()));
+    for client in &mut clients {
+        assert_eq!(client.text().await, "422[\"sum\"]");
+    }
+    clients[0].send("432[7]").await;
+    match soon(some).await.expect("no panic") {
+        Err(BroadcastAckError::Incomplete { responses, missing }) => {
+            assert_eq!((responses, missing), (vec![7], 1));
+        }
+        other => panic!("{other:?}"),
+    }
+
+    // As a stream, and a client that leaves counts as missing at once.
+    let mut stream = io.emit_with_ack::<u32>("sum", ());
+    for client in &mut clients {
+        assert_eq!(client.text().await, "423[\"sum\"]");
+    }
+    clients[1].send("433[8]").await;
+    assert_eq!(soon(stream.next()).await.expect("an answer").expect("in time").1, 8);
+    drop(clients);
+    assert!(soon(stream.next()).await.expect("the one that left").is_err());
+    assert!(soon(stream.next()).await.is_none());
+}
+
+// S016: rooms are still there while disconnecting, and gone afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn leaving_is_told_twice() {
+    let (io, address) = start(Server::builder()).await;
+    let (sender, mut told) = mpsc::unbounded_channel();
+    let before = sender.clone();
+    io.on_connect(async |socket: Socket| socket.join("a room"));
+    io.on_disconnecting(async move |socket: Socket, reason: String| {
+        before.send((reason, socket.rooms().len())).expect("the test waits");
+    });
+    io.on_disconnect(async move |socket: Socket, reason: String| {
+        sender.send((reason, socket.rooms().len())).expect("the test waits");
+    });
+    let mut ws = Ws::connect(address).await;
+    // S008: the client leaves the namespace; the connection stays, and it may join again.
+    ws.send("41").await;
+    let reason = "client namespace disconnect".to_owned();
+    assert_eq!(soon(told.recv()).await, Some((reason.clone(), 2)));
+    assert_eq!(soon(told.recv()).await, Some((reason, 0)));
+    ws.send("40").await;
+    assert!(ws.text().await.starts_with("40{\"sid\":\""));
+    drop(ws);
+    let reason = "transport close".to_owned();
+    assert_eq!(soon(told.recv()).await, Some((reason, 2)));
+}
+
+// S076: an adapter of one's own sees what passes, and the local one does the work.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_can_be_replaced() {
+    #[derive(Debug)]
+    struct Recording(Arc<LocalAdapter>, Arc<Mutex<Vec<String>>>);
+    impl Adapter for Recording {
+        fn local(&self) -> &Arc<LocalAdapter> {
+            &self.0
+        }
+        fn needs_args(&self) -> bool {
+            true
+        }
+        fn broadcast(&self, packet: &socketio::BroadcastPacket, target: &Target) {
+            let args = packet.args.as_ref().map(Args::len);
+            self.1.lock().push(format!("{} {args:?} {:?}", packet.event, target.rooms));
+            self.0.broadcast(packet, target);
+        }
+    }
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let seen = log.clone();
+    let builder = Server::builder().adapter(move |_, local| Recording(local.clone(), seen.clone()));
+    let (io, address) = start(builder).await;
+    let mut ws = Ws::connect(address).await;
+    io.emit("hello", (1, 2));
+    assert_eq!(ws.text().await, "42[\"hello\",1,2]");
+    io.to("room").emit("hello", ());
+    assert_eq!(*log.lock(), ["hello Some(2) []", "hello Some(0) [\"room\"]"]);
+}
+
+// S042: a server that is alone reaches no other; reserved names are refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_alone_reaches_no_other_server() {
+    let io = Server::new();
+    let answers: Vec<u32> = io.server_side_emit_with_ack("sum", 1).await.expect("no answers");
+    assert!(answers.is_empty());
+    let refused = io.server_side_emit("connection", ()).await.expect_err("reserved");
+    assert_eq!(refused.to_string(), "\"connection\" is a reserved event name");
+}

@@ -1,0 +1,134 @@
+//! What only polling has: waiting GETs, bodies, overlaps and the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use socketio::{Args, Server, Socket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{HANDSHAKE, Polling, http, soon, start, until};
+
+// E031, E032: the limit is inclusive; a body above it ends nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_above_the_limit_is_refused_and_the_session_lives() {
+    let (io, address) = start(Server::builder().max_payload(100)).await;
+    io.on("x", async |socket: Socket, args: Args| {
+        socket.emit("x", args);
+    });
+    let polling = Polling::connect(address).await;
+    let exact = format!("42[\"x\",\"{}\"]", "a".repeat(100 - 10));
+    assert_eq!(exact.len(), 100);
+    assert_eq!(polling.post(&exact).await.body, "ok");
+    assert_eq!(polling.get().await, exact);
+    let above = format!("42[\"x\",\"{}\"]", "a".repeat(91));
+    let refused = polling.post(&above).await;
+    assert_eq!((refused.status, &*refused.body), (413, ""));
+    assert_eq!(polling.post("42[\"x\",1]").await.body, "ok");
+    assert_eq!(polling.get().await, "42[\"x\",1]");
+}
+
+// E033: a chunked body is taken within the limit and refused above it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chunked_body_is_bounded_too() {
+    let (_, address) = start(Server::builder().max_payload(100)).await;
+    let polling = Polling::connect(address).await;
+    let post = async |chunks: &[&str]| {
+        let mut stream = TcpStream::connect(address).await.expect("to connect");
+        let head = format!(
+            "POST {HANDSHAKE}&sid={} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n",
+            polling.sid()
+        );
+        stream.write_all(head.as_bytes()).await.expect("to write");
+        for chunk in chunks.iter().chain([&""]) {
+            let chunk = format!("{:x}\r\n{chunk}\r\n", chunk.len());
+            stream.write_all(chunk.as_bytes()).await.expect("to write");
+        }
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.expect("an answer");
+        answer
+    };
+    assert!(post(&["42[\"a", "\"]"]).await.ends_with("ok"));
+    let (half, rest) = ("4".repeat(60), "2".repeat(41));
+    assert!(post(&[&half, &rest]).await.starts_with("HTTP/1.1 413 "));
+}
+
+// E028: the second POST is refused, the first one's connection is reset, the session ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn overlapping_posts_end_the_session() {
+    let (io, address) = start(Server::builder()).await;
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    io.on_disconnect({
+        let reasons = reasons.clone();
+        async move |_: Socket, reason: (String, Option<String>)| reasons.lock().push(reason)
+    });
+    let polling = Polling::connect(address).await;
+    let mut first = TcpStream::connect(address).await.expect("to connect");
+    let head = format!(
+        "POST {HANDSHAKE}&sid={} HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n42",
+        polling.sid()
+    );
+    first.write_all(head.as_bytes()).await.expect("to write");
+    // The first one has reached the session when the second is refused.
+    let refused = loop {
+        let answer = polling.post("42[\"x\"]").await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!((refused.status, &*refused.body), (400, ""));
+    let mut answer = Vec::new();
+    // A reset or a bare end: in any case no answer.
+    let _ = soon(first.read_to_end(&mut answer)).await;
+    assert_eq!(answer, b"");
+    until(|| reasons.lock().len() == 1).await;
+    let expected = ("transport error".to_owned(), Some("data request overlap from client".to_owned()));
+    assert_eq!(*reasons.lock(), [expected]);
+}
+
+// E029: a client that drops its GET is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_get_ends_the_session() {
+    let (io, address) = start(Server::builder()).await;
+    let polling = Polling::connect(address).await;
+    let mut get = TcpStream::connect(address).await.expect("to connect");
+    let head = format!("GET {HANDSHAKE}&sid={} HTTP/1.1\r\nHost: h\r\n\r\n", polling.sid());
+    get.write_all(head.as_bytes()).await.expect("to write");
+    until(|| {
+        io.volatile().emit("are you there", ());
+        io.stats().dropped_volatile > 0
+    })
+    .await;
+    drop(get);
+    until(|| io.clients_count() == 0).await;
+}
+
+// E054: without a waiting GET the end waits for one, for so long and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_is_kept_for_the_next_get() {
+    let (io, address) = start(Server::builder()).await;
+    let polling = Polling::connect(address).await;
+    io.disconnect_and_close_sockets();
+    assert_eq!(polling.get().await, "41\x1e6\x1e1");
+    until(|| io.clients_count() == 0).await;
+    let unknown = http(address, "GET", &format!("{HANDSHAKE}&sid={}", polling.sid()), "").await;
+    assert_eq!(unknown.body, r#"{"code":1,"message":"Session ID unknown"}"#);
+}
+
+// An abandoned polling session leaves nothing behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abandoned_session_is_forgotten() {
+    let brief = Duration::from_millis(20);
+    let builder = Server::builder().ping_interval(brief).ping_timeout(brief);
+    let (io, address) = start(builder).await;
+    let reasons = Arc::new(Mutex::new(Vec::new()));
+    io.on_disconnect({
+        let reasons = reasons.clone();
+        async move |_: Socket, reason: String| reasons.lock().push(reason)
+    });
+    Polling::connect(address).await;
+    until(|| io.clients_count() == 0).await;
+    until(|| !reasons.lock().is_empty()).await;
+    assert_eq!(*reasons.lock(), ["ping timeout"]);
+}
