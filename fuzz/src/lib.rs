@@ -1,0 +1,236 @@
+//! One function for each fuzz target: it must not panic, hang or allocate without bound, whatever the
+//! bytes. What is decoded and encoded again must agree.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socketio_proto::engine::{
+    Config, Discard, Event, OpenData, Packet, Query, Request, RequestMeta, Session, SessionView,
+    Transport, Via, decode_payload, verify, verify_protocol,
+};
+use socketio_proto::socket::{Connection, ConnectionConfig, Decoder as PacketDecoder, Incoming, Packet as SocketPacket, PacketKind, encode_ack, encode_event, split_args};
+use socketio_proto::websocket::{Decoder, Role, frames};
+
+/// Every function by its name.
+pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+    ("engine_packet", engine_packet),
+    ("engine_payload", engine_payload),
+    ("engine_request", engine_request),
+    ("engine_session", engine_session),
+    ("socket_connection", socket_connection),
+    ("socket_packet", socket_packet),
+    ("websocket_decode", websocket_decode),
+];
+
+/// WebSocket frames: the same items whether they come at once or byte by byte.
+pub fn websocket_decode(data: &[u8]) {
+    for role in [Role::Server, Role::Client] {
+        let whole = items(role, data, data.len().max(1));
+        assert_eq!(whole, items(role, data, 1));
+        assert_eq!(whole, items(role, data, 7));
+    }
+    frames(data).for_each(drop);
+}
+
+fn items(role: Role, data: &[u8], step: usize) -> Vec<String> {
+    let mut decoder = Decoder::new(role, 4096);
+    let (mut buffer, mut items) = (Vec::new(), Vec::new());
+    for piece in data.chunks(step) {
+        buffer.extend_from_slice(piece);
+        loop {
+            let consumed = match decoder.decode(&mut buffer) {
+                Ok(Some(decoded)) => {
+                    items.push(format!("{:?}", decoded.item));
+                    decoded.consumed
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    items.push(error.to_string());
+                    return items;
+                }
+            };
+            assert!(consumed > 0);
+            buffer.drain(..consumed);
+        }
+    }
+    items
+}
+
+/// Engine.IO packets: what is decoded, encoded and decoded is the same.
+pub fn engine_packet(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(packet) = Packet::decode_text(text) {
+        let mut encoded = Vec::new();
+        packet.encode_text(&mut encoded);
+        let encoded = String::from_utf8(encoded).expect("packets are text");
+        let again = Packet::decode_text(&encoded).expect("what was encoded can be decoded");
+        assert_eq!(format!("{again:?}"), format!("{packet:?}"));
+    }
+    let _ = OpenData::decode(text);
+}
+
+/// Payloads of polling.
+pub fn engine_payload(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let packets: Vec<_> = decode_payload(text).collect();
+    assert!(packets.len() <= text.len() + 1);
+    let errors = packets.iter().filter(|packet| packet.is_err()).count();
+    assert!(errors <= 1, "decoding stops at the first error");
+}
+
+/// Query strings of requests.
+pub fn engine_request(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let query = Query::parse(text);
+    let request = Request::from_query(&query);
+    let config = Config::default();
+    for (is_upgrade, origin) in [(false, None), (true, Some(data))] {
+        let meta = RequestMeta { method: "GET", is_upgrade, origin };
+        let lookup = |sid: &str| {
+            (sid.len() < 5).then_some(SessionView { transport: Transport::Polling, protocol: 4 })
+        };
+        if let Err(error) = verify(&request, &meta, &config, lookup) {
+            assert!(error.code() <= 5);
+            assert!(error.body().starts_with("{\"code\":"));
+            error.context();
+            assert!(!error.hint().is_empty());
+        }
+    }
+    let _ = verify_protocol(&request);
+}
+
+/// Any sequence of calls of a session: it ends once, and says nothing afterwards.
+pub fn engine_session(data: &[u8]) {
+    let mut now = Instant::now();
+    let transports = [Transport::Polling, Transport::WebSocket];
+    let Some((first, calls)) = data.split_first() else { return };
+    let transport = transports[usize::from(first & 1)];
+    let mut session = Session::new(Arc::new(Config::default()), transport, now);
+    let mut ends = 0;
+    for call in calls {
+        let via = if call & 0x80 == 0 { Via::Main } else { Via::Probe };
+        let packet = match call >> 4 & 7 {
+            0 => Packet::Open("{}"),
+            1 => Packet::Close,
+            2 => Packet::Ping("probe"),
+            3 => Packet::Pong(""),
+            4 => Packet::Upgrade,
+            5 => Packet::Noop,
+            6 => Packet::Ping(""),
+            _ => Packet::decode_text("4x").expect("a message"),
+        };
+        match call & 15 {
+            0..4 => {
+                let message = session.handle_packet(via, packet, now);
+                assert!(ends == 0 || message.is_none(), "nothing is delivered after the end");
+            }
+            4 => session.handle_bad_packet(via),
+            5 => drop(session.handle_get()),
+            6 => session.handle_get_answered(),
+            7 => session.handle_get_aborted(),
+            8 => drop(session.handle_post()),
+            9 => session.handle_post_done(),
+            10 => session.handle_post_aborted(),
+            11 => drop(session.handle_probe(Transport::WebSocket, now)),
+            12 => session.handle_probe_closed(),
+            13 => session.close(if call & 0x10 == 0 { Discard::No } else { Discard::Yes }),
+            14 => now += Duration::from_millis(u64::from(call >> 4) * 1000),
+            _ => session.set_reading_paused(call & 0x10 == 0),
+        }
+        if session.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            session.handle_timeout(now);
+            assert!(session.poll_timeout().is_none_or(|deadline| deadline > now));
+        }
+        for _ in 0..16 {
+            if session.poll_transmit().is_none() {
+                break;
+            }
+        }
+        assert!(session.poll_transmit().is_none(), "output comes to an end");
+        while let Some(event) = session.poll_event() {
+            ends += usize::from(matches!(event, Event::Closed { .. }));
+        }
+        assert!(ends <= 1, "a session ends once");
+    }
+}
+
+/// Socket.IO packets with attachments: messages are separated by 0x1e, those that begin with `b` are
+/// attachments.
+pub fn socket_packet(data: &[u8]) {
+    let mut decoder = PacketDecoder::new(10, 4096);
+    for message in data.split(|&byte| byte == 0x1e) {
+        let packet = match message.split_first() {
+            Some((b'b', bytes)) => decoder.binary(Cow::Borrowed(bytes)),
+            _ => match std::str::from_utf8(message) {
+                Ok(text) => decoder.text(text),
+                Err(_) => return,
+            },
+        };
+        match packet {
+            Ok(Some(packet)) => agree(&packet),
+            Ok(None) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// An event or ack that was decoded is encoded and decoded to the same.
+fn agree(packet: &SocketPacket<'_>) {
+    if packet.data.is_empty() || !packet.attachments.is_empty() {
+        return;
+    }
+    let inside = packet.data.trim_ascii();
+    let inside = inside[1..inside.len() - 1].trim_ascii();
+    let mut out = Vec::new();
+    match (packet.kind, packet.id) {
+        (PacketKind::Ack, Some(id)) => encode_ack(&mut out, &packet.nsp, id, 0, inside.as_bytes()),
+        (PacketKind::Event, id) => {
+            let mut values = split_args(inside);
+            let Some(name) = values.next().filter(|name| name.len() > 1) else { return };
+            let Some(name) = name.strip_prefix('"').and_then(|n| n.strip_suffix('"')) else { return };
+            if name.contains('\\') || packet.nsp.contains(',') {
+                return;
+            }
+            let args: Vec<_> = values.collect();
+            encode_event(&mut out, &packet.nsp, id, 0, name, args.join(",").as_bytes());
+        }
+        _ => return,
+    }
+    let text = String::from_utf8(out).expect("packets are text");
+    let again = PacketDecoder::new(10, 4096).text(&text).expect("valid").expect("complete");
+    assert_eq!((again.kind, &again.nsp, again.id), (packet.kind, &packet.nsp, packet.id));
+}
+
+/// Any sequence of a client's messages and the server's answers.
+pub fn socket_connection(data: &[u8]) {
+    let config = ConnectionConfig::default();
+    let mut connection = Connection::<usize>::new(&config, Instant::now());
+    for (i, message) in data.split(|&byte| byte == 0x1e).enumerate() {
+        let incoming = match message.split_first() {
+            Some((b'b', bytes)) => connection.handle_binary(Cow::Borrowed(bytes)),
+            _ => match std::str::from_utf8(message) {
+                Ok(text) => connection.handle_text(text),
+                Err(_) => return,
+            },
+        };
+        match incoming {
+            Ok(Some(Incoming::Connect { nsp, auth })) => {
+                assert!(auth.is_empty() || auth.trim_ascii().starts_with('{'));
+                match i % 3 {
+                    0 => connection.refuse(&nsp),
+                    _ => assert!(connection.accept(&nsp, i)),
+                }
+            }
+            Ok(Some(Incoming::Event { event: Some(event), .. })) => {
+                split_args(&event.args).for_each(drop);
+            }
+            Ok(_) => {}
+            Err(_) => {
+                connection.close();
+                assert_eq!(connection.sockets().count(), 0);
+                return;
+            }
+        }
+    }
+}
