@@ -113,8 +113,8 @@ async fn two_servers_share_a_listener() {
     let listening = outer.listen("127.0.0.1:0").await.expect("a port").fallback(inner.service());
     let address = listening.local_addr().expect("an address");
     let served = tokio::spawn(listening.into_future());
-    Ws::upgrade(address, "/inner/?EIO=4&transport=websocket").await;
-    Ws::upgrade(address, "/socket.io/?EIO=4&transport=websocket").await;
+    let _inner = Ws::upgrade(address, "/inner/?EIO=4&transport=websocket").await;
+    let _outer = Ws::upgrade(address, "/socket.io/?EIO=4&transport=websocket").await;
     until(|| inner.clients_count() == 1 && outer.clients_count() == 1).await;
     // S058: closing twice does no harm, and `serve` returns.
     outer.close().await;

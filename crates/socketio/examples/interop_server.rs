@@ -1,0 +1,283 @@
+//! The scenario server that the official JavaScript clients are tested against; see
+//! `interop/CONTRACT.md`.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+use socketio::{
+    Ack, Args, BroadcastAckError, ConnectError, Cors, EngineRefusal, Forbidden, Handlers, SameSite,
+    Server, ServerBuilder, SessionCookie, Socket, Transport,
+};
+
+fn fact(fact: Value) {
+    println!("{fact}");
+}
+
+/// One room or several.
+fn rooms(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(room) => vec![room.clone()],
+        value => serde_json::from_value(value.clone()).unwrap_or_default(),
+    }
+}
+
+fn builder(options: &Value, flags: &Value) -> ServerBuilder {
+    let mut builder = Server::builder();
+    let millis = |value: &Value| Duration::from_millis(value.as_u64().expect("milliseconds"));
+    let empty = serde_json::Map::new();
+    for (name, value) in options.as_object().unwrap_or(&empty) {
+        builder = match (&**name, value) {
+            ("pingInterval", value) => builder.ping_interval(millis(value)),
+            ("pingTimeout", value) => builder.ping_timeout(millis(value)),
+            ("upgradeTimeout", value) => builder.upgrade_timeout(millis(value)),
+            ("connectTimeout", value) => builder.connect_timeout(millis(value)),
+            ("maxHttpBufferSize", value) => {
+                builder.max_payload(value.as_u64().expect("bytes") as usize)
+            }
+            ("transports", value) => {
+                let names = value.as_array().expect("a list");
+                let transport = |name: &Value| Transport::from_name(name.as_str()?);
+                builder.transports(names.iter().filter_map(transport))
+            }
+            ("allowUpgrades", Value::Bool(false)) => builder.without_upgrades(),
+            ("addTrailingSlash", Value::Bool(false)) => builder.without_trailing_slash(),
+            ("path", value) => builder.path(value.as_str().expect("a path")),
+            ("destroyUpgradeTimeout", value) => builder.destroy_upgrade(Some(millis(value))),
+            ("cleanupEmptyChildNamespaces", _) => builder.cleanup_empty_child_namespaces(),
+            ("cookie", value) => builder.cookie(cookie(value)),
+            ("cors", value) => builder.cors(cors(value)),
+            (name, value) => panic!("unknown option {name}: {value}"),
+        };
+    }
+    if let Some(answer) = flags["allowRequest"].as_str().map(str::to_owned) {
+        builder = builder.allow_request(async move |request| {
+            fact(json!({ "allow_request": request.uri.to_string() }));
+            match &*answer {
+                "allow" => Ok(()),
+                "deny" => Err(Forbidden::new()),
+                message => Err(message.into()),
+            }
+        });
+    }
+    if let Some(kind) = flags["generateId"].as_str().map(str::to_owned) {
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        builder = builder.generate_id(async move |_| match &*kind {
+            "fail" => Err("no id".to_owned()),
+            _ => {
+                let count = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                Ok(format!("custom-{}", count + 1))
+            }
+        });
+    }
+    if flags["headers"] == true {
+        let set = |name: &'static str| {
+            move |headers: &mut HeaderMap, _: &_| {
+                headers.insert(name, HeaderValue::from_static("1"));
+            }
+        };
+        builder = builder.on_initial_headers(set("x-initial")).on_headers(set("x-each"));
+    }
+    if let Some(kind) = flags["middleware"].as_str().map(str::to_owned) {
+        builder = builder.engine_middleware(async move |_| match &*kind {
+            "header" => {
+                let name = http::HeaderName::from_static("x-middleware");
+                Ok([(name, HeaderValue::from_static("1"))].into_iter().collect())
+            }
+            "fail" => Err(EngineRefusal::Failed("no".to_owned())),
+            _ => {
+                let mut response = Response::new("who are you?".into());
+                *response.status_mut() = StatusCode::UNAUTHORIZED;
+                Err(EngineRefusal::Response(response))
+            }
+        });
+    }
+    builder
+}
+
+fn cookie(value: &Value) -> SessionCookie {
+    let mut cookie = SessionCookie::new();
+    if let Some(name) = value["name"].as_str() {
+        cookie = cookie.name(name).expect("a name");
+    }
+    if let Some(path) = value["path"].as_str() {
+        cookie = cookie.path(Some(path)).expect("a path");
+    }
+    if let Some(seconds) = value["maxAge"].as_u64() {
+        cookie = cookie.max_age(Duration::from_secs(seconds));
+    }
+    if value["secure"] == true {
+        cookie = cookie.secure();
+    }
+    if value["sameSite"] == "strict" {
+        cookie = cookie.same_site(Some(SameSite::Strict));
+    }
+    cookie
+}
+
+fn cors(value: &Value) -> Cors {
+    let cors = match &value["origin"] {
+        Value::Array(origins) => Cors::new().origins(origins.iter().filter_map(Value::as_str)),
+        Value::String(origin) => Cors::new().origin(origin),
+        _ => Cors::new(),
+    };
+    match value["credentials"] == true {
+        true => cors.allow_credentials(),
+        false => cors,
+    }
+}
+
+type Addressed = (Vec<String>, Vec<String>, String, Value);
+
+fn register(io: &Server, handlers: &Handlers) {
+    handlers.on_connect(async |socket: Socket| {
+        fact(json!({ "connect": { "nsp": socket.namespace().name(), "id": socket.id() } }));
+        socket.connection().on_upgrade(|transport| fact(json!({ "upgrade": transport.as_str() })));
+    });
+    handlers.on_disconnecting(async |socket: Socket| {
+        fact(json!({ "disconnecting": { "rooms": socket.rooms() } }));
+    });
+    handlers.on_disconnect(async |socket: Socket, reason: String| {
+        let nsp = socket.namespace().name().to_owned();
+        fact(json!({ "disconnect": { "nsp": nsp, "id": socket.id(), "reason": reason } }));
+    });
+    handlers.on_error(async |_: Socket, message: String| fact(json!({ "error": message })));
+    handlers.event_middleware(|_, event, _| match event {
+        "drop me" => Err("dropped".to_owned()),
+        _ => Ok(()),
+    });
+    handlers.on("echo", async |socket: Socket, args: Args| {
+        socket.emit("echo", args);
+    });
+    handlers.on("ack", async |_: Socket, args: Args| args);
+    handlers.on("ask", async |socket: Socket, (value, ms): (socketio::Value, u64)| {
+        let answer = match ms {
+            0 => socket.emit_with_ack("question", value),
+            ms => socket.timeout(Duration::from_millis(ms)).emit_with_ack("question", value),
+        };
+        match answer.await {
+            Ok::<socketio::Value, _>(answer) => socket.emit("answered", (None::<&str>, answer)),
+            Err(error) => socket.emit("answered", (error.to_string(), None::<u8>)),
+        };
+    });
+    handlers.on("join", async |socket: Socket, names: Value| {
+        socket.join(rooms(&names));
+        socket.rooms()
+    });
+    handlers.on("leave", async |socket: Socket, names: Value| {
+        socket.leave(rooms(&names));
+        socket.rooms()
+    });
+    handlers.on("send to", async |socket: Socket, to: Addressed| {
+        let (rooms, except, event, value) = to;
+        socket.to(rooms).except(except).emit(event, value);
+    });
+    handlers.on("emit to", async |socket: Socket, to: Addressed| {
+        let (rooms, except, event, value) = to;
+        socket.namespace().to(rooms).except(except).emit(event, value);
+    });
+    handlers.on("gather", async |socket: Socket, (room, ms): (String, u64)| {
+        let target = socket.namespace().to(room).timeout(Duration::from_millis(ms));
+        let (complete, responses) = match target.emit_with_ack::<Value>("sum", ()).await {
+            Ok(responses) => (true, responses),
+            Err(BroadcastAckError::Incomplete { responses, .. }) => (false, responses),
+            Err(error) => panic!("{error}"),
+        };
+        json!({ "complete": complete, "responses": responses })
+    });
+    handlers.on("sockets", async |socket: Socket, room: String| {
+        let sockets = socket.namespace().to(room).fetch_sockets().await.expect("this server alone");
+        let described = sockets.iter().map(|socket| {
+            json!({ "id": socket.id(), "rooms": socket.rooms(), "data": socket.data() })
+        });
+        described.collect::<Vec<_>>()
+    });
+    handlers.on("set data", async |socket: Socket, data: Value| {
+        socket.set_data(data).expect("JSON");
+    });
+    handlers.on("sockets join", async |socket: Socket, (from, to): (String, String)| {
+        socket.namespace().to(from).sockets_join(to);
+    });
+    handlers.on("sockets leave", async |socket: Socket, (from, what): (String, String)| {
+        socket.namespace().to(from).sockets_leave(what);
+    });
+    handlers.on("kick", async |socket: Socket, (room, close): (String, bool)| match close {
+        true => socket.namespace().to(room).disconnect_and_close_sockets(),
+        false => socket.namespace().to(room).disconnect_sockets(),
+    });
+    handlers.on("leave me", async |socket: Socket, close: bool| match close {
+        true => socket.disconnect_and_close(),
+        false => socket.disconnect(),
+    });
+    handlers.on("handshake", async |socket: Socket| socket.handshake_json());
+    handlers.on("transport", async |socket: Socket| socket.connection().transport().as_str());
+    handlers.on("many", async |socket: Socket, count: u32| {
+        for i in 0..count {
+            socket.emit("n", i);
+        }
+    });
+    handlers.on("reserved", async |socket: Socket, (name,): (String,), ack: Ack| {
+        let error = socket.emit(name, ()).now().err().map(|error| error.to_string());
+        ack.send(error);
+    });
+    handlers.on("spy", async |socket: Socket| {
+        socket.on_any(async |socket: Socket, args: Args| {
+            let name: String = args.decode().expect("a name");
+            socket.emit("any", (name, args.len() - 1));
+        });
+        socket.on_any_outgoing(|_, name, _| {
+            if name != "any" {
+                fact(json!({ "outgoing": name }));
+            }
+        });
+    });
+    let server = io.clone();
+    handlers.on("count", async move |_: Socket| server.clients_count());
+    let server = io.clone();
+    handlers.on("close server", async move |_: Socket| server.close().await);
+    let server = io.clone();
+    handlers.on("close engine", async move |_: Socket| server.close_connections());
+}
+
+
+#[tokio::main]
+async fn main() -> std::io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: HashMap<&str, &str> =
+        arguments.chunks(2).map(|pair| (&*pair[0], &*pair[1])).collect();
+    let parse = |name| serde_json::from_str(arguments.get(name).unwrap_or(&"{}")).expect("JSON");
+    let (options, flags): (Value, Value) = (parse("--options"), parse("--flags"));
+
+    let io = builder(&options, &flags).build();
+    io.on_connection_error(|error| {
+        fact(json!({ "connection_error": {
+            "code": error.code,
+            "message": error.message,
+            "context": error.context,
+            "url": error.request.uri.to_string(),
+        } }));
+    });
+    io.on_new_namespace(|namespace| fact(json!({ "new_namespace": namespace.name() })));
+    io.of("/guarded").middleware(async |_: Socket, auth: Option<Value>| {
+        match auth.is_some_and(|auth| auth["token"] == "ok") {
+            true => Ok(()),
+            false => Err(ConnectError::new("not authorized").with_data(json!({ "code": 42 }))),
+        }
+    });
+    register(&io, &io);
+    register(&io, &io.of("/admin"));
+    register(&io, &io.of("/guarded"));
+    register(&io, &io.of_pattern(r"^/dyn-\d+$"));
+    let predicate = async |name: String, auth: Value| name.starts_with("/fn-") && auth["key"] == 1;
+    register(&io, &io.of_fn(predicate));
+
+    let port: u16 = arguments.get("--port").and_then(|p| p.parse().ok()).unwrap_or(0);
+    let listening = io.listen(("127.0.0.1", port)).await?;
+    fact(json!({ "listening": listening.local_addr()?.port() }));
+    if flags["noApp"] == true {
+        return listening.await;
+    }
+    let app = axum::Router::new().route("/app", axum::routing::get(async || "app"));
+    listening.fallback(app).await
+}

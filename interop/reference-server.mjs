@@ -1,0 +1,142 @@
+// The scenario server on the reference; see CONTRACT.md.
+import { createServer } from "node:http";
+import { Server } from "socket.io";
+
+const args = Object.fromEntries(
+  process.argv.slice(2).reduce((pairs, word, i, all) => (i % 2 ? pairs : [...pairs, [word.slice(2), all[i + 1]]]), []),
+);
+const flags = JSON.parse(args.flags ?? "{}");
+const options = JSON.parse(args.options ?? "{}");
+const fact = (fact) => process.stdout.write(JSON.stringify(fact) + "\n");
+
+if (flags.allowRequest) {
+  options.allowRequest = (req, cb) => {
+    fact({ allow_request: req.url });
+    if (flags.allowRequest === "allow") cb(null, true);
+    else cb(flags.allowRequest === "deny" ? null : flags.allowRequest, false);
+  };
+}
+const http = createServer((req, res) => {
+  res.statusCode = req.url === "/app" ? 200 : 404;
+  res.end(req.url === "/app" ? "app" : "");
+});
+const io = new Server(http, { serveClient: false, ...options });
+
+if (flags.generateId) {
+  let n = 0;
+  io.engine.generateId = async () => {
+    if (flags.generateId === "fail") throw new Error("no id");
+    return `custom-${++n}`;
+  };
+}
+if (flags.headers) {
+  io.engine.on("initial_headers", (headers) => (headers["x-initial"] = "1"));
+  io.engine.on("headers", (headers) => (headers["x-each"] = "1"));
+}
+if (flags.middleware) {
+  io.engine.use((req, res, next) => {
+    if (flags.middleware === "fail") return next(new Error("no"));
+    if (flags.middleware === "401") {
+      res.writeHead(401);
+      return res.end("who are you?");
+    }
+    res.setHeader("x-middleware", "1");
+    next();
+  });
+}
+io.engine.on("connection_error", ({ req, code, message, context }) => {
+  fact({ connection_error: { code, message, context, url: req.url } });
+});
+io.on("new_namespace", (nsp) => fact({ new_namespace: nsp.name }));
+
+function register(nsp) {
+  nsp.on("connection", (socket) => {
+    const here = socket.nsp;
+    fact({ connect: { nsp: here.name, id: socket.id } });
+    socket.conn.on("upgrade", (transport) => fact({ upgrade: transport.name }));
+    socket.on("disconnecting", () => fact({ disconnecting: { rooms: [...socket.rooms] } }));
+    socket.on("disconnect", (reason) => fact({ disconnect: { nsp: here.name, id: socket.id, reason } }));
+    socket.on("error", (error) => fact({ error: error.message }));
+    socket.use(([event], next) => next(event === "drop me" ? new Error("dropped") : undefined));
+    socket.on("echo", (...args) => socket.emit("echo", ...args));
+    socket.on("ack", (...args) => args.pop()(...args));
+    socket.on("ask", async (value, ms) => {
+      const target = ms ? socket.timeout(ms) : socket;
+      try {
+        socket.emit("answered", null, await target.emitWithAck("question", value));
+      } catch (error) {
+        socket.emit("answered", error.message, null);
+      }
+    });
+    socket.on("join", (rooms, ack) => {
+      socket.join(rooms);
+      ack([...socket.rooms]);
+    });
+    socket.on("leave", (rooms, ack) => {
+      for (const room of [rooms].flat()) socket.leave(room);
+      ack([...socket.rooms]);
+    });
+    const target = (from, rooms, except) => {
+      const op = rooms.length ? from.to(rooms) : from.except([]);
+      return except.length ? op.except(except) : op;
+    };
+    socket.on("send to", (rooms, except, event, value) => target(socket, rooms, except).emit(event, value));
+    socket.on("emit to", (rooms, except, event, value) => target(here, rooms, except).emit(event, value));
+    socket.on("gather", async (room, ms, ack) => {
+      try {
+        ack({ complete: true, responses: await here.to(room).timeout(ms).emitWithAck("sum") });
+      } catch (error) {
+        ack({ complete: false, responses: error.responses });
+      }
+    });
+    socket.on("sockets", async (room, ack) => {
+      const sockets = await here.in(room).fetchSockets();
+      ack(sockets.map(({ id, rooms, data }) => ({ id, rooms: [...rooms], data })));
+    });
+    socket.on("set data", (value, ack) => {
+      socket.data = value;
+      ack();
+    });
+    socket.on("sockets join", (from, to, ack) => {
+      here.in(from).socketsJoin(to);
+      ack();
+    });
+    socket.on("sockets leave", (from, what, ack) => {
+      here.in(from).socketsLeave(what);
+      ack();
+    });
+    socket.on("kick", (room, close) => here.in(room).disconnectSockets(close));
+    socket.on("leave me", (close) => socket.disconnect(close));
+    socket.on("handshake", (ack) => ack(socket.handshake));
+    socket.on("transport", (ack) => ack(socket.conn.transport.name));
+    socket.on("many", (n) => {
+      for (let i = 0; i < n; i++) socket.emit("n", i);
+    });
+    socket.on("reserved", (name, ack) => {
+      try {
+        socket.emit(name);
+        ack(null);
+      } catch (error) {
+        ack(error.message);
+      }
+    });
+    socket.on("count", (ack) => ack(io.engine.clientsCount));
+    socket.on("spy", () => {
+      socket.onAny((name, ...args) => socket.emit("any", name, args.filter((a) => typeof a !== "function").length));
+      socket.onAnyOutgoing((name) => name !== "any" && fact({ outgoing: name }));
+    });
+    socket.on("close server", () => io.close());
+    socket.on("close engine", () => io.engine.close());
+  });
+}
+
+io.of("/guarded").use((socket, next) => {
+  if (socket.handshake.auth.token === "ok") return next();
+  next(Object.assign(new Error("not authorized"), { data: { code: 42 } }));
+});
+register(io);
+register(io.of("/admin"));
+register(io.of("/guarded"));
+register(io.of(/^\/dyn-\d+$/));
+register(io.of((name, auth, next) => next(null, name.startsWith("/fn-") && auth?.key === 1)));
+http.listen(Number(args.port ?? 0), "127.0.0.1", () => fact({ listening: http.address().port }));
