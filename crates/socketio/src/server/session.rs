@@ -202,11 +202,17 @@ impl Session {
             }
         }
         let mut state = self.state.lock();
-        if matches!(invalid, Invalid::State(_)) && state.engine.transport() == Transport::Polling {
-            state.rare.get_or_insert_default().reason = Some(DisconnectReason::ForcedServerClose);
-        }
+        // Over polling the end may wait for the next GET; the sockets learn it at once.
+        let is_polling = state.engine.transport() == Transport::Polling;
+        let gone = match invalid {
+            Invalid::State(_) if is_polling => state.connection.close(),
+            Invalid::State(_) | Invalid::Parse(_) => Vec::new(),
+        };
         state.engine.close(Discard::No);
         self.settle(state);
+        for socket in gone {
+            socket.left(DisconnectReason::ForcedServerClose, None);
+        }
     }
 
     /// Closes after bytes that are no packet.
