@@ -82,6 +82,7 @@ const MAX_TEXT: usize = 4000;
 /// Registers the chat's handlers.
 pub(crate) fn register(io: &Server) {
     io.on("join", join);
+    io.on("ping", async |_: Socket| ());
     io.on("leave", async |socket: Socket| leave(&socket).await);
     io.on("message", async |socket: Socket, message: Text| {
         let Some(seat) = seat(&socket) else { return false };
