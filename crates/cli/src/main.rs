@@ -11,7 +11,7 @@ use args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let command = args.command.unwrap_or_else(|| Command::Serve(args.serve));
+    let command = args.command.unwrap_or(Command::Serve(args.serve));
     let Command::Serve(options) = command;
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -15,7 +15,9 @@ fn server() -> Server {
     io.on("broadcast", async |socket: Socket, args: Args| {
         socket.namespace().emit("broadcast", args);
     });
-    io.on("join", async |socket: Socket, room: String| socket.join(room));
+    io.on("join", async |socket: Socket, room: String| {
+        socket.join(room)
+    });
     io.on("room", async |socket: Socket, args: Args| {
         let (room, _): (String, serde_json::Value) = args.decode().expect("a room and a payload");
         socket.namespace().to(room).emit("room", args);
@@ -31,7 +33,12 @@ async fn main() -> std::io::Result<()> {
     while let Some(argument) = arguments.next() {
         match &*argument {
             "--axum" => under_axum = true,
-            "--port" => port = arguments.next().and_then(|p| p.parse().ok()).expect("a port"),
+            "--port" => {
+                port = arguments
+                    .next()
+                    .and_then(|p| p.parse().ok())
+                    .expect("a port")
+            }
             _ => panic!("usage: bench_server [--port N] [--axum]"),
         }
     }

@@ -77,13 +77,17 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
                 headers.insert(name, HeaderValue::from_static("1"));
             }
         };
-        builder = builder.on_initial_headers(set("x-initial")).on_headers(set("x-each"));
+        builder = builder
+            .on_initial_headers(set("x-initial"))
+            .on_headers(set("x-each"));
     }
     if let Some(kind) = flags["middleware"].as_str().map(str::to_owned) {
         builder = builder.engine_middleware(async move |_| match &*kind {
             "header" => {
                 let name = http::HeaderName::from_static("x-middleware");
-                Ok([(name, HeaderValue::from_static("1"))].into_iter().collect())
+                Ok([(name, HeaderValue::from_static("1"))]
+                    .into_iter()
+                    .collect())
             }
             "fail" => Err(EngineRefusal::Failed("no".to_owned())),
             _ => {
@@ -133,7 +137,9 @@ type Addressed = (Vec<String>, Vec<String>, String, Value);
 fn register(io: &Server, handlers: &Handlers) {
     handlers.on_connect(async |socket: Socket| {
         fact(json!({ "connect": { "nsp": socket.namespace().name(), "id": socket.id() } }));
-        socket.connection().on_upgrade(|transport| fact(json!({ "upgrade": transport.as_str() })));
+        socket
+            .connection()
+            .on_upgrade(|transport| fact(json!({ "upgrade": transport.as_str() })));
     });
     handlers.on_disconnecting(async |socket: Socket| {
         fact(json!({ "disconnecting": { "rooms": socket.rooms() } }));
@@ -151,16 +157,21 @@ fn register(io: &Server, handlers: &Handlers) {
         socket.emit("echo", args);
     });
     handlers.on("ack", async |_: Socket, args: Args| args);
-    handlers.on("ask", async |socket: Socket, (value, ms): (socketio::Value, u64)| {
-        let answer = match ms {
-            0 => socket.emit_with_ack("question", value),
-            ms => socket.timeout(Duration::from_millis(ms)).emit_with_ack("question", value),
-        };
-        match answer.await {
-            Ok::<socketio::Value, _>(answer) => socket.emit("answered", (None::<&str>, answer)),
-            Err(error) => socket.emit("answered", (error.to_string(), None::<u8>)),
-        };
-    });
+    handlers.on(
+        "ask",
+        async |socket: Socket, (value, ms): (socketio::Value, u64)| {
+            let answer = match ms {
+                0 => socket.emit_with_ack("question", value),
+                ms => socket
+                    .timeout(Duration::from_millis(ms))
+                    .emit_with_ack("question", value),
+            };
+            match answer.await {
+                Ok::<socketio::Value, _>(answer) => socket.emit("answered", (None::<&str>, answer)),
+                Err(error) => socket.emit("answered", (error.to_string(), None::<u8>)),
+            };
+        },
+    );
     handlers.on("join", async |socket: Socket, names: Value| {
         socket.join(rooms(&names));
         socket.rooms()
@@ -175,52 +186,88 @@ fn register(io: &Server, handlers: &Handlers) {
     });
     handlers.on("emit to", async |socket: Socket, to: Addressed| {
         let (rooms, except, event, value) = to;
-        socket.namespace().to(rooms).except(except).emit(event, value);
+        socket
+            .namespace()
+            .to(rooms)
+            .except(except)
+            .emit(event, value);
     });
-    handlers.on("gather", async |socket: Socket, (room, ms): (String, u64)| {
-        let target = socket.namespace().to(room).timeout(Duration::from_millis(ms));
-        let (complete, responses) = match target.emit_with_ack::<Value>("sum", ()).await {
-            Ok(responses) => (true, responses),
-            Err(BroadcastAckError::Incomplete { responses, .. }) => (false, responses),
-            Err(error) => panic!("{error}"),
-        };
-        json!({ "complete": complete, "responses": responses })
-    });
+    handlers.on(
+        "gather",
+        async |socket: Socket, (room, ms): (String, u64)| {
+            let target = socket
+                .namespace()
+                .to(room)
+                .timeout(Duration::from_millis(ms));
+            let (complete, responses) = match target.emit_with_ack::<Value>("sum", ()).await {
+                Ok(responses) => (true, responses),
+                Err(BroadcastAckError::Incomplete { responses, .. }) => (false, responses),
+                Err(error) => panic!("{error}"),
+            };
+            json!({ "complete": complete, "responses": responses })
+        },
+    );
     handlers.on("sockets", async |socket: Socket, room: String| {
-        let sockets = socket.namespace().to(room).fetch_sockets().await.expect("this server alone");
-        let described = sockets.iter().map(|socket| {
-            json!({ "id": socket.id(), "rooms": socket.rooms(), "data": socket.data() })
-        });
+        let sockets = socket
+            .namespace()
+            .to(room)
+            .fetch_sockets()
+            .await
+            .expect("this server alone");
+        let described = sockets.iter().map(
+            |socket| json!({ "id": socket.id(), "rooms": socket.rooms(), "data": socket.data() }),
+        );
         described.collect::<Vec<_>>()
     });
     handlers.on("set data", async |socket: Socket, data: Value| {
         socket.set_data(data).expect("JSON");
     });
-    handlers.on("sockets join", async |socket: Socket, (from, to): (String, String)| {
-        socket.namespace().to(from).sockets_join(to);
-    });
-    handlers.on("sockets leave", async |socket: Socket, (from, what): (String, String)| {
-        socket.namespace().to(from).sockets_leave(what);
-    });
-    handlers.on("kick", async |socket: Socket, (room, close): (String, bool)| match close {
-        true => socket.namespace().to(room).disconnect_and_close_sockets(),
-        false => socket.namespace().to(room).disconnect_sockets(),
-    });
-    handlers.on("leave me", async |socket: Socket, close: bool| match close {
-        true => socket.disconnect_and_close(),
-        false => socket.disconnect(),
-    });
+    handlers.on(
+        "sockets join",
+        async |socket: Socket, (from, to): (String, String)| {
+            socket.namespace().to(from).sockets_join(to);
+        },
+    );
+    handlers.on(
+        "sockets leave",
+        async |socket: Socket, (from, what): (String, String)| {
+            socket.namespace().to(from).sockets_leave(what);
+        },
+    );
+    handlers.on(
+        "kick",
+        async |socket: Socket, (room, close): (String, bool)| match close {
+            true => socket.namespace().to(room).disconnect_and_close_sockets(),
+            false => socket.namespace().to(room).disconnect_sockets(),
+        },
+    );
+    handlers.on(
+        "leave me",
+        async |socket: Socket, close: bool| match close {
+            true => socket.disconnect_and_close(),
+            false => socket.disconnect(),
+        },
+    );
     handlers.on("handshake", async |socket: Socket| socket.handshake_json());
-    handlers.on("transport", async |socket: Socket| socket.connection().transport().as_str());
+    handlers.on("transport", async |socket: Socket| {
+        socket.connection().transport().as_str()
+    });
     handlers.on("many", async |socket: Socket, count: u32| {
         for i in 0..count {
             socket.emit("n", i);
         }
     });
-    handlers.on("reserved", async |socket: Socket, (name,): (String,), ack: Ack| {
-        let error = socket.emit(name, ()).now().err().map(|error| error.to_string());
-        ack.send(error);
-    });
+    handlers.on(
+        "reserved",
+        async |socket: Socket, (name,): (String,), ack: Ack| {
+            let error = socket
+                .emit(name, ())
+                .now()
+                .err()
+                .map(|error| error.to_string());
+            ack.send(error);
+        },
+    );
     handlers.on("spy", async |socket: Socket| {
         socket.on_any(async |socket: Socket, args: Args| {
             let name: String = args.decode().expect("a name");
@@ -237,15 +284,18 @@ fn register(io: &Server, handlers: &Handlers) {
     let server = io.clone();
     handlers.on("close server", async move |_: Socket| server.close().await);
     let server = io.clone();
-    handlers.on("close engine", async move |_: Socket| server.close_connections());
+    handlers.on("close engine", async move |_: Socket| {
+        server.close_connections()
+    });
 }
-
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let arguments: HashMap<&str, &str> =
-        arguments.chunks(2).map(|pair| (&*pair[0], &*pair[1])).collect();
+    let arguments: HashMap<&str, &str> = arguments
+        .chunks(2)
+        .map(|pair| (&*pair[0], &*pair[1]))
+        .collect();
     let parse = |name| serde_json::from_str(arguments.get(name).unwrap_or(&"{}")).expect("JSON");
     let (options, flags): (Value, Value) = (parse("--options"), parse("--flags"));
 
@@ -259,12 +309,13 @@ async fn main() -> std::io::Result<()> {
         } }));
     });
     io.on_new_namespace(|namespace| fact(json!({ "new_namespace": namespace.name() })));
-    io.of("/guarded").middleware(async |_: Socket, auth: Option<Value>| {
-        match auth.is_some_and(|auth| auth["token"] == "ok") {
-            true => Ok(()),
-            false => Err(ConnectError::new("not authorized").with_data(json!({ "code": 42 }))),
-        }
-    });
+    io.of("/guarded")
+        .middleware(async |_: Socket, auth: Option<Value>| {
+            match auth.is_some_and(|auth| auth["token"] == "ok") {
+                true => Ok(()),
+                false => Err(ConnectError::new("not authorized").with_data(json!({ "code": 42 }))),
+            }
+        });
     register(&io, &io);
     register(&io, &io.of("/admin"));
     register(&io, &io.of("/guarded"));
@@ -272,7 +323,10 @@ async fn main() -> std::io::Result<()> {
     let predicate = async |name: String, auth: Value| name.starts_with("/fn-") && auth["key"] == 1;
     register(&io, &io.of_fn(predicate));
 
-    let port: u16 = arguments.get("--port").and_then(|p| p.parse().ok()).unwrap_or(0);
+    let port: u16 = arguments
+        .get("--port")
+        .and_then(|p| p.parse().ok())
+        .unwrap_or(0);
     let listening = io.listen(("127.0.0.1", port)).await?;
     fact(json!({ "listening": listening.local_addr()?.port() }));
     if flags["noApp"] == true {

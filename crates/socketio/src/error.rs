@@ -79,7 +79,10 @@ pub struct ConnectError {
 impl ConnectError {
     /// Refuses with a message.
     pub fn new(message: impl Into<String>) -> ConnectError {
-        ConnectError { message: message.into(), data: None }
+        ConnectError {
+            message: message.into(),
+            data: None,
+        }
     }
 
     /// Adds data for the client; what cannot be serialised is left out.

@@ -85,24 +85,41 @@ pub(crate) fn register(io: &Server) {
     io.on("ping", async |_: Socket| ());
     io.on("leave", async |socket: Socket| leave(&socket).await);
     io.on("message", async |socket: Socket, message: Text| {
-        let Some(seat) = seat(&socket) else { return false };
+        let Some(seat) = seat(&socket) else {
+            return false;
+        };
         let text: String = message.text.chars().take(MAX_TEXT).collect();
-        let message = Message { id: socket.id(), name: &seat.name, text: &text, at: now() };
+        let message = Message {
+            id: socket.id(),
+            name: &seat.name,
+            text: &text,
+            at: now(),
+        };
         socket.to(&seat.room).emit("message", message);
         true
     });
     io.on("typing", async |socket: Socket, typing: bool| {
         if let Some(seat) = seat(&socket) {
-            let typing = Typing { id: socket.id(), name: &seat.name, typing };
+            let typing = Typing {
+                id: socket.id(),
+                name: &seat.name,
+                typing,
+            };
             socket.to(&seat.room).volatile().emit("typing", typing);
         }
     });
     io.on("image", async |socket: Socket, image: Image| {
-        let Some(seat) = seat(&socket) else { return false };
+        let Some(seat) = seat(&socket) else {
+            return false;
+        };
         if !image.r#type.starts_with("image/") {
             return false;
         }
-        tracing::debug!(name = image.name, bytes = image.data.len(), "an image is shared");
+        tracing::debug!(
+            name = image.name,
+            bytes = image.data.len(),
+            "an image is shared"
+        );
         let image = SharedImage {
             id: socket.id(),
             name: &seat.name,
@@ -121,11 +138,18 @@ async fn join(socket: Socket, join: Join) -> Joined {
     let room = clean(&join.room);
     if name.is_empty() || room.is_empty() {
         let error = Some("a name and a room are needed");
-        return Joined { ok: false, users: Vec::new(), error };
+        return Joined {
+            ok: false,
+            users: Vec::new(),
+            error,
+        };
     }
     leave(&socket).await;
     // Rooms of people have a prefix, so that none of them is the room of a socket's id.
-    let seat = Seat { name, room: format!("room:{room}") };
+    let seat = Seat {
+        name,
+        room: format!("room:{room}"),
+    };
     if let Err(error) = socket.set_data(&seat) {
         tracing::error!(%error, "the seat of a socket cannot be kept");
     }
@@ -133,7 +157,11 @@ async fn join(socket: Socket, join: Join) -> Joined {
     let text = format!("{} joined", seat.name);
     socket.to(&seat.room).emit("system", System { text });
     let users = tell_users(&socket, &seat).await;
-    Joined { ok: true, users, error: None }
+    Joined {
+        ok: true,
+        users,
+        error: None,
+    }
 }
 
 async fn leave(socket: &Socket) {
@@ -159,7 +187,10 @@ async fn users(room: &Broadcast) -> Vec<User> {
     let sockets = room.fetch_sockets().await.unwrap_or_default();
     let user = |socket: &socketio::RemoteSocket| {
         let name = socket.data().get("name")?.as_str()?.to_owned();
-        Some(User { id: socket.id().clone(), name })
+        Some(User {
+            id: socket.id().clone(),
+            name,
+        })
     };
     sockets.iter().filter_map(user).collect()
 }
@@ -169,10 +200,16 @@ fn seat(socket: &Socket) -> Option<Seat> {
 }
 
 fn clean(text: &str) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(MAX_NAME).collect()
+    text.trim()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_NAME)
+        .collect()
 }
 
 fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -22,7 +22,10 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
 
     let address = (options.host.as_str(), options.port);
     let listening = io.listen(address).await.map_err(|error| {
-        format!("cannot listen on {}:{}: {error}; try another --port", options.host, options.port)
+        format!(
+            "cannot listen on {}:{}: {error}; try another --port",
+            options.host, options.port
+        )
     })?;
     let address = listening.local_addr()?;
     let listening = listening.fallback(pages::router());
@@ -83,9 +86,14 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
 
 fn log(options: &ServeArgs) -> Result<(), BoxError> {
     let filter = EnvFilter::try_new(&options.log).map_err(|error| {
-        format!("--log {:?}: {error}; use a level such as info or debug", options.log)
+        format!(
+            "--log {:?}: {error}; use a level such as info or debug",
+            options.log
+        )
     })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match options.log_format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().init(),

@@ -5,11 +5,31 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::routing::get;
 
 const FILES: [(&str, &str, &str); 5] = [
-    ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
-    ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
-    ("/chat.js", "text/javascript; charset=utf-8", include_str!("page/chat.js")),
-    ("/client.js", "text/javascript; charset=utf-8", include_str!("page/client.js")),
-    ("/favicon.svg", "image/svg+xml", include_str!("page/favicon.svg")),
+    (
+        "/",
+        "text/html; charset=utf-8",
+        include_str!("page/index.html"),
+    ),
+    (
+        "/style.css",
+        "text/css; charset=utf-8",
+        include_str!("page/style.css"),
+    ),
+    (
+        "/chat.js",
+        "text/javascript; charset=utf-8",
+        include_str!("page/chat.js"),
+    ),
+    (
+        "/client.js",
+        "text/javascript; charset=utf-8",
+        include_str!("page/client.js"),
+    ),
+    (
+        "/favicon.svg",
+        "image/svg+xml",
+        include_str!("page/favicon.svg"),
+    ),
 ];
 
 /// What the page may load: its own files, images that were shared, and its server.
@@ -17,12 +37,14 @@ const POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; connect-sr
 
 /// Serves the files of the page.
 pub(crate) fn router() -> Router {
-    FILES.into_iter().fold(Router::new(), |router, (path, content_type, content)| {
-        let headers = [
-            (CONTENT_TYPE, content_type),
-            (CACHE_CONTROL, "no-cache"),
-            (CONTENT_SECURITY_POLICY, POLICY),
-        ];
-        router.route(path, get(move || async move { (headers, content) }))
-    })
+    FILES
+        .into_iter()
+        .fold(Router::new(), |router, (path, content_type, content)| {
+            let headers = [
+                (CONTENT_TYPE, content_type),
+                (CACHE_CONTROL, "no-cache"),
+                (CONTENT_SECURITY_POLICY, POLICY),
+            ];
+            router.route(path, get(move || async move { (headers, content) }))
+        })
 }

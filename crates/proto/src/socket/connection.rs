@@ -120,7 +120,10 @@ impl EventRef<'_> {
 
 impl<'a> From<EventText<'a>> for EventRef<'a> {
     fn from(text: EventText<'a>) -> EventRef<'a> {
-        EventRef { name: text.name, args: text.args }
+        EventRef {
+            name: text.name,
+            args: text.args,
+        }
     }
 }
 
@@ -168,10 +171,7 @@ impl<S: Clone> Connection<S> {
     ///
     /// When the connection has to be closed.
     #[inline]
-    pub fn handle_text<'a>(
-        &mut self,
-        text: &'a str,
-    ) -> Result<Option<Incoming<'a, S>>, Invalid> {
+    pub fn handle_text<'a>(&mut self, text: &'a str) -> Result<Option<Incoming<'a, S>>, Invalid> {
         let header = match self.decoder.header(text)? {
             Text::Whole(header) => header,
             Text::Partial => return Ok(None),
@@ -182,13 +182,23 @@ impl<S: Clone> Connection<S> {
                 let event = event(data)?;
                 let socket = self.socket(nsp)?.clone();
                 let attachments = Vec::new();
-                Ok(Some(Incoming::Event { socket, id: header.id, event, attachments }))
+                Ok(Some(Incoming::Event {
+                    socket,
+                    id: header.id,
+                    event,
+                    attachments,
+                }))
             }
             PacketKind::Ack | PacketKind::BinaryAck => {
                 let args = ack(data)?;
                 let socket = self.socket(nsp)?.clone();
                 let id = header.id;
-                Ok(id.map(|id| Incoming::Ack { socket, id, args, attachments: Vec::new() }))
+                Ok(id.map(|id| Incoming::Ack {
+                    socket,
+                    id,
+                    args,
+                    attachments: Vec::new(),
+                }))
             }
             kind => {
                 check_control(kind, data)?;
@@ -221,7 +231,13 @@ impl<S: Clone> Connection<S> {
         &mut self,
         packet: Packet<'_>,
     ) -> Result<Option<Incoming<'a, S>>, Invalid> {
-        let Packet { kind, nsp, id, data, attachments } = packet;
+        let Packet {
+            kind,
+            nsp,
+            id,
+            data,
+            attachments,
+        } = packet;
         match kind {
             PacketKind::Event | PacketKind::BinaryEvent => {
                 let event = event(&data)?.map(|event| EventRef {
@@ -229,12 +245,22 @@ impl<S: Clone> Connection<S> {
                     args: event.args.into_owned().into(),
                 });
                 let socket = self.socket(&nsp)?.clone();
-                Ok(Some(Incoming::Event { socket, id, event, attachments }))
+                Ok(Some(Incoming::Event {
+                    socket,
+                    id,
+                    event,
+                    attachments,
+                }))
             }
             PacketKind::Ack | PacketKind::BinaryAck => {
                 let args = ack(&data)?.into_owned().into();
                 let socket = self.socket(&nsp)?.clone();
-                Ok(id.map(|id| Incoming::Ack { socket, id, args, attachments }))
+                Ok(id.map(|id| Incoming::Ack {
+                    socket,
+                    id,
+                    args,
+                    attachments,
+                }))
             }
             kind => {
                 check_control(kind, &data)?;
@@ -252,19 +278,26 @@ impl<S: Clone> Connection<S> {
         match kind {
             PacketKind::Connect => {
                 if self.entries.iter().any(|entry| *entry.nsp == *nsp) {
-                    return Err(Invalid::State("CONNECT for a namespace that is joined already"));
+                    return Err(Invalid::State(
+                        "CONNECT for a namespace that is joined already",
+                    ));
                 }
                 if self.entries.len() >= self.max_namespaces {
                     return Err(Invalid::State("too many namespaces"));
                 }
                 // Most clients join one namespace: no room is kept for more.
                 self.entries.reserve_exact(1);
-                self.entries.push(Entry { nsp: (&*nsp).into(), socket: None });
+                self.entries.push(Entry {
+                    nsp: (&*nsp).into(),
+                    socket: None,
+                });
                 Ok(Some(Incoming::Connect { nsp, auth: data }))
             }
             PacketKind::Disconnect => {
                 self.socket(&nsp)?;
-                Ok(self.leave(&nsp).map(|socket| Incoming::Disconnect { socket }))
+                Ok(self
+                    .leave(&nsp)
+                    .map(|socket| Incoming::Disconnect { socket }))
             }
             _ => Err(Invalid::State("CONNECT_ERROR from a client")),
         }
@@ -275,7 +308,9 @@ impl<S: Clone> Connection<S> {
         let entry = self.entries.iter().find(|entry| *entry.nsp == *nsp);
         entry
             .and_then(|entry| entry.socket.as_ref())
-            .ok_or(Invalid::State("a packet for a namespace that is not joined"))
+            .ok_or(Invalid::State(
+                "a packet for a namespace that is not joined",
+            ))
     }
 
     /// Lets a client join; false if the connection was closed, or the namespace left, meanwhile.
@@ -293,25 +328,34 @@ impl<S: Clone> Connection<S> {
 
     /// Does not let a client join: it may ask again.
     pub fn refuse(&mut self, nsp: &str) {
-        self.entries.retain(|entry| *entry.nsp != *nsp || entry.socket.is_some());
+        self.entries
+            .retain(|entry| *entry.nsp != *nsp || entry.socket.is_some());
     }
 
     /// Takes a socket out of its namespace: the client may join again.
     pub fn leave(&mut self, nsp: &str) -> Option<S> {
-        let at = self.entries.iter().position(|e| *e.nsp == *nsp && e.socket.is_some())?;
+        let at = self
+            .entries
+            .iter()
+            .position(|e| *e.nsp == *nsp && e.socket.is_some())?;
         self.entries.remove(at).socket
     }
 
     /// The sockets of all joined namespaces.
     pub fn sockets(&self) -> impl Iterator<Item = &S> {
-        self.entries.iter().filter_map(|entry| entry.socket.as_ref())
+        self.entries
+            .iter()
+            .filter_map(|entry| entry.socket.as_ref())
     }
 
     /// Ends the connection and gives the sockets of all joined namespaces.
     pub fn close(&mut self) -> Vec<S> {
         self.closed = true;
         self.deadline = None;
-        std::mem::take(&mut self.entries).into_iter().filter_map(|entry| entry.socket).collect()
+        std::mem::take(&mut self.entries)
+            .into_iter()
+            .filter_map(|entry| entry.socket)
+            .collect()
     }
 }
 
@@ -357,14 +401,25 @@ mod tests {
     fn a_client_joins_with_its_auth() {
         let (mut connection, _) = start();
         let incoming = connection.handle_text("0/a,{\"t\":1}").unwrap();
-        let Some(Incoming::Connect { nsp, auth }) = incoming else { panic!("{incoming:?}") };
+        let Some(Incoming::Connect { nsp, auth }) = incoming else {
+            panic!("{incoming:?}")
+        };
         assert_eq!((&*nsp, &*auth), ("/a", "{\"t\":1}"));
         assert!(connection.accept("/a", 1));
         let incoming = connection.handle_text("2/a,3[\"x\",1,2]").unwrap();
-        let Some(Incoming::Event { socket, id, event: Some(event), .. }) = incoming else {
+        let Some(Incoming::Event {
+            socket,
+            id,
+            event: Some(event),
+            ..
+        }) = incoming
+        else {
             panic!("{incoming:?}")
         };
-        assert_eq!((socket, id, event.name(), &*event.args), (1, Some(3), "x", "1,2"));
+        assert_eq!(
+            (socket, id, event.name(), &*event.args),
+            (1, Some(3), "x", "1,2")
+        );
     }
 
     // S003: a refused namespace may be asked for again.
@@ -400,7 +455,10 @@ mod tests {
         let mut connection = joined();
         let incoming = connection.handle_text("1").unwrap();
         assert!(matches!(incoming, Some(Incoming::Disconnect { socket: 7 })));
-        assert!(matches!(connection.handle_text("0").unwrap(), Some(Incoming::Connect { .. })));
+        assert!(matches!(
+            connection.handle_text("0").unwrap(),
+            Some(Incoming::Connect { .. })
+        ));
         assert!(connection.accept("/", 8));
     }
 
@@ -421,7 +479,10 @@ mod tests {
     #[test]
     fn namespaces_are_bounded() {
         let (_, now) = start();
-        let config = ConnectionConfig { max_namespaces: 2, ..ConnectionConfig::default() };
+        let config = ConnectionConfig {
+            max_namespaces: 2,
+            ..ConnectionConfig::default()
+        };
         let mut connection = Connection::<u8>::new(&config, now);
         connection.handle_text("0/a").unwrap();
         connection.handle_text("0/b").unwrap();
@@ -443,23 +504,38 @@ mod tests {
         let text = r#"51-["b",{"_placeholder":true,"num":0}]"#;
         assert!(connection.handle_text(text).unwrap().is_none());
         let incoming = connection.handle_binary(b"x"[..].into()).unwrap();
-        let Some(Incoming::Event { event: Some(event), attachments, .. }) = incoming else {
+        let Some(Incoming::Event {
+            event: Some(event),
+            attachments,
+            ..
+        }) = incoming
+        else {
             panic!("{incoming:?}")
         };
         assert_eq!(event.name(), "b");
         assert_eq!(attachments, [&b"x"[..]]);
-        connection.handle_text(r#"61-9[{"_placeholder":true,"num":0}]"#).unwrap();
+        connection
+            .handle_text(r#"61-9[{"_placeholder":true,"num":0}]"#)
+            .unwrap();
         let incoming = connection.handle_binary(b"y"[..].into()).unwrap();
-        assert!(matches!(incoming, Some(Incoming::Ack { id: 9, .. })), "{incoming:?}");
+        assert!(
+            matches!(incoming, Some(Incoming::Ack { id: 9, .. })),
+            "{incoming:?}"
+        );
     }
 
     #[test]
     fn oddities_of_the_reference_are_accepted() {
         let mut connection = joined();
         let incoming = connection.handle_text("2").unwrap();
-        assert!(matches!(incoming, Some(Incoming::Event { event: None, .. })));
+        assert!(matches!(
+            incoming,
+            Some(Incoming::Event { event: None, .. })
+        ));
         let incoming = connection.handle_text("2[1]").unwrap();
-        assert!(matches!(incoming, Some(Incoming::Event { event: Some(e), .. }) if e.name() == "1"));
+        assert!(
+            matches!(incoming, Some(Incoming::Event { event: Some(e), .. }) if e.name() == "1")
+        );
         // An ack without an id answers nothing.
         assert!(connection.handle_text("3").unwrap().is_none());
         let incoming = connection.handle_text("35").unwrap();
@@ -468,6 +544,10 @@ mod tests {
 
     #[test]
     fn an_idle_connection_is_small() {
-        assert!(size_of::<Connection<usize>>() <= 88, "{}", size_of::<Connection<usize>>());
+        assert!(
+            size_of::<Connection<usize>>() <= 88,
+            "{}",
+            size_of::<Connection<usize>>()
+        );
     }
 }

@@ -39,7 +39,11 @@ pub(super) enum Text<'a> {
 impl Decoder {
     /// Makes a decoder. `max_bytes` bounds the attachments of one packet together.
     pub fn new(max_attachments: usize, max_bytes: usize) -> Decoder {
-        Decoder { max_attachments, max_bytes, partial: None }
+        Decoder {
+            max_attachments,
+            max_bytes,
+            partial: None,
+        }
     }
 
     /// Decodes a text message; `None` means that attachments follow.
@@ -139,7 +143,13 @@ mod tests {
 
     fn packet<'a>(kind: PacketKind, nsp: &'a str, id: Option<u64>, data: &'a str) -> Packet<'a> {
         let (nsp, data) = (nsp.into(), data.into());
-        Packet { kind, nsp, id, data, attachments: Vec::new() }
+        Packet {
+            kind,
+            nsp,
+            id,
+            data,
+            attachments: Vec::new(),
+        }
     }
 
     // P001, P005, P006, S020.
@@ -148,20 +158,32 @@ mod tests {
         use PacketKind::{Ack, Connect, ConnectError, Disconnect, Event};
         for (text, expected) in [
             ("0", packet(Connect, "/", None, "")),
-            ("0/admin,{\"token\":1}", packet(Connect, "/admin", None, "{\"token\":1}")),
+            (
+                "0/admin,{\"token\":1}",
+                packet(Connect, "/admin", None, "{\"token\":1}"),
+            ),
             ("0/admin", packet(Connect, "/admin", None, "")),
             ("0/admin?a=b,", packet(Connect, "/admin?a=b", None, "")),
             ("1/admin,", packet(Disconnect, "/admin", None, "")),
             ("2[\"a\",1]", packet(Event, "/", None, "[\"a\",1]")),
-            ("2/adm,12[\"a\"]", packet(Event, "/adm", Some(12), "[\"a\"]")),
+            (
+                "2/adm,12[\"a\"]",
+                packet(Event, "/adm", Some(12), "[\"a\"]"),
+            ),
             ("2", packet(Event, "/", None, "")),
             ("2[1]", packet(Event, "/", None, "[1]")),
             ("2 [\"x\"]", packet(Event, "/", Some(0), "[\"x\"]")),
             ("2/,[\"x\"]", packet(Event, "/", None, "[\"x\"]")),
             ("3", packet(Ack, "/", None, "")),
             ("312[]", packet(Ack, "/", Some(12), "[]")),
-            ("318446744073709551615[]", packet(Ack, "/", Some(u64::MAX), "[]")),
-            ("4/x,{\"message\":\"m\"}", packet(ConnectError, "/x", None, "{\"message\":\"m\"}")),
+            (
+                "318446744073709551615[]",
+                packet(Ack, "/", Some(u64::MAX), "[]"),
+            ),
+            (
+                "4/x,{\"message\":\"m\"}",
+                packet(ConnectError, "/x", None, "{\"message\":\"m\"}"),
+            ),
             ("4\"no\"", packet(ConnectError, "/", None, "\"no\"")),
         ] {
             assert_eq!(decode(text), Ok(Some(expected)), "{text}");
@@ -197,7 +219,10 @@ mod tests {
             ("511-[\"a\"]", "too many attachments"),
             ("51000000000-[\"a\"]", "too many attachments"),
             ("599999999999999999999999-[\"a\"]", "too many attachments"),
-            ("51-[\"a\",{\"_placeholder\":true,\"num\":1}]", "illegal attachments"),
+            (
+                "51-[\"a\",{\"_placeholder\":true,\"num\":1}]",
+                "illegal attachments",
+            ),
         ] {
             let found = decode(text).map(|_| ()).map_err(|e| e.to_string());
             assert_eq!(found, Err(error.to_owned()), "{text}");
@@ -212,7 +237,10 @@ mod tests {
         assert_eq!(decoder.text(text), Ok(None));
         assert_eq!(decoder.binary(b"first"[..].into()), Ok(None));
         let packet = decoder.binary(b"second"[..].into()).unwrap().unwrap();
-        assert_eq!((packet.kind, &*packet.nsp, packet.id), (PacketKind::Event, "/n", Some(7)));
+        assert_eq!(
+            (packet.kind, &*packet.nsp, packet.id),
+            (PacketKind::Event, "/n", Some(7))
+        );
         assert_eq!(packet.attachments, [&b"first"[..], b"second"]);
     }
 
@@ -220,8 +248,14 @@ mod tests {
     #[test]
     fn text_and_attachments_come_in_their_turn() {
         let mut decoder = Decoder::new(10, 1000);
-        assert_eq!(decoder.binary(b"x"[..].into()), Err(ParseError::UnexpectedBinary));
-        assert_eq!(decoder.text(r#"51-["b",{"_placeholder":true,"num":0}]"#), Ok(None));
+        assert_eq!(
+            decoder.binary(b"x"[..].into()),
+            Err(ParseError::UnexpectedBinary)
+        );
+        assert_eq!(
+            decoder.text(r#"51-["b",{"_placeholder":true,"num":0}]"#),
+            Ok(None)
+        );
         assert_eq!(decoder.text("2[\"a\"]"), Err(ParseError::UnexpectedText));
     }
 
@@ -230,6 +264,9 @@ mod tests {
         let mut decoder = Decoder::new(10, 5);
         assert_eq!(decoder.text(r#"52-["b"]"#), Ok(None));
         assert_eq!(decoder.binary(b"12345"[..].into()), Ok(None));
-        assert_eq!(decoder.binary(b"6"[..].into()), Err(ParseError::AttachmentsTooLarge));
+        assert_eq!(
+            decoder.binary(b"6"[..].into()),
+            Err(ParseError::AttachmentsTooLarge)
+        );
     }
 }

@@ -118,21 +118,36 @@ mod tests {
     #[test]
     fn packets_are_written_as_the_reference_writes_them() {
         assert_eq!(text(|o| encode_connect(o, "/", "")), "0");
-        assert_eq!(text(|o| encode_connect(o, "/admin", r#"{"token":1}"#)), r#"0/admin,{"token":1}"#);
+        assert_eq!(
+            text(|o| encode_connect(o, "/admin", r#"{"token":1}"#)),
+            r#"0/admin,{"token":1}"#
+        );
         assert_eq!(text(|o| encode_disconnect(o, "/admin")), "1/admin,");
-        assert_eq!(text(|o| encode_event(o, "/", None, 0, "a", b"1")), r#"2["a",1]"#);
-        assert_eq!(text(|o| encode_event(o, "/adm", Some(12), 0, "a", b"")), r#"2/adm,12["a"]"#);
+        assert_eq!(
+            text(|o| encode_event(o, "/", None, 0, "a", b"1")),
+            r#"2["a",1]"#
+        );
+        assert_eq!(
+            text(|o| encode_event(o, "/adm", Some(12), 0, "a", b"")),
+            r#"2/adm,12["a"]"#
+        );
         assert_eq!(text(|o| encode_ack(o, "/", 12, 0, b"")), "312[]");
         assert_eq!(
             text(|o| encode_ack(o, "/adm", 7, 1, br#"{"_placeholder":true,"num":0}"#)),
             r#"61-/adm,7[{"_placeholder":true,"num":0}]"#
         );
-        assert_eq!(text(|o| encode_event(o, "/", None, 2, "b", b"1")), r#"52-["b",1]"#);
+        assert_eq!(
+            text(|o| encode_event(o, "/", None, 2, "b", b"1")),
+            r#"52-["b",1]"#
+        );
         assert_eq!(
             text(|o| encode_connect_error(o, "/x", r#"{"message":"m"}"#)),
             r#"4/x,{"message":"m"}"#
         );
-        assert_eq!(text(|o| encode_ack(o, "/", u64::MAX, 0, b"")), "318446744073709551615[]");
+        assert_eq!(
+            text(|o| encode_ack(o, "/", u64::MAX, 0, b"")),
+            "318446744073709551615[]"
+        );
     }
 
     #[test]

@@ -51,7 +51,10 @@ pub(super) fn event(text: &str) -> Result<EventText<'_>, ParseError> {
         true => {
             let text = replace_lone_surrogates(text);
             let event = Scanner::new(&text).event()?;
-            let (name, args) = (event.name.into_owned().into(), event.args.into_owned().into());
+            let (name, args) = (
+                event.name.into_owned().into(),
+                event.args.into_owned().into(),
+            );
             Ok(EventText { name, args })
         }
     }
@@ -74,7 +77,9 @@ pub(super) fn ack(text: &str) -> Result<Cow<'_, str>, ParseError> {
 
 /// Gives the arguments of a valid list of arguments one by one.
 pub fn split_args(args: &str) -> SplitArgs<'_> {
-    SplitArgs { scanner: Scanner::new(args) }
+    SplitArgs {
+        scanner: Scanner::new(args),
+    }
 }
 
 /// The arguments in a list; see [`split_args`].
@@ -110,7 +115,11 @@ struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     #[inline]
     fn new(text: &'a str) -> Scanner<'a> {
-        Scanner { text, at: 0, has_lone_surrogate: false }
+        Scanner {
+            text,
+            at: 0,
+            has_lone_surrogate: false,
+        }
     }
 
     #[inline]
@@ -442,9 +451,25 @@ mod tests {
     #[test]
     fn valid_texts_are_valid() {
         for text in [
-            "null", "true", "false", "0", "-0", "1.5e-3", "12345678901234567890", "1E+400", "\"\"",
-            r#""a\u00e9\n\"\\\/""#, "[]", "[ ]", "{}", r#"{"a":[1,{"b":null}],"":""}"#, " [ 1 , 2 ] ",
-            "\"ünïcödé 🦀\"", "\"exactly\"", "\"more than eight bytes of text\"", r#""\ud83e\udd80""#,
+            "null",
+            "true",
+            "false",
+            "0",
+            "-0",
+            "1.5e-3",
+            "12345678901234567890",
+            "1E+400",
+            "\"\"",
+            r#""a\u00e9\n\"\\\/""#,
+            "[]",
+            "[ ]",
+            "{}",
+            r#"{"a":[1,{"b":null}],"":""}"#,
+            " [ 1 , 2 ] ",
+            "\"ünïcödé 🦀\"",
+            "\"exactly\"",
+            "\"more than eight bytes of text\"",
+            r#""\ud83e\udd80""#,
         ] {
             assert_eq!(validate(text), Ok(()), "{text}");
             serde_json::from_str::<serde::de::IgnoredAny>(text).expect("serde_json agrees");
@@ -455,9 +480,41 @@ mod tests {
     #[test]
     fn malformed_texts_are_refused() {
         for text in [
-            "", " ", "nul", "tru", "+1", "01", "1.", ".5", "1e", "-", "\"", "\"\\x\"", "\"\\u12g4\"",
-            "\"a\nb\"", "\"eight by\u{1}\"", "[", "]", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{", "{\"a\"", "{\"a\":",
-            "{\"a\":1", "{\"a\":1,}", "{a:1}", "{1:1}", "[1]]", "[1] 2", "[}", "{]", "'a'", "NaN",
+            "",
+            " ",
+            "nul",
+            "tru",
+            "+1",
+            "01",
+            "1.",
+            ".5",
+            "1e",
+            "-",
+            "\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"a\nb\"",
+            "\"eight by\u{1}\"",
+            "[",
+            "]",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "{",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":1",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{1:1}",
+            "[1]]",
+            "[1] 2",
+            "[}",
+            "{]",
+            "'a'",
+            "NaN",
         ] {
             assert!(validate(text).is_err(), "{text}");
         }
@@ -482,12 +539,22 @@ mod tests {
         for (text, name, args) in [
             (r#"["a"]"#, "a", ""),
             (r#"["a",1]"#, "a", "1"),
-            (r#" [ "a" , {"b":[1, 2]} , "c" ] "#, "a", r#"{"b":[1, 2]} , "c""#),
+            (
+                r#" [ "a" , {"b":[1, 2]} , "c" ] "#,
+                "a",
+                r#"{"b":[1, 2]} , "c""#,
+            ),
             (r#"["\u0061\n"]"#, "a\n", ""),
             ("[1,2]", "1", "2"),
             ("[-1.5e3]", "-1.5e3", ""),
         ] {
-            assert_eq!(event(text), Ok(EventText { name: name.into(), args: args.into() }));
+            assert_eq!(
+                event(text),
+                Ok(EventText {
+                    name: name.into(),
+                    args: args.into()
+                })
+            );
         }
     }
 
@@ -495,9 +562,22 @@ mod tests {
     #[test]
     fn an_event_needs_a_name_that_is_not_reserved() {
         for text in [
-            "[]", "{}", "\"a\"", "[null]", "[true]", "[{}]", "[[\"a\"]]", "[\"a\",]", "[\"a\" 1]",
-            "[\"connect\"]", "[\"connect_error\"]", "[\"disconnect\"]", "[\"disconnecting\"]",
-            "[\"newListener\"]", "[\"removeListener\"]", "[\"c\\u006fnnect\"]",
+            "[]",
+            "{}",
+            "\"a\"",
+            "[null]",
+            "[true]",
+            "[{}]",
+            "[[\"a\"]]",
+            "[\"a\",]",
+            "[\"a\" 1]",
+            "[\"connect\"]",
+            "[\"connect_error\"]",
+            "[\"disconnect\"]",
+            "[\"disconnecting\"]",
+            "[\"newListener\"]",
+            "[\"removeListener\"]",
+            "[\"c\\u006fnnect\"]",
         ] {
             assert_eq!(event(text), Err(ParseError::Payload), "{text}");
         }

@@ -131,7 +131,13 @@ impl<'a> Header<'a> {
             (nsp, rest) = rest.split_once(',').unwrap_or((rest, ""));
         }
         let (id, data) = ack_id(rest)?;
-        Ok(Header { kind, attachments, nsp, id, data })
+        Ok(Header {
+            kind,
+            attachments,
+            nsp,
+            id,
+            data,
+        })
     }
 }
 
@@ -155,7 +161,10 @@ fn ack_id(rest: &str) -> Result<(Option<u64>, &str), ParseError> {
     if !rest.as_bytes().first().is_some_and(is_digit) {
         return Ok((None, rest));
     }
-    let length = rest.bytes().position(|b| !is_digit(&b)).unwrap_or(rest.len());
+    let length = rest
+        .bytes()
+        .position(|b| !is_digit(&b))
+        .unwrap_or(rest.len());
     let (id, rest) = rest.split_at(length);
     let id = match id.trim_ascii() {
         "" => 0,

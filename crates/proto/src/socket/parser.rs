@@ -6,9 +6,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 
 use super::decoder::Decoder;
-use super::encode::{
-    encode_ack, encode_connect, encode_connect_error, encode_disconnect,
-};
+use super::encode::{encode_ack, encode_connect, encode_connect_error, encode_disconnect};
 use super::packet::{Packet, PacketKind, ParseError};
 
 /// Translates between packets and the messages of a wire format.
@@ -64,22 +62,38 @@ impl Parser for JsonParser {
     fn encode(&self, packet: &Packet<'_>) -> Vec<EncodedMessage> {
         let mut out = Vec::new();
         let (nsp, data) = (&*packet.nsp, &*packet.data);
-        let inside = data.strip_prefix('[').and_then(|d| d.strip_suffix(']')).unwrap_or_default();
+        let inside = data
+            .strip_prefix('[')
+            .and_then(|d| d.strip_suffix(']'))
+            .unwrap_or_default();
         let count = packet.attachments.len();
         match packet.kind {
             PacketKind::Connect => encode_connect(&mut out, nsp, data),
             PacketKind::Disconnect => encode_disconnect(&mut out, nsp),
             PacketKind::ConnectError => encode_connect_error(&mut out, nsp, data),
             PacketKind::Ack | PacketKind::BinaryAck => {
-                encode_ack(&mut out, nsp, packet.id.unwrap_or_default(), count, inside.as_bytes());
+                encode_ack(
+                    &mut out,
+                    nsp,
+                    packet.id.unwrap_or_default(),
+                    count,
+                    inside.as_bytes(),
+                );
             }
             PacketKind::Event | PacketKind::BinaryEvent => {
                 super::encode::encode_array(&mut out, nsp, packet.id, count, data);
             }
         }
         let text = String::from_utf8(out).expect("made of strings");
-        let attachments = packet.attachments.iter().cloned().map(EncodedMessage::Binary);
-        [EncodedMessage::Text(text)].into_iter().chain(attachments).collect()
+        let attachments = packet
+            .attachments
+            .iter()
+            .cloned()
+            .map(EncodedMessage::Binary);
+        [EncodedMessage::Text(text)]
+            .into_iter()
+            .chain(attachments)
+            .collect()
     }
 
     fn decoder(&self) -> Box<dyn PacketDecoder> {
@@ -110,18 +124,39 @@ mod tests {
     // P013.
     #[test]
     fn what_the_json_parser_encodes_it_decodes() {
-        let parser = JsonParser { max_attachments: 10, max_bytes: 1000 };
+        let parser = JsonParser {
+            max_attachments: 10,
+            max_bytes: 1000,
+        };
         for packet in [
             (PacketKind::Connect, "/", None, r#"{"a":1}"#, 0),
             (PacketKind::Disconnect, "/n", None, "", 0),
-            (PacketKind::ConnectError, "/n", None, r#"{"message":"m"}"#, 0),
+            (
+                PacketKind::ConnectError,
+                "/n",
+                None,
+                r#"{"message":"m"}"#,
+                0,
+            ),
             (PacketKind::Event, "/", None, r#"["a",1]"#, 0),
-            (PacketKind::Event, "/n", Some(3), r#"["a",{"_placeholder":true,"num":0}]"#, 1),
+            (
+                PacketKind::Event,
+                "/n",
+                Some(3),
+                r#"["a",{"_placeholder":true,"num":0}]"#,
+                1,
+            ),
             (PacketKind::Ack, "/n", Some(4), r#"[1,2]"#, 0),
         ] {
             let (kind, nsp, id, data, attachments) = packet;
             let attachments = vec![Bytes::from_static(b"x"); attachments];
-            let packet = Packet { kind, nsp: nsp.into(), id, data: data.into(), attachments };
+            let packet = Packet {
+                kind,
+                nsp: nsp.into(),
+                id,
+                data: data.into(),
+                attachments,
+            };
             let mut decoder = parser.decoder();
             let mut decoded = None;
             for message in parser.encode(&packet) {

@@ -14,7 +14,9 @@ pub(super) fn check(text: &str, count: usize) -> Result<(), ParseError> {
     for at in memmem::find_iter(bytes, KEY) {
         let start = at.wrapping_sub(1);
         let number = bytes.get(start..).and_then(|rest| rest.strip_prefix(USUAL));
-        let Some(number) = number else { return check_all(text, count) };
+        let Some(number) = number else {
+            return check_all(text, count);
+        };
         let digits = number.iter().take_while(|b| b.is_ascii_digit()).count();
         if digits == 0 || number.get(digits) != Some(&b'}') {
             return check_all(text, count);
@@ -58,7 +60,11 @@ mod tests {
         for (text, count, good) in [
             (r#"["a",{"_placeholder":true,"num":0}]"#, 1, true),
             (r#"["a",{"_placeholder":true,"num":1}]"#, 1, false),
-            (r#"["a",[{"x":{"_placeholder":true,"num":1}}],{"_placeholder":true,"num":0}]"#, 2, true),
+            (
+                r#"["a",[{"x":{"_placeholder":true,"num":1}}],{"_placeholder":true,"num":0}]"#,
+                2,
+                true,
+            ),
             (r#"["a",{"num":0,"_placeholder":true}]"#, 1, true),
             (r#"["a",{"num":7,"_placeholder":true}]"#, 1, false),
             (r#"["a",{ "_placeholder" : true, "num" : 0 }]"#, 1, true),
@@ -68,7 +74,11 @@ mod tests {
             (r#"["a",{"_placeholder":true}]"#, 1, false),
             (r#"["a",{"_placeholder":false}]"#, 1, true),
             (r#"["a","{\"_placeholder\":true,\"num\":9}"]"#, 1, true),
-            (r#"["a",{"_placeholder":true,"num":99999999999999999999}]"#, 1, false),
+            (
+                r#"["a",{"_placeholder":true,"num":99999999999999999999}]"#,
+                1,
+                false,
+            ),
         ] {
             assert_eq!(check(text, count).is_ok(), good, "{text}");
         }

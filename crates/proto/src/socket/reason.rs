@@ -77,7 +77,10 @@ mod tests {
         ] {
             let json = serde_json::to_string(&reason).unwrap();
             assert_eq!(json, format!("\"{reason}\""));
-            assert_eq!(serde_json::from_str::<DisconnectReason>(&json).unwrap(), reason);
+            assert_eq!(
+                serde_json::from_str::<DisconnectReason>(&json).unwrap(),
+                reason
+            );
         }
     }
 }

@@ -112,7 +112,11 @@ const MAX_CONTROL: usize = 125;
 impl Decoder {
     /// Makes a decoder that refuses messages of more than `max_message` bytes.
     pub fn new(role: Role, max_message: usize) -> Decoder {
-        Decoder { role, max_message, partial: None }
+        Decoder {
+            role,
+            max_message,
+            partial: None,
+        }
     }
 
     /// Decodes the frame at the front of the buffer, unmasking it in place. `None` means that the
@@ -124,16 +128,23 @@ impl Decoder {
     /// announced.
     #[inline]
     pub fn decode<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Option<Decoded<'b>>, DecodeError> {
-        let &[first, second, ..] = &*buffer else { return Ok(None) };
+        let &[first, second, ..] = &*buffer else {
+            return Ok(None);
+        };
         let opcode = self.check_first(first)?;
         self.check_mask(second)?;
-        let Some((head, length)) = length(second & !MASKED, buffer)? else { return Ok(None) };
+        let Some((head, length)) = length(second & !MASKED, buffer)? else {
+            return Ok(None);
+        };
         if opcode >= 8 {
             if length > MAX_CONTROL || first & FIN == 0 {
                 return Err(DecodeError::Control);
             }
         } else {
-            let before = self.partial.as_ref().map_or(0, |partial| partial.bytes.len());
+            let before = self
+                .partial
+                .as_ref()
+                .map_or(0, |partial| partial.bytes.len());
             if length > self.max_message.saturating_sub(before) {
                 return Err(DecodeError::TooLarge);
             }
@@ -145,7 +156,12 @@ impl Decoder {
         }
         let payload = match buffer[..end].split_at_mut(start) {
             (head, payload) if masked == 4 => {
-                let mask = [head[start - 4], head[start - 3], head[start - 2], head[start - 1]];
+                let mask = [
+                    head[start - 4],
+                    head[start - 3],
+                    head[start - 2],
+                    head[start - 1],
+                ];
                 apply_mask(payload, mask);
                 &*payload
             }
@@ -157,7 +173,10 @@ impl Decoder {
             9 => Item::Ping(payload),
             _ => Item::Pong(payload),
         };
-        Ok(Some(Decoded { consumed: end, item }))
+        Ok(Some(Decoded {
+            consumed: end,
+            item,
+        }))
     }
 
     /// Checks what the first byte says and gives the opcode. An extension that uses RSV1 would be
@@ -210,13 +229,18 @@ impl Decoder {
         payload: &[u8],
     ) -> Result<Item<'b>, DecodeError> {
         let partial = self.partial.get_or_insert_with(|| {
-            Box::new(Partial { is_text: opcode == 1, bytes: Vec::new() })
+            Box::new(Partial {
+                is_text: opcode == 1,
+                bytes: Vec::new(),
+            })
         });
         partial.bytes.extend_from_slice(payload);
         if !is_last {
             return Ok(Item::Fragment);
         }
-        let Some(partial) = self.partial.take() else { return Err(DecodeError::Fragmentation) };
+        let Some(partial) = self.partial.take() else {
+            return Err(DecodeError::Fragmentation);
+        };
         match partial.is_text {
             true => {
                 simdutf8::basic::from_utf8(&partial.bytes).map_err(|_| DecodeError::Utf8)?;
@@ -233,7 +257,9 @@ impl Decoder {
 fn length(short: u8, buffer: &[u8]) -> Result<Option<(usize, usize)>, DecodeError> {
     match short {
         126 => {
-            let Some(bytes) = buffer.get(2..4) else { return Ok(None) };
+            let Some(bytes) = buffer.get(2..4) else {
+                return Ok(None);
+            };
             match usize::from(u16::from_be_bytes([bytes[0], bytes[1]])) {
                 0..126 => Err(DecodeError::Length),
                 length => Ok(Some((4, length))),
@@ -247,7 +273,10 @@ fn length(short: u8, buffer: &[u8]) -> Result<Option<(usize, usize)>, DecodeErro
                 0..65536 => Err(DecodeError::Length),
                 length if length >> 63 != 0 => Err(DecodeError::Length),
                 // Far above any limit: the sum with the header must not overflow.
-                length => Ok(Some((10, usize::try_from(length).unwrap_or(usize::MAX >> 1)))),
+                length => Ok(Some((
+                    10,
+                    usize::try_from(length).unwrap_or(usize::MAX >> 1),
+                ))),
             }
         }
         short => Ok(Some((2, usize::from(short)))),
@@ -307,17 +336,40 @@ mod tests {
     // RFC 6455, section 5.7.
     #[test]
     fn the_specification_s_examples_are_understood() {
-        let mut masked = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
-        let decoded = server().decode(&mut masked).expect("valid").expect("complete");
-        assert_eq!((decoded.consumed, decoded.item), (11, Item::Text("Hello".into())));
+        let mut masked = [
+            0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+        ];
+        let decoded = server()
+            .decode(&mut masked)
+            .expect("valid")
+            .expect("complete");
+        assert_eq!(
+            (decoded.consumed, decoded.item),
+            (11, Item::Text("Hello".into()))
+        );
         let mut client = Decoder::new(Role::Client, 1000);
         let mut first = [0x01, 0x03, 0x48, 0x65, 0x6c];
-        assert_eq!(client.decode(&mut first).expect("valid").expect("complete").item, Item::Fragment);
+        assert_eq!(
+            client
+                .decode(&mut first)
+                .expect("valid")
+                .expect("complete")
+                .item,
+            Item::Fragment
+        );
         let mut ping = [0x89, 0x05, 0x48, 0x65, 0x6c, 0x6c, 0x6f];
-        let item = client.decode(&mut ping).expect("valid").expect("complete").item;
+        let item = client
+            .decode(&mut ping)
+            .expect("valid")
+            .expect("complete")
+            .item;
         assert_eq!(item, Item::Ping(b"Hello"));
         let mut last = [0x80, 0x02, 0x6c, 0x6f];
-        let item = client.decode(&mut last).expect("valid").expect("complete").item;
+        let item = client
+            .decode(&mut last)
+            .expect("valid")
+            .expect("complete")
+            .item;
         assert_eq!(item, Item::Text("Hello".into()));
     }
 
@@ -326,18 +378,31 @@ mod tests {
         assert_eq!(error(raw(0xc1, b"x")), DecodeError::ReservedBits);
         assert_eq!(error(raw(0x83, b"x")), DecodeError::Opcode(3));
         assert_eq!(error(raw(0x8b, b"x")), DecodeError::Opcode(11));
-        assert_eq!(error(vec![0x81, 0x01, b'x']), DecodeError::Mask("MASK must be set"));
+        assert_eq!(
+            error(vec![0x81, 0x01, b'x']),
+            DecodeError::Mask("MASK must be set")
+        );
         assert_eq!(error(raw(0x09, b"x")), DecodeError::Control);
         assert_eq!(error(raw(0x89, &[0; 126])), DecodeError::Control);
         assert_eq!(error(raw(0x80, b"x")), DecodeError::Fragmentation);
         assert_eq!(error(vec![0x81, 0xfe, 0, 125]), DecodeError::Length);
-        assert_eq!(error(vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]), DecodeError::Length);
-        assert_eq!(error(vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 1, 0, 0]), DecodeError::Length);
+        assert_eq!(
+            error(vec![0x81, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff]),
+            DecodeError::Length
+        );
+        assert_eq!(
+            error(vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 1, 0, 0]),
+            DecodeError::Length
+        );
         assert_eq!(error(raw(0x81, b"\xff")), DecodeError::Utf8);
         assert_eq!(error(raw(0x81, b"\xed\xa0\x80")), DecodeError::Utf8);
         assert_eq!(error(raw(0x88, b"x")), DecodeError::CloseCode);
         for code in [0u16, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
-            assert_eq!(error(raw(0x88, &code.to_be_bytes())), DecodeError::CloseCode, "{code}");
+            assert_eq!(
+                error(raw(0x88, &code.to_be_bytes())),
+                DecodeError::CloseCode,
+                "{code}"
+            );
         }
         assert_eq!(error(raw(0x88, b"\x03\xe8\xff")), DecodeError::Utf8);
         assert_eq!(error(raw(0x82, &[0; 1001])), DecodeError::TooLarge);
@@ -355,8 +420,12 @@ mod tests {
     fn the_limit_holds_for_the_sum_of_the_parts() {
         let mut decoder = server();
         decoder.decode(&mut raw(0x02, &[0; 600])).expect("valid");
-        decoder.decode(&mut raw(0x00, &[0; 400])).expect("exactly the limit");
-        let error = decoder.decode(&mut raw(0x80, &[0; 1])).expect_err("an error");
+        decoder
+            .decode(&mut raw(0x00, &[0; 400]))
+            .expect("exactly the limit");
+        let error = decoder
+            .decode(&mut raw(0x80, &[0; 1]))
+            .expect_err("an error");
         assert_eq!(error, DecodeError::TooLarge);
     }
 
@@ -366,7 +435,12 @@ mod tests {
         let huge = vec![0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         assert_eq!(error(huge.clone()), DecodeError::TooLarge);
         let mut generous = Decoder::new(Role::Server, usize::MAX >> 1);
-        assert!(generous.decode(&mut huge.clone()).expect("within the limit").is_none());
+        assert!(
+            generous
+                .decode(&mut huge.clone())
+                .expect("within the limit")
+                .is_none()
+        );
         assert!(generous.partial.is_none());
     }
 
@@ -375,7 +449,11 @@ mod tests {
         let mut decoder = server();
         decoder.decode(&mut raw(0x01, b"\xe2\x82")).expect("valid");
         let mut last = raw(0x80, b"\xac");
-        let item = decoder.decode(&mut last).expect("valid").expect("complete").item;
+        let item = decoder
+            .decode(&mut last)
+            .expect("valid")
+            .expect("complete")
+            .item;
         assert_eq!(item, Item::Text("€".into()));
     }
 
@@ -394,10 +472,18 @@ mod tests {
     #[test]
     fn a_close_frame_gives_its_code_and_reason() {
         let mut close = raw(0x88, b"\x03\xe8bye");
-        let item = server().decode(&mut close).expect("valid").expect("complete").item;
+        let item = server()
+            .decode(&mut close)
+            .expect("valid")
+            .expect("complete")
+            .item;
         assert_eq!(item, Item::Close(Some((1000, "bye"))));
         let mut empty = raw(0x88, b"");
-        let item = server().decode(&mut empty).expect("valid").expect("complete").item;
+        let item = server()
+            .decode(&mut empty)
+            .expect("valid")
+            .expect("complete")
+            .item;
         assert_eq!(item, Item::Close(None));
     }
 
@@ -407,8 +493,7 @@ mod tests {
             let mask = [9, 8, 7, 6];
             let mut payload: Vec<u8> = (0..length).collect();
             apply_mask(&mut payload, mask);
-            let expected: Vec<u8> =
-                (0..length).map(|i| i ^ mask[usize::from(i) % 4]).collect();
+            let expected: Vec<u8> = (0..length).map(|i| i ^ mask[usize::from(i) % 4]).collect();
             assert_eq!(payload, expected);
         }
     }

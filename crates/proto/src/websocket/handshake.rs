@@ -63,13 +63,18 @@ pub fn check_upgrade(headers: &UpgradeHeaders<'_>) -> Result<(), HandshakeError>
     if headers.method != "GET" {
         return Err(HandshakeError::Method);
     }
-    if !headers.upgrade.is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) {
+    if !headers
+        .upgrade
+        .is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
+    {
         return Err(HandshakeError::Upgrade);
     }
     let is_key = |key: &[u8]| {
         key.len() == 24
             && key.ends_with(b"==")
-            && key[..22].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
+            && key[..22]
+                .iter()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'))
     };
     if !headers.key.is_some_and(is_key) {
         return Err(HandshakeError::Key);
@@ -107,17 +112,44 @@ mod tests {
     #[test]
     fn the_specification_s_key_is_accepted() {
         assert_eq!(check_upgrade(&GOOD), Ok(()));
-        assert_eq!(&accept_key(GOOD.key.unwrap()), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(
+            &accept_key(GOOD.key.unwrap()),
+            b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         let cases = [
-            (UpgradeHeaders { method: "POST", ..GOOD }, HandshakeError::Method),
-            (UpgradeHeaders { upgrade: Some(b"h2c"), ..GOOD }, HandshakeError::Upgrade),
+            (
+                UpgradeHeaders {
+                    method: "POST",
+                    ..GOOD
+                },
+                HandshakeError::Method,
+            ),
+            (
+                UpgradeHeaders {
+                    upgrade: Some(b"h2c"),
+                    ..GOOD
+                },
+                HandshakeError::Upgrade,
+            ),
             (UpgradeHeaders { key: None, ..GOOD }, HandshakeError::Key),
-            (UpgradeHeaders { key: Some(b"short=="), ..GOOD }, HandshakeError::Key),
-            (UpgradeHeaders { version: Some(b"12"), ..GOOD }, HandshakeError::Version),
+            (
+                UpgradeHeaders {
+                    key: Some(b"short=="),
+                    ..GOOD
+                },
+                HandshakeError::Key,
+            ),
+            (
+                UpgradeHeaders {
+                    version: Some(b"12"),
+                    ..GOOD
+                },
+                HandshakeError::Version,
+            ),
         ];
         for (headers, error) in cases {
             assert_eq!(check_upgrade(&headers), Err(error));

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
-
 use socketio_proto::socket::{SplitArgs, split_args};
 
 use super::{Args, DecodeError, HANDED, TOKEN, Value};
@@ -16,8 +15,9 @@ pub(crate) fn decode<'de, T: Deserialize<'de>>(
     args: &'de str,
     attachments: &'de [Bytes],
 ) -> Result<T, DecodeError> {
-    T::deserialize(All { args, attachments })
-        .map_err(|error| DecodeError { message: error.to_string() })
+    T::deserialize(All { args, attachments }).map_err(|error| DecodeError {
+        message: error.to_string(),
+    })
 }
 
 /// All arguments.
@@ -31,7 +31,10 @@ impl<'de> All<'de> {
     #[inline]
     fn first(self) -> One<'de> {
         match self.args {
-            "" => One::Missing { index: 0, expected: 1 },
+            "" => One::Missing {
+                index: 0,
+                expected: 1,
+            },
             // Further arguments may follow: they are not read.
             args if self.attachments.is_empty() => One::Json(args),
             args => One::Binary {
@@ -61,7 +64,12 @@ impl<'de> Deserializer<'de> for All<'de> {
         visitor: V,
     ) -> Result<V::Value, JsonError> {
         let All { args, attachments } = self;
-        visitor.visit_seq(Elements { split: split_args(args), attachments, index: 0, len })
+        visitor.visit_seq(Elements {
+            split: split_args(args),
+            attachments,
+            index: 0,
+            len,
+        })
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
@@ -110,18 +118,25 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
         seed: S,
     ) -> Result<Option<S::Value>, JsonError> {
         let one = match self.split.next() {
-            None => One::Missing { index: self.index, expected: self.len },
+            None => One::Missing {
+                index: self.index,
+                expected: self.len,
+            },
             Some(text) if self.attachments.is_empty() => One::Json(text),
-            Some(text) => One::Binary { text, attachments: self.attachments },
+            Some(text) => One::Binary {
+                text,
+                attachments: self.attachments,
+            },
         };
         let is_missing = matches!(one, One::Missing { .. });
         self.index += 1;
         match seed.deserialize(one) {
             Ok(value) => Ok(Some(value)),
             Err(error) if is_missing => Err(error),
-            Err(error) => {
-                Err(JsonError::custom(format_args!("argument {}: {error}", self.index)))
-            }
+            Err(error) => Err(JsonError::custom(format_args!(
+                "argument {}: {error}",
+                self.index
+            ))),
         }
     }
 
@@ -135,7 +150,10 @@ enum One<'de> {
     /// JSON, possibly with more behind it.
     Json(&'de str),
     /// JSON with attachments.
-    Binary { text: &'de str, attachments: &'de [Bytes] },
+    Binary {
+        text: &'de str,
+        attachments: &'de [Bytes],
+    },
     /// There are fewer arguments than wanted.
     Missing { index: usize, expected: usize },
 }
@@ -163,9 +181,7 @@ impl<'de> Deserializer<'de> for One<'de> {
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
         match self {
             One::Missing { .. } => visitor.visit_none(),
-            One::Json(text) => {
-                serde_json::Deserializer::from_str(text).deserialize_option(visitor)
-            }
+            One::Json(text) => serde_json::Deserializer::from_str(text).deserialize_option(visitor),
             One::Binary { text, attachments } => {
                 binary(text, attachments)?.deserialize_option(visitor)
             }
@@ -242,8 +258,14 @@ mod tests {
     fn missing_arguments_are_none_or_an_error() {
         assert_eq!(json(""), Ok(None::<u8>));
         assert_eq!(json("1"), Ok((1, None::<u8>)));
-        assert_eq!(json::<u8>(""), Err("expected an argument, got none".to_owned()));
-        assert_eq!(json::<(u8, u8, u8)>("1,2"), Err("expected 3 arguments, got 2".to_owned()));
+        assert_eq!(
+            json::<u8>(""),
+            Err("expected an argument, got none".to_owned())
+        );
+        assert_eq!(
+            json::<(u8, u8, u8)>("1,2"),
+            Err("expected 3 arguments, got 2".to_owned())
+        );
     }
 
     #[test]
@@ -263,7 +285,10 @@ mod tests {
     fn attachments_come_back_wherever_they_stand() {
         let (one, two) = (Bytes::from_static(b"one"), Bytes::from_static(b"two"));
         let value = (
-            Image { name: "x".to_owned(), data: one.clone() },
+            Image {
+                name: "x".to_owned(),
+                data: one.clone(),
+            },
             vec![Some(two.clone()), None],
             Choice::One(one.clone()),
             Choice::Named { data: two.clone() },
@@ -276,8 +301,11 @@ mod tests {
         let decoded: (Image, Vec<Option<Bytes>>, Choice, Choice, Choice, Vec<u8>) =
             decode(&text, &attachments).expect("the same");
         assert_eq!(decoded, value);
-        let list: Vec<u8> =
-            decode(r#"{"_placeholder":true,"num":0}"#, std::slice::from_ref(&one)).expect("bytes");
+        let list: Vec<u8> = decode(
+            r#"{"_placeholder":true,"num":0}"#,
+            std::slice::from_ref(&one),
+        )
+        .expect("bytes");
         assert_eq!(list, b"one");
         let swapped: Bytes = decode(r#"{"num":0,"_placeholder":true}"#, &[one]).expect("bytes");
         assert_eq!(&swapped[..], b"one");
@@ -294,19 +322,27 @@ mod tests {
         let attachments = [Bytes::from_static(b"x")];
         let text = r#"1,{"_placeholder":true,"num":0}"#;
         let args: Args = decode(text, &attachments).expect("arguments");
-        assert_eq!(args.iter().collect::<Vec<_>>(), ["1", r#"{"_placeholder":true,"num":0}"#]);
+        assert_eq!(
+            args.iter().collect::<Vec<_>>(),
+            ["1", r#"{"_placeholder":true,"num":0}"#]
+        );
         assert_eq!((args.len(), args.attachments()), (2, &attachments[..]));
         let (number, bytes): (u8, Bytes) = args.decode().expect("the same");
         assert_eq!((number, &bytes[..]), (1, &b"x"[..]));
         let (first, rest): (u8, Args) = json("1,[2,3]").expect("an array of arguments");
-        assert_eq!((first, rest.iter().collect::<Vec<_>>()), (1, vec!["2", "3"]));
+        assert_eq!(
+            (first, rest.iter().collect::<Vec<_>>()),
+            (1, vec!["2", "3"])
+        );
     }
 
     #[test]
     fn random_values_survive_the_way_there_and_back() {
         let mut state = 7_u64;
         let mut random = move |bound: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) % bound
         };
         fn value(random: &mut impl FnMut(u64) -> u64, depth: u64) -> Value {
@@ -316,7 +352,10 @@ mod tests {
                 2 => Value::from(random(1_000_000)),
                 3 => Value::from(["", "a", "ünï\"\\\n", "_placeholder"][random(4) as usize]),
                 4 => Value::Binary(vec![1; random(5) as usize].into()),
-                5 => (0..random(4)).map(|_| value(random, depth - 1)).collect::<Vec<_>>().into(),
+                5 => (0..random(4))
+                    .map(|_| value(random, depth - 1))
+                    .collect::<Vec<_>>()
+                    .into(),
                 _ => (0..random(4))
                     .map(|i| (format!("k{i}"), value(random, depth - 1)))
                     .collect::<Vec<_>>()

@@ -17,9 +17,14 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 ) -> Result<(), EncodeError> {
     let (start, kept) = (out.len(), attachments.len());
     let mut kind = Kind::One;
-    let placeholders = Placeholders { attachments: &mut *attachments };
+    let placeholders = Placeholders {
+        attachments: &mut *attachments,
+    };
     let mut json = Json::with_formatter(&mut *out, placeholders);
-    let result = value.serialize(TopLevel { json: &mut json, kind: &mut kind });
+    let result = value.serialize(TopLevel {
+        json: &mut json,
+        kind: &mut kind,
+    });
     match (result, kind) {
         (Err(error), _) => {
             out.truncate(start);
@@ -45,18 +50,16 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 }
 
 /// Appends arguments that came as they are.
-fn append(
-    args: &Args,
-    out: &mut Vec<u8>,
-    attachments: &mut Vec<Bytes>,
-) -> Result<(), EncodeError> {
+fn append(args: &Args, out: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), EncodeError> {
     if args.attachments.is_empty() || attachments.is_empty() {
         out.extend_from_slice(&args.text);
         attachments.extend_from_slice(&args.attachments);
         return Ok(());
     }
     // The attachments get other numbers.
-    let values = args.values().map_err(<serde_json::Error as serde::ser::Error>::custom)?;
+    let values = args
+        .values()
+        .map_err(<serde_json::Error as serde::ser::Error>::custom)?;
     for (i, value) in values.iter().enumerate() {
         if i > 0 {
             out.push(b',');
@@ -86,7 +89,11 @@ impl Formatter for Placeholders<'_> {
         writer: &mut W,
         value: &[u8],
     ) -> io::Result<()> {
-        write!(writer, r#"{{"_placeholder":true,"num":{}}}"#, self.attachments.len())?;
+        write!(
+            writer,
+            r#"{{"_placeholder":true,"num":{}}}"#,
+            self.attachments.len()
+        )?;
         self.attachments.push(Bytes::copy_from_slice(value));
         Ok(())
     }
@@ -181,7 +188,8 @@ impl<'s, 'a> Serializer for TopLevel<'s, 'a> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Self::Error> {
-        self.json.serialize_newtype_variant(name, index, variant, value)
+        self.json
+            .serialize_newtype_variant(name, index, variant, value)
     }
 
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, Self::Error> {
@@ -225,7 +233,8 @@ impl<'s, 'a> Serializer for TopLevel<'s, 'a> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStructVariant, Self::Error> {
-        self.json.serialize_struct_variant(name, index, variant, len)
+        self.json
+            .serialize_struct_variant(name, index, variant, len)
     }
 }
 
@@ -241,7 +250,10 @@ mod tests {
     fn text<T: Serialize + ?Sized>(value: &T) -> String {
         let (mut out, mut attachments) = (Vec::new(), Vec::new());
         encode(value, &mut out, &mut attachments).expect("serialisable");
-        let attachments: Vec<_> = attachments.iter().map(|a| String::from_utf8_lossy(a)).collect();
+        let attachments: Vec<_> = attachments
+            .iter()
+            .map(|a| String::from_utf8_lossy(a))
+            .collect();
         let out = String::from_utf8(out).expect("UTF-8");
         match attachments.is_empty() {
             true => out,
@@ -290,13 +302,19 @@ mod tests {
     fn bytes_travel_as_attachments_wherever_they_stand() {
         let data = Bytes::from_static(b"one");
         assert_eq!(text(&data), r#"{"_placeholder":true,"num":0} + one"#);
-        let image = Image { name: "x", data: data.clone() };
+        let image = Image {
+            name: "x",
+            data: data.clone(),
+        };
         assert_eq!(
             text(&("a", image, vec![Some(Bytes::from_static(b"two"))])),
             r#""a",{"name":"x","data":{"_placeholder":true,"num":0}},[{"_placeholder":true,"num":1}] + one two"#
         );
         assert_eq!(text(&Choice::Nothing), "\"Nothing\"");
-        assert_eq!(text(&Choice::One(data)), r#"{"One":{"_placeholder":true,"num":0}} + one"#);
+        assert_eq!(
+            text(&Choice::One(data)),
+            r#"{"One":{"_placeholder":true,"num":0}} + one"#
+        );
     }
 
     #[test]
@@ -304,14 +322,20 @@ mod tests {
         let args = Args::new(r#""a", {"b" : 1}"#, vec![]);
         assert_eq!(text(&args), r#""a", {"b" : 1}"#);
         assert_eq!(text(&&args), r#""a", {"b" : 1}"#);
-        let binary = Args::new(r#"{"_placeholder":true,"num":0}"#, vec![Bytes::from_static(b"x")]);
+        let binary = Args::new(
+            r#"{"_placeholder":true,"num":0}"#,
+            vec![Bytes::from_static(b"x")],
+        );
         assert_eq!(text(&binary), r#"{"_placeholder":true,"num":0} + x"#);
         assert_eq!(text(&Args::default()), "");
     }
 
     #[test]
     fn arguments_inside_of_something_else_are_an_array() {
-        let binary = Args::new(r#"1,{"_placeholder":true,"num":0}"#, vec![Bytes::from_static(b"x")]);
+        let binary = Args::new(
+            r#"1,{"_placeholder":true,"num":0}"#,
+            vec![Bytes::from_static(b"x")],
+        );
         assert_eq!(
             text(&(Bytes::from_static(b"y"), binary)),
             r#"{"_placeholder":true,"num":0},[1,{"_placeholder":true,"num":1}] + y x"#
@@ -338,6 +362,9 @@ mod tests {
             ("z".to_owned(), Value::from(1)),
             ("a".to_owned(), Value::Binary(Bytes::from_static(b"x"))),
         ]);
-        assert_eq!(text(&value), r#"{"z":1,"a":{"_placeholder":true,"num":0}} + x"#);
+        assert_eq!(
+            text(&value),
+            r#"{"z":1,"a":{"_placeholder":true,"num":0}} + x"#
+        );
     }
 }

@@ -58,14 +58,20 @@ pub struct Args {
 impl Args {
     /// Keeps arguments: valid JSON values, separated by commas.
     pub(crate) fn new(text: &str, attachments: Vec<Bytes>) -> Args {
-        Args { text: Bytes::copy_from_slice(text.as_bytes()), attachments }
+        Args {
+            text: Bytes::copy_from_slice(text.as_bytes()),
+            attachments,
+        }
     }
 
     /// Gives a value's form as arguments.
     pub(crate) fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Args, EncodeError> {
         let (mut text, mut attachments) = (Vec::new(), Vec::new());
         encode(value, &mut text, &mut attachments)?;
-        Ok(Args { text: text.into(), attachments })
+        Ok(Args {
+            text: text.into(),
+            attachments,
+        })
     }
 
     fn text(&self) -> &str {
@@ -105,7 +111,12 @@ impl Args {
 
 impl fmt::Debug for Args {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Args([{}], {} attachments)", self.text(), self.attachments.len())
+        write!(
+            f,
+            "Args([{}], {} attachments)",
+            self.text(),
+            self.attachments.len()
+        )
     }
 }
 
@@ -135,14 +146,18 @@ impl Serialize for Nested<'_> {
         }
         let values: Vec<Value> = self.0.values().map_err(serde::ser::Error::custom)?;
         let mut array = serializer.serialize_seq(Some(values.len()))?;
-        values.iter().try_for_each(|value| array.serialize_element(value))?;
+        values
+            .iter()
+            .try_for_each(|value| array.serialize_element(value))?;
         array.end()
     }
 }
 
 impl Args {
     fn values(&self) -> Result<Vec<Value>, DecodeError> {
-        self.iter().map(|text| Value::parse(text, &self.attachments)).collect()
+        self.iter()
+            .map(|text| Value::parse(text, &self.attachments))
+            .collect()
     }
 }
 
@@ -169,7 +184,10 @@ impl<'de> Deserialize<'de> for Args {
                     }
                     encode(value, &mut text, &mut attachments).map_err(serde::de::Error::custom)?;
                 }
-                Ok(Args { text: text.into(), attachments })
+                Ok(Args {
+                    text: text.into(),
+                    attachments,
+                })
             }
         }
         deserializer.deserialize_newtype_struct(TOKEN, ArgsVisitor)

@@ -56,8 +56,9 @@ impl Value {
 
     /// Reads a JSON text and puts the attachments in their places.
     pub(super) fn parse(text: &str, attachments: &[Bytes]) -> Result<Value, DecodeError> {
-        let value: Value = serde_json::from_str(text)
-            .map_err(|error| DecodeError { message: error.to_string() })?;
+        let value: Value = serde_json::from_str(text).map_err(|error| DecodeError {
+            message: error.to_string(),
+        })?;
         value.resolve(attachments)
     }
 
@@ -70,7 +71,9 @@ impl Value {
                     _ => None,
                 };
                 let attachment = number.and_then(|n| attachments.get(usize::try_from(n).ok()?));
-                let missing = || DecodeError { message: "an attachment is missing".to_owned() };
+                let missing = || DecodeError {
+                    message: "an attachment is missing".to_owned(),
+                };
                 Ok(Value::Binary(attachment.ok_or_else(missing)?.clone()))
             }
             Value::Array(values) => {
@@ -114,7 +117,9 @@ impl Serialize for Value {
             Value::Number(number) => number.serialize(serializer),
             Value::Object(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
-                entries.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))?;
+                entries
+                    .iter()
+                    .try_for_each(|(key, value)| map.serialize_entry(key, value))?;
                 map.end()
             }
             Value::String(text) => serializer.serialize_str(text),

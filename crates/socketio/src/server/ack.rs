@@ -69,12 +69,20 @@ pub struct AckFuture<T> {
 
 enum State {
     Failed(Option<EmitError>),
-    Waiting { receiver: oneshot::Receiver<Args>, socket: Socket, id: u64 },
+    Waiting {
+        receiver: oneshot::Receiver<Args>,
+        socket: Socket,
+        id: u64,
+    },
 }
 
 impl<T> AckFuture<T> {
     pub(crate) fn failed(error: EmitError) -> AckFuture<T> {
-        AckFuture { state: State::Failed(Some(error)), timeout: None, answer: PhantomData }
+        AckFuture {
+            state: State::Failed(Some(error)),
+            timeout: None,
+            answer: PhantomData,
+        }
     }
 
     pub(crate) fn waiting(
@@ -84,7 +92,15 @@ impl<T> AckFuture<T> {
         timeout: Option<Duration>,
     ) -> AckFuture<T> {
         let timeout = timeout.map(|duration| Box::pin(tokio::time::sleep(duration)));
-        AckFuture { state: State::Waiting { receiver, socket, id }, timeout, answer: PhantomData }
+        AckFuture {
+            state: State::Waiting {
+                receiver,
+                socket,
+                id,
+            },
+            timeout,
+            answer: PhantomData,
+        }
     }
 }
 
@@ -148,7 +164,15 @@ impl Collector {
             sockets: Mutex::default(),
         };
         let collector = Arc::new(collector);
-        (collector.clone(), Answers { collector, receiver, expected: 0, missing: 0 })
+        (
+            collector.clone(),
+            Answers {
+                collector,
+                receiver,
+                expected: 0,
+                missing: 0,
+            },
+        )
     }
 
     pub(crate) fn add(&self, socket: Socket) {
@@ -186,7 +210,9 @@ impl Answers {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketId, Args)>> {
         while self.expected > 0 {
-            let Some(answer) = std::task::ready!(self.receiver.poll_recv(cx)) else { break };
+            let Some(answer) = std::task::ready!(self.receiver.poll_recv(cx)) else {
+                break;
+            };
             self.expected -= 1;
             match answer {
                 Answer::Came(from, args) => return Poll::Ready(Some((from, args))),
@@ -228,7 +254,11 @@ impl<T> BroadcastAck<T> {
         timeout: Option<Duration>,
     ) -> BroadcastAck<T> {
         let timeout = timeout.map(|duration| Box::pin(tokio::time::sleep(duration)));
-        BroadcastAck { answers: answers.map_err(Some), timeout, responses: Vec::new() }
+        BroadcastAck {
+            answers: answers.map_err(Some),
+            timeout,
+            responses: Vec::new(),
+        }
     }
 }
 

@@ -71,13 +71,19 @@ pub trait Adapter: fmt::Debug + Send + Sync + 'static {
     /// Makes the sockets of the target join rooms.
     fn sockets_join(&self, target: &Target, rooms: &[String], local: bool) {
         let _ = local;
-        self.local().select(target).iter().for_each(|socket| self.join(socket, rooms));
+        self.local()
+            .select(target)
+            .iter()
+            .for_each(|socket| self.join(socket, rooms));
     }
 
     /// Makes the sockets of the target leave rooms.
     fn sockets_leave(&self, target: &Target, rooms: &[String], local: bool) {
         let _ = local;
-        self.local().select(target).iter().for_each(|socket| self.leave(socket, rooms));
+        self.local()
+            .select(target)
+            .iter()
+            .for_each(|socket| self.leave(socket, rooms));
     }
 
     /// Makes the sockets of the target leave the namespace, and closes their connections if asked.
@@ -163,7 +169,9 @@ impl BroadcastPacket {
 
 impl fmt::Debug for BroadcastPacket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BroadcastPacket").field("event", &self.event).finish_non_exhaustive()
+        f.debug_struct("BroadcastPacket")
+            .field("event", &self.event)
+            .finish_non_exhaustive()
     }
 }
 
@@ -300,25 +308,33 @@ impl LocalAdapter {
         let mut receivers = 0;
         let mut full = Vec::new();
         let mut told = Vec::new();
-        self.rooms.read().select(&target.rooms, &target.except, |socket| {
-            if !socket.is_connected() {
-                return;
-            }
-            receivers += 1;
-            if let Some((id, collector)) = &packet.collector {
-                collector.add(socket.clone());
-                socket.expect_ack(*id, Waiter::Many(collector.clone()));
-            }
-            if packet.args.is_some() {
-                told.push(socket.clone());
-            }
-            if socket.0.session.send_shared(&packet.frames, &packet.flags).is_err() {
-                full.push(socket.clone());
-            }
-        });
+        self.rooms
+            .read()
+            .select(&target.rooms, &target.except, |socket| {
+                if !socket.is_connected() {
+                    return;
+                }
+                receivers += 1;
+                if let Some((id, collector)) = &packet.collector {
+                    collector.add(socket.clone());
+                    socket.expect_ack(*id, Waiter::Many(collector.clone()));
+                }
+                if packet.args.is_some() {
+                    told.push(socket.clone());
+                }
+                if socket
+                    .0
+                    .session
+                    .send_shared(&packet.frames, &packet.flags)
+                    .is_err()
+                {
+                    full.push(socket.clone());
+                }
+            });
         // Both may run code that takes the index's lock.
         if let Some(args) = &packet.args {
-            told.iter().for_each(|socket| socket.tell_broadcast(&packet.event, args));
+            told.iter()
+                .for_each(|socket| socket.tell_broadcast(&packet.event, args));
         }
         full.iter().for_each(|socket| socket.0.session.overflowed());
         receivers
@@ -376,14 +392,18 @@ impl LocalAdapter {
     fn tell(&self, events: &[RoomEvent]) {
         if !events.is_empty() && self.has_listeners.load(Ordering::Acquire) {
             let listeners = self.listeners.read().clone();
-            events.iter().for_each(|event| listeners.iter().for_each(|listener| listener(event)));
+            events
+                .iter()
+                .for_each(|event| listeners.iter().for_each(|listener| listener(event)));
         }
     }
 }
 
 impl fmt::Debug for LocalAdapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalAdapter").field("sockets", &self.len()).finish_non_exhaustive()
+        f.debug_struct("LocalAdapter")
+            .field("sockets", &self.len())
+            .finish_non_exhaustive()
     }
 }
 

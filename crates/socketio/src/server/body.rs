@@ -21,7 +21,9 @@ enum Kind<B> {
 
 impl<B> ResponseBody<B> {
     pub(crate) fn full(bytes: impl Into<Bytes>) -> ResponseBody<B> {
-        ResponseBody(Kind::Full(Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty())))
+        ResponseBody(Kind::Full(
+            Some(bytes.into()).filter(|bytes: &Bytes| !bytes.is_empty()),
+        ))
     }
 
     pub(crate) fn abort() -> ResponseBody<B> {

@@ -1,7 +1,7 @@
 //! Addressing many sockets at once.
 
-use std::time::Duration;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,7 +50,11 @@ pub struct Broadcast {
 
 impl Broadcast {
     pub(crate) fn new(namespace: Arc<NamespaceInner>) -> Broadcast {
-        Broadcast { namespace, target: Target::default(), flags: Flags::default() }
+        Broadcast {
+            namespace,
+            target: Target::default(),
+            flags: Flags::default(),
+        }
     }
 
     /// Adds rooms: each socket that is in any of them gets the event once.
@@ -122,7 +126,9 @@ impl Broadcast {
         let id = self.namespace.next_ack_id();
         let (collector, mut answers) = Collector::new(id);
         let sent = self.packet(event.as_ref(), &args, Some((id, &collector)), |packet| {
-            self.namespace.adapter().broadcast_with_ack(packet, &self.target)
+            self.namespace
+                .adapter()
+                .broadcast_with_ack(packet, &self.target)
         });
         let answers = sent.map(|receivers| {
             answers.expect(receivers);
@@ -142,7 +148,9 @@ impl Broadcast {
         let frames = self.namespace.encode_event(event, args, id)?;
         let packet = BroadcastPacket {
             event: event.to_owned(),
-            args: match handlers::anybody_listens_to_outgoing() || self.namespace.adapter().needs_args() {
+            args: match handlers::anybody_listens_to_outgoing()
+                || self.namespace.adapter().needs_args()
+            {
                 true => Some(Args::from_value(args).map_err(EmitError::Encode)?),
                 false => None,
             },
@@ -159,7 +167,10 @@ impl Broadcast {
     ///
     /// When other servers of a cluster do not answer; [`AdapterError`] has what did come.
     pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AdapterError> {
-        self.namespace.adapter().fetch_sockets(&self.target, self.flags.local).await
+        self.namespace
+            .adapter()
+            .fetch_sockets(&self.target, self.flags.local)
+            .await
     }
 
     /// Makes the selected sockets join rooms.
@@ -179,19 +190,25 @@ impl Broadcast {
     /// Makes the selected sockets leave the namespace; their connections stay.
     #[doc(alias = "disconnectSockets")]
     pub fn disconnect_sockets(&self) {
-        self.namespace.adapter().disconnect_sockets(&self.target, false, self.flags.local);
+        self.namespace
+            .adapter()
+            .disconnect_sockets(&self.target, false, self.flags.local);
     }
 
     /// Closes the connections of the selected sockets.
     #[doc(alias = "disconnectSockets")]
     pub fn disconnect_and_close_sockets(&self) {
-        self.namespace.adapter().disconnect_sockets(&self.target, true, self.flags.local);
+        self.namespace
+            .adapter()
+            .disconnect_sockets(&self.target, true, self.flags.local);
     }
 }
 
 impl std::fmt::Debug for Broadcast {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Broadcast").field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("Broadcast")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
     }
 }
 

@@ -99,7 +99,9 @@ impl ClientFiles {
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        let accepted = request.get(ACCEPT_ENCODING).map_or(&b""[..], HeaderValue::as_bytes);
+        let accepted = request
+            .get(ACCEPT_ENCODING)
+            .map_or(&b""[..], HeaderValue::as_bytes);
         let accepts = |encoding: &[u8]| {
             accepted.split(|&b| b == b',').any(|one| {
                 let mut parts = one.split(|&b| b == b';').map(<[u8]>::trim_ascii);
@@ -162,8 +164,14 @@ mod tests {
         assert_eq!((status, &body[..]), (StatusCode::OK, content.as_bytes()));
         assert_eq!(headers[ETAG], "\"4.8.4\"");
         assert_eq!(headers[CACHE_CONTROL], "public, max-age=0");
-        assert_eq!(headers[CONTENT_TYPE], "application/javascript; charset=utf-8");
-        request.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip;q=0, deflate"));
+        assert_eq!(
+            headers[CONTENT_TYPE],
+            "application/javascript; charset=utf-8"
+        );
+        request.insert(
+            ACCEPT_ENCODING,
+            HeaderValue::from_static("gzip;q=0, deflate"),
+        );
         let (_, headers, body) = files.respond("socket.io.min.js", &request).unwrap();
         assert_eq!(headers[CONTENT_ENCODING], "deflate");
         assert!(body.len() < content.len() / 2);

@@ -382,7 +382,8 @@ impl ServerBuilder {
             }
         }
         let path = self.config.path.trim_end_matches('/');
-        let is_path = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?');
+        let is_path =
+            path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?');
         if !is_path {
             return Err(ConfigError::Path(self.config.path));
         }

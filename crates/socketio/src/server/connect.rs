@@ -40,13 +40,13 @@ pub(crate) fn connect(session: &Arc<Session>, nsp: &str, auth: &str, running: &m
     }
 }
 
-fn join(
-    session: &Arc<Session>,
-    namespace: Arc<NamespaceInner>,
-    auth: &str,
-    running: &mut Running,
-) {
-    let socket = Socket::new(SocketId::generate(), namespace.clone(), session.clone(), auth);
+fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, running: &mut Running) {
+    let socket = Socket::new(
+        SocketId::generate(),
+        namespace.clone(),
+        session.clone(),
+        auth,
+    );
     namespace.local().insert(&socket);
     let middlewares = namespace.handlers().middlewares();
     if middlewares.is_empty() {
@@ -90,15 +90,24 @@ fn joined(socket: &Socket, running: &mut Running) {
         socket.0.namespace.remove(socket);
         return;
     }
-    socket.send_control(PacketKind::Connect, &format!(r#"{{"sid":"{}"}}"#, socket.id()));
+    socket.send_control(
+        PacketKind::Connect,
+        &format!(r#"{{"sid":"{}"}}"#, socket.id()),
+    );
     running::lifecycle(socket, Moment::Connect, socket.auth_text(), running);
 }
 
 fn refuse(session: &Arc<Session>, nsp: &str, error: &ConnectError) {
     session.refuse_namespace(nsp);
     let parser = session.shared().parser();
-    encode::control(parser, PacketKind::ConnectError, nsp, &error.to_json(), |encoded| {
-        // A connection that has ended needs no answer.
-        let _ = session.send(encoded, &Flags::default());
-    });
+    encode::control(
+        parser,
+        PacketKind::ConnectError,
+        nsp,
+        &error.to_json(),
+        |encoded| {
+            // A connection that has ended needs no answer.
+            let _ = session.send(encoded, &Flags::default());
+        },
+    );
 }

@@ -67,7 +67,10 @@ impl SessionCookie {
     pub fn name(mut self, name: &str) -> Result<SessionCookie, CookieError> {
         let is_token = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b);
         if name.is_empty() || !name.bytes().all(is_token) {
-            return Err(CookieError { what: "the name", value: name.to_owned() });
+            return Err(CookieError {
+                what: "the name",
+                value: name.to_owned(),
+            });
         }
         self.name = name.to_owned();
         Ok(self)
@@ -130,8 +133,13 @@ impl SessionCookie {
     /// For any other text.
     pub fn priority(mut self, priority: &str) -> Result<SessionCookie, CookieError> {
         let known = ["Low", "Medium", "High"];
-        let found = known.into_iter().find(|known| known.eq_ignore_ascii_case(priority));
-        let unknown = || CookieError { what: "the priority", value: priority.to_owned() };
+        let found = known
+            .into_iter()
+            .find(|known| known.eq_ignore_ascii_case(priority));
+        let unknown = || CookieError {
+            what: "the priority",
+            value: priority.to_owned(),
+        };
         self.priority = Some(found.ok_or_else(unknown)?);
         Ok(self)
     }
@@ -202,7 +210,10 @@ impl Default for SessionCookie {
 fn attribute(what: &'static str, value: &str) -> Result<String, CookieError> {
     match value.bytes().all(|b| b.is_ascii_graphic() && b != b';') {
         true => Ok(value.to_owned()),
-        false => Err(CookieError { what, value: value.to_owned() }),
+        false => Err(CookieError {
+            what,
+            value: value.to_owned(),
+        }),
     }
 }
 
@@ -236,7 +247,10 @@ mod tests {
              Expires=Sun, 06 Nov 1994 08:49:37 GMT; HttpOnly; Secure; Partitioned; Priority=High; \
              SameSite=None"
         );
-        let bare = SessionCookie::new().path(None)?.readable_by_scripts().same_site(None);
+        let bare = SessionCookie::new()
+            .path(None)?
+            .readable_by_scripts()
+            .same_site(None);
         assert_eq!(bare.header_value("x"), "io=x");
         Ok(())
     }

@@ -67,10 +67,14 @@ pub enum CorsError {
     )]
     CredentialsForAll,
     /// The list of origins is empty.
-    #[error("CORS: no origin is allowed: name at least one in `origins([..])`, or leave `cors` out")]
+    #[error(
+        "CORS: no origin is allowed: name at least one in `origins([..])`, or leave `cors` out"
+    )]
     NoOrigin,
     /// An origin is scheme, host and port, and nothing else.
-    #[error("CORS: {0:?} is not an origin: write it as {1:?}, without a path or a slash at the end")]
+    #[error(
+        "CORS: {0:?} is not an origin: write it as {1:?}, without a path or a slash at the end"
+    )]
     NotAnOrigin(String, String),
     /// A pattern is not a regular expression.
     #[error("CORS: a pattern of origins is not a regular expression: {0}")]
@@ -108,7 +112,9 @@ impl Cors {
 
     /// Allows these origins: the answer names the one that asks.
     pub fn origins<'a>(self, origins: impl IntoIterator<Item = &'a str>) -> Cors {
-        let origins = origins.into_iter().map(|origin| Allowed::Exactly(origin.to_owned()));
+        let origins = origins
+            .into_iter()
+            .map(|origin| Allowed::Exactly(origin.to_owned()));
         self.reflect(origins)
     }
 
@@ -211,10 +217,17 @@ impl Cors {
     ) -> Flow {
         self.apply_origin(request, response);
         if self.credentials {
-            response.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            response.insert(
+                ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
         }
         if method != Method::OPTIONS {
-            insert(response, ACCESS_CONTROL_EXPOSE_HEADERS, self.exposed_headers.as_deref());
+            insert(
+                response,
+                ACCESS_CONTROL_EXPOSE_HEADERS,
+                self.exposed_headers.as_deref(),
+            );
             return Flow::Continue;
         }
         insert(response, ACCESS_CONTROL_ALLOW_METHODS, Some(&self.methods));
@@ -229,7 +242,11 @@ impl Cors {
         }
         let max_age = self.max_age.map(|age| age.as_secs().to_string());
         insert(response, ACCESS_CONTROL_MAX_AGE, max_age.as_deref());
-        insert(response, ACCESS_CONTROL_EXPOSE_HEADERS, self.exposed_headers.as_deref());
+        insert(
+            response,
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            self.exposed_headers.as_deref(),
+        );
         match self.preflight_continue {
             true => Flow::Continue,
             false => Flow::Preflight(self.options_success_status),
@@ -288,7 +305,10 @@ fn check_origin(origin: &str) -> Result<(), CorsError> {
     }
     let error = |right: String| Err(CorsError::NotAnOrigin(origin.to_owned(), right));
     match origin.split_once("://") {
-        None => error(format!("https://{}", origin.split('/').next().unwrap_or_default())),
+        None => error(format!(
+            "https://{}",
+            origin.split('/').next().unwrap_or_default()
+        )),
         Some((scheme, rest)) => match rest.split_once(['/', '?', '#']) {
             None if rest.is_empty() => error("https://example.com".to_owned()),
             None => Ok(()),
@@ -324,7 +344,10 @@ mod tests {
         if let Some(origin) = origin {
             request.insert(ORIGIN, HeaderValue::from_str(origin).unwrap());
         }
-        request.insert(ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static("x-a"));
+        request.insert(
+            ACCESS_CONTROL_REQUEST_HEADERS,
+            HeaderValue::from_static("x-a"),
+        );
         let mut response = HeaderMap::new();
         let flow = cors.apply(&method, &request, &mut response);
         assert_eq!(flow == Flow::Continue, method != Method::OPTIONS);
@@ -346,17 +369,29 @@ mod tests {
         let a = Some("https://a");
         assert_eq!(get(Cors::new(), a), "allow-origin: *");
         assert_eq!(get(Cors::new(), None), "allow-origin: *");
-        assert_eq!(get(Cors::new().origin("https://b"), a), "allow-origin: https://b; vary: Origin");
+        assert_eq!(
+            get(Cors::new().origin("https://b"), a),
+            "allow-origin: https://b; vary: Origin"
+        );
         let list = Cors::new().origins(["https://a", "https://b"]);
-        assert_eq!(get(list.clone(), a), "allow-origin: https://a; vary: Origin");
+        assert_eq!(
+            get(list.clone(), a),
+            "allow-origin: https://a; vary: Origin"
+        );
         assert_eq!(get(list.clone(), Some("https://c")), "vary: Origin");
         assert_eq!(get(list, None), "vary: Origin");
         let pattern = Cors::new().origin_pattern(r"^https://[ab]$");
-        assert_eq!(get(pattern.clone(), a), "allow-origin: https://a; vary: Origin");
+        assert_eq!(
+            get(pattern.clone(), a),
+            "allow-origin: https://a; vary: Origin"
+        );
         assert_eq!(get(pattern, Some("https://c")), "vary: Origin");
         let function = Cors::new().origin_fn(|origin| origin.ends_with("a"));
         assert_eq!(get(function, a), "allow-origin: https://a; vary: Origin");
-        let all = Cors::new().mirror_origin().allow_credentials().exposed_headers("x-b");
+        let all = Cors::new()
+            .mirror_origin()
+            .allow_credentials()
+            .exposed_headers("x-b");
         assert_eq!(
             get(all, a),
             "allow-credentials: true; allow-origin: https://a; expose-headers: x-b; vary: Origin"
@@ -391,6 +426,9 @@ mod tests {
         assert!(text(Cors::new().origin("https://a/")).contains("write it as \"https://a\""));
         assert!(text(Cors::new().origins(["a.com/x"])).contains("write it as \"https://a.com\""));
         assert!(text(Cors::new().origin_pattern("(")).contains("not a regular expression"));
-        assert_eq!(Cors::new().origins(["https://a:1", "null"]).validate(), Ok(()));
+        assert_eq!(
+            Cors::new().origins(["https://a:1", "null"]).validate(),
+            Ok(())
+        );
     }
 }

@@ -31,7 +31,11 @@ impl Deadlines {
     pub(crate) fn new() -> Deadlines {
         let wheel = Wheel::new(Instant::now());
         Deadlines {
-            state: Mutex::new(State { wheel, until: None, running: false }),
+            state: Mutex::new(State {
+                wheel,
+                until: None,
+                running: false,
+            }),
             sooner: Notify::new(),
         }
     }
@@ -68,13 +72,18 @@ impl Deadlines {
 async fn watch(server: Weak<Shared>) {
     let mut due = Vec::new();
     loop {
-        let Some(shared) = server.upgrade() else { return };
+        let Some(shared) = server.upgrade() else {
+            return;
+        };
         let next = shared.deadlines().expire(&mut due);
         let ended = next.is_none() && due.is_empty();
         {
             let _turn = turn::begin();
             let now = Instant::now();
-            for session in due.drain(..).filter_map(|key| shared.sessions().by_key(key)) {
+            for session in due
+                .drain(..)
+                .filter_map(|key| shared.sessions().by_key(key))
+            {
                 session.handle_timeout(now);
             }
         }

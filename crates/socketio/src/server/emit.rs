@@ -28,7 +28,10 @@ impl<'a> Emit<'a> {
         session: Option<&'a Arc<Session>>,
         outcome: Result<(), EmitError>,
     ) -> Emit<'a> {
-        Emit { session, outcome: outcome.map_err(Some) }
+        Emit {
+            session,
+            outcome: outcome.map_err(Some),
+        }
     }
 
     /// Gives the outcome without waiting.
@@ -37,7 +40,8 @@ impl<'a> Emit<'a> {
     ///
     /// The same as awaiting gives.
     pub fn now(self) -> Result<(), EmitError> {
-        self.outcome.map_err(|error| error.unwrap_or(EmitError::Disconnected))
+        self.outcome
+            .map_err(|error| error.unwrap_or(EmitError::Disconnected))
     }
 }
 
@@ -57,6 +61,8 @@ impl Future for Emit<'_> {
 
 impl fmt::Debug for Emit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emit").field("outcome", &self.outcome).finish_non_exhaustive()
+        f.debug_struct("Emit")
+            .field("outcome", &self.outcome)
+            .finish_non_exhaustive()
     }
 }

@@ -18,7 +18,10 @@ use crate::error::EmitError;
 /// One packet as engine messages, borrowed from the thread's buffers.
 pub(crate) enum Encoded<'a> {
     /// The default parser's: a text frame's payload, and the attachments that follow it.
-    Json { text: &'a [u8], attachments: &'a [Bytes] },
+    Json {
+        text: &'a [u8],
+        attachments: &'a [Bytes],
+    },
     /// A custom parser's messages.
     Custom(&'a [EncodedMessage]),
 }
@@ -29,7 +32,9 @@ impl Encoded<'_> {
         match self {
             Encoded::Json { text, attachments } => {
                 each(Opcode::Text, text);
-                attachments.iter().for_each(|bytes| each(Opcode::Binary, bytes));
+                attachments
+                    .iter()
+                    .for_each(|bytes| each(Opcode::Binary, bytes));
             }
             Encoded::Custom(messages) => {
                 for message in *messages {
@@ -95,12 +100,22 @@ pub(crate) fn event<T: Serialize + ?Sized, R>(
                 data.extend_from_slice(&scratch.args);
             }
             data.push(b']');
-            return then(Encoded::Custom(&custom(parser, PacketKind::Event, nsp, id, data, scratch)));
+            return then(Encoded::Custom(&custom(
+                parser,
+                PacketKind::Event,
+                nsp,
+                id,
+                data,
+                scratch,
+            )));
         }
         let count = scratch.attachments.len();
         scratch.text.push(b'4');
         socket::encode_event(&mut scratch.text, nsp, id, count, name, &scratch.args);
-        then(Encoded::Json { text: &scratch.text, attachments: &scratch.attachments })
+        then(Encoded::Json {
+            text: &scratch.text,
+            attachments: &scratch.attachments,
+        })
     })
 }
 
@@ -115,12 +130,22 @@ pub(crate) fn ack<T: Serialize + ?Sized, R>(
     with_args(args, |scratch| {
         if let Some(parser) = parser {
             let data = [b"[", &scratch.args[..], b"]"].concat();
-            return then(Encoded::Custom(&custom(parser, PacketKind::Ack, nsp, Some(id), data, scratch)));
+            return then(Encoded::Custom(&custom(
+                parser,
+                PacketKind::Ack,
+                nsp,
+                Some(id),
+                data,
+                scratch,
+            )));
         }
         let count = scratch.attachments.len();
         scratch.text.push(b'4');
         socket::encode_ack(&mut scratch.text, nsp, id, count, &scratch.args);
-        then(Encoded::Json { text: &scratch.text, attachments: &scratch.attachments })
+        then(Encoded::Json {
+            text: &scratch.text,
+            attachments: &scratch.attachments,
+        })
     })
 }
 
@@ -133,7 +158,14 @@ pub(crate) fn control<R>(
     then: impl FnOnce(Encoded<'_>) -> R,
 ) -> R {
     if let Some(parser) = parser {
-        let messages = custom(parser, kind, nsp, None, data.into(), &mut Scratch::default());
+        let messages = custom(
+            parser,
+            kind,
+            nsp,
+            None,
+            data.into(),
+            &mut Scratch::default(),
+        );
         return then(Encoded::Custom(&messages));
     }
     let mut text = vec![b'4'];
@@ -142,7 +174,10 @@ pub(crate) fn control<R>(
         PacketKind::ConnectError => socket::encode_connect_error(&mut text, nsp, data),
         _ => socket::encode_disconnect(&mut text, nsp),
     }
-    then(Encoded::Json { text: &text, attachments: &[] })
+    then(Encoded::Json {
+        text: &text,
+        attachments: &[],
+    })
 }
 
 fn custom(
@@ -170,7 +205,9 @@ fn with_args<T: Serialize + ?Sized, R>(
 ) -> Result<R, EmitError> {
     let mut scratch = SCRATCH.take();
     let result = args::encode(args, &mut scratch.args, &mut scratch.attachments);
-    let result = result.map(|()| then(&mut scratch)).map_err(EmitError::Encode);
+    let result = result
+        .map(|()| then(&mut scratch))
+        .map_err(EmitError::Encode);
     scratch.attachments.clear();
     for buffer in [&mut scratch.args, &mut scratch.text] {
         buffer.clear();

@@ -89,7 +89,11 @@ where
     T: DeserializeOwned + Send + 'static,
 {
     fn call(self, call: Call<'_>) -> Result<HandlerFuture, DecodeError> {
-        Ok(Box::pin(self(call.socket.clone(), call.decode()?, call.ack())))
+        Ok(Box::pin(self(
+            call.socket.clone(),
+            call.decode()?,
+            call.ack(),
+        )))
     }
 }
 

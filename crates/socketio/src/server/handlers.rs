@@ -9,7 +9,9 @@ use hashbrown::HashMap;
 use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 
-use super::handler::{ErasedHandler, ErasedMiddleware, Handler, Middleware, erase, erase_middleware};
+use super::handler::{
+    ErasedHandler, ErasedMiddleware, Handler, Middleware, erase, erase_middleware,
+};
 use super::socket::Socket;
 use crate::args::Args;
 use crate::event::Event;
@@ -75,7 +77,10 @@ impl Handlers {
     /// Handles an event the first time it comes: the first from any socket when registered on a
     /// namespace, the first of the socket when registered on a socket.
     pub fn once<S>(&self, event: impl AsRef<str>, handler: impl Handler<S>) -> &Self {
-        self.add(event.as_ref(), Registered::new(handler, Some(Arc::default())))
+        self.add(
+            event.as_ref(),
+            Registered::new(handler, Some(Arc::default())),
+        )
     }
 
     /// Handles a typed event, whose name its type carries.
@@ -96,7 +101,10 @@ impl Handlers {
     /// Runs for each client that has joined the namespace, with its `auth` as `T`.
     #[doc(alias = "connection")]
     pub fn on_connect<S>(&self, handler: impl Handler<S>) -> &Self {
-        self.lifecycle.write().connect.push(Registered::new(handler, None));
+        self.lifecycle
+            .write()
+            .connect
+            .push(Registered::new(handler, None));
         self
     }
 
@@ -104,20 +112,29 @@ impl Handlers {
     /// [`DisconnectReason`](crate::DisconnectReason) or a `String`; a second argument describes it).
     /// The socket is in no room any more.
     pub fn on_disconnect<S>(&self, handler: impl Handler<S>) -> &Self {
-        self.lifecycle.write().disconnect.push(Registered::new(handler, None));
+        self.lifecycle
+            .write()
+            .disconnect
+            .push(Registered::new(handler, None));
         self
     }
 
     /// Runs when a client is leaving, while its rooms can still be read.
     pub fn on_disconnecting<S>(&self, handler: impl Handler<S>) -> &Self {
-        self.lifecycle.write().disconnecting.push(Registered::new(handler, None));
+        self.lifecycle
+            .write()
+            .disconnecting
+            .push(Registered::new(handler, None));
         self
     }
 
     /// Runs when a packet of a client was refused: by an event middleware, or because it was
     /// malformed. `T` is the message.
     pub fn on_error<S>(&self, handler: impl Handler<S>) -> &Self {
-        self.lifecycle.write().error.push(Registered::new(handler, None));
+        self.lifecycle
+            .write()
+            .error
+            .push(Registered::new(handler, None));
         self
     }
 
@@ -125,7 +142,10 @@ impl Handlers {
     /// as in `(name, args): (String, Args)`.
     #[doc(alias = "onAny")]
     pub fn on_any<S>(&self, handler: impl Handler<S>) -> &Self {
-        self.lifecycle.write().any.push(Registered::new(handler, None));
+        self.lifecycle
+            .write()
+            .any
+            .push(Registered::new(handler, None));
         self.has_any.store(true, Ordering::Release);
         self
     }
@@ -133,7 +153,10 @@ impl Handlers {
     /// Like [`on_any`](Handlers::on_any), before those that are there already.
     #[doc(alias = "prependAny")]
     pub fn prepend_any<S>(&self, handler: impl Handler<S>) -> &Self {
-        self.lifecycle.write().any.insert(0, Registered::new(handler, None));
+        self.lifecycle
+            .write()
+            .any
+            .insert(0, Registered::new(handler, None));
         self.has_any.store(true, Ordering::Release);
         self
     }
@@ -174,7 +197,10 @@ impl Handlers {
     /// client, which gets it as `connect_error` with its message and data.
     #[doc(alias = "use")]
     pub fn middleware<S>(&self, middleware: impl Middleware<S>) -> &Self {
-        self.lifecycle.write().middleware.push(Arc::new(erase_middleware(middleware)));
+        self.lifecycle
+            .write()
+            .middleware
+            .push(Arc::new(erase_middleware(middleware)));
         self
     }
 
@@ -187,7 +213,10 @@ impl Handlers {
         &self,
         middleware: impl Fn(&Socket, &str, &Args) -> Result<(), String> + Send + Sync + 'static,
     ) -> &Self {
-        self.lifecycle.write().event_middleware.push(Arc::new(middleware));
+        self.lifecycle
+            .write()
+            .event_middleware
+            .push(Arc::new(middleware));
         self.has_event_middleware.store(true, Ordering::Release);
         self
     }
@@ -236,9 +265,16 @@ impl Handlers {
         self.has_event_middleware.load(Ordering::Acquire)
     }
 
-    pub(crate) fn check_event(&self, socket: &Socket, name: &str, args: &Args) -> Result<(), String> {
+    pub(crate) fn check_event(
+        &self,
+        socket: &Socket,
+        name: &str,
+        args: &Args,
+    ) -> Result<(), String> {
         let middlewares = self.lifecycle.read().event_middleware.clone();
-        middlewares.iter().try_for_each(|middleware| middleware(socket, name, args))
+        middlewares
+            .iter()
+            .try_for_each(|middleware| middleware(socket, name, args))
     }
 
     pub(crate) fn has_outgoing(&self) -> bool {
@@ -247,7 +283,9 @@ impl Handlers {
 
     pub(crate) fn tell_outgoing(&self, socket: &Socket, name: &str, args: &Args) {
         let listeners = self.outgoing.read().clone();
-        listeners.iter().for_each(|listener| listener(socket, name, args));
+        listeners
+            .iter()
+            .for_each(|listener| listener(socket, name, args));
     }
 }
 
@@ -261,19 +299,27 @@ pub(crate) fn anybody_listens_to_outgoing() -> bool {
 
 impl Registered {
     fn new<S>(handler: impl Handler<S>, once: Option<Arc<AtomicBool>>) -> Registered {
-        Registered { handler: Arc::new(erase(handler)), once }
+        Registered {
+            handler: Arc::new(erase(handler)),
+            once,
+        }
     }
 
     /// Says whether the handler is to run now.
     pub(crate) fn take_turn(&self) -> bool {
-        self.once.as_ref().is_none_or(|done| !done.swap(true, Ordering::AcqRel))
+        self.once
+            .as_ref()
+            .is_none_or(|done| !done.swap(true, Ordering::AcqRel))
     }
 }
 
 impl fmt::Debug for Handlers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handlers")
-            .field("events", &self.events.read().keys().cloned().collect::<Vec<_>>())
+            .field(
+                "events",
+                &self.events.read().keys().cloned().collect::<Vec<_>>(),
+            )
             .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,6 @@
 //! Copied into one compact allocation: header values as the HTTP server has them would keep its whole
 //! read buffer alive for as long as the session lives.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,7 +30,9 @@ impl Handshake {
         issued: SystemTime,
     ) -> Handshake {
         let url = uri.path_and_query().map_or("/", |url| url.as_str());
-        let lengths = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 8);
+        let lengths = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 8);
         let mut parts = Vec::with_capacity(4 + url.len() + lengths.sum::<usize>());
         let mut push = |part: &[u8]| {
             // A request's head is far smaller than 4 GiB.
@@ -43,7 +44,10 @@ impl Handshake {
             push(name.as_str().as_bytes());
             push(value.as_bytes());
         }
-        let issued = issued.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let issued = issued
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis() as u64;
         Handshake {
             parts: parts.into(),
             address,
@@ -63,7 +67,10 @@ impl Handshake {
 
     /// The path and query of the request.
     pub fn url(&self) -> &str {
-        self.parts().next().and_then(|url| std::str::from_utf8(url).ok()).unwrap_or_default()
+        self.parts()
+            .next()
+            .and_then(|url| std::str::from_utf8(url).ok())
+            .unwrap_or_default()
     }
 
     /// All headers, names in lower case.
@@ -77,7 +84,9 @@ impl Handshake {
 
     /// The first header of this name, if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers().find(|(header, _)| header.eq_ignore_ascii_case(name));
+        let found = self
+            .headers()
+            .find(|(header, _)| header.eq_ignore_ascii_case(name));
         found.and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
@@ -125,9 +134,11 @@ impl Handshake {
         let url = self.url();
         let query: Map<String, Value> = Query::parse(url.split_once('?').map_or("", |(_, q)| q))
             .iter()
-            .map(|(name, value)| (Cow::from(name).into_owned(), Value::from(&*value)))
+            .map(|(name, value)| (name.to_owned(), Value::from(value)))
             .collect();
-        let auth = auth.and_then(|auth| serde_json::from_str(auth).ok()).unwrap_or(json!({}));
+        let auth = auth
+            .and_then(|auth| serde_json::from_str(auth).ok())
+            .unwrap_or(json!({}));
         json!({
             "headers": headers,
             "time": js_date(self.issued()),
@@ -170,22 +181,50 @@ fn calendar(time: SystemTime) -> (&'static str, u64, &'static str, u64, String) 
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let clock = format!("{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60);
-    let is_leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let clock = format!(
+        "{:02}:{:02}:{:02}",
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    );
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     let (mut year, mut day) = (1970, days);
     while day >= 365 + u64::from(is_leap(year)) {
         day -= 365 + u64::from(is_leap(year));
         year += 1;
     }
     let mut month = 0;
-    let lengths = [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let lengths = [
+        31,
+        28 + u64::from(is_leap(year)),
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
     while day >= lengths[month] {
         day -= lengths[month];
         month += 1;
     }
-    (DAYS[(days % 7) as usize], day + 1, MONTHS[month], year, clock)
+    (
+        DAYS[(days % 7) as usize],
+        day + 1,
+        MONTHS[month],
+        year,
+        clock,
+    )
 }
 
 #[cfg(test)]
@@ -195,7 +234,9 @@ mod tests {
     use super::*;
 
     fn handshake() -> Handshake {
-        let uri = "/socket.io/?EIO=4&transport=polling&name=J%C3%BCrgen".parse().unwrap();
+        let uri = "/socket.io/?EIO=4&transport=polling&name=J%C3%BCrgen"
+            .parse()
+            .unwrap();
         let mut headers = HeaderMap::new();
         headers.insert("host", HeaderValue::from_static("example.com"));
         headers.append("x-a", HeaderValue::from_static("1"));
@@ -209,9 +250,18 @@ mod tests {
     #[test]
     fn everything_is_kept() {
         let handshake = handshake();
-        assert_eq!(handshake.url(), "/socket.io/?EIO=4&transport=polling&name=J%C3%BCrgen");
+        assert_eq!(
+            handshake.url(),
+            "/socket.io/?EIO=4&transport=polling&name=J%C3%BCrgen"
+        );
         assert_eq!(handshake.header("Host"), Some("example.com"));
-        assert_eq!(handshake.headers().filter(|(name, _)| *name == "x-a").count(), 2);
+        assert_eq!(
+            handshake
+                .headers()
+                .filter(|(name, _)| *name == "x-a")
+                .count(),
+            2
+        );
         assert!(handshake.headers().any(|(_, value)| value == b"\xff"));
         assert_eq!(handshake.query("name").as_deref(), Some("Jürgen"));
         assert!(handshake.is_secure() && !handshake.is_cross_domain());
@@ -222,11 +272,20 @@ mod tests {
     fn the_javascript_server_s_fields_are_there() {
         let json = handshake().to_json(Some(r#"{"token":1}"#));
         assert_eq!(json["headers"]["x-a"], "1, 2");
-        assert_eq!(json["time"], "Sun Nov 06 1994 08:49:37 GMT+0000 (Coordinated Universal Time)");
+        assert_eq!(
+            json["time"],
+            "Sun Nov 06 1994 08:49:37 GMT+0000 (Coordinated Universal Time)"
+        );
         assert_eq!(json["issued"], 784_111_777_123_u64);
-        assert_eq!(json["query"], json!({ "EIO": "4", "transport": "polling", "name": "Jürgen" }));
+        assert_eq!(
+            json["query"],
+            json!({ "EIO": "4", "transport": "polling", "name": "Jürgen" })
+        );
         assert_eq!(json["auth"], json!({ "token": 1 }));
-        assert_eq!((&json["address"], &json["secure"]), (&json!("127.0.0.1"), &json!(true)));
+        assert_eq!(
+            (&json["address"], &json["secure"]),
+            (&json!("127.0.0.1"), &json!(true))
+        );
         assert_eq!(json.as_object().unwrap().len(), 9);
     }
 

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use ::http::header::{
     self, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, UPGRADE,
 };
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use bytes::Bytes;
 use http_body::Body;
 
 use socketio_proto::engine::{
@@ -169,7 +169,10 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
     let mut found = None;
     let verified = engine::verify(&request, &meta, shared.engine(), |sid| {
         let session = shared.sessions().get(sid)?;
-        let view = SessionView { transport: session.transport(), protocol: 4 };
+        let view = SessionView {
+            transport: session.transport(),
+            protocol: 4,
+        };
         found = Some(session);
         Some(view)
     })?;
@@ -190,14 +193,18 @@ async fn handshake(
     let config = shared.config();
     if let Some(allow_request) = &config.allow_request {
         let decision = allow_request(info(shared, parts)).await;
-        decision.map_err(|forbidden| RequestError::Forbidden { message: forbidden.0 })?;
+        decision.map_err(|forbidden| RequestError::Forbidden {
+            message: forbidden.0,
+        })?;
     }
     version?;
     match &config.generate_id {
         None => Ok(SessionId::generate()),
         Some(generate) => match generate(info(shared, parts)).await {
             Ok(id) if shared.sessions().get(&id).is_none() => Ok(SessionId::from(id)),
-            Ok(_) => Err(RequestError::IdGenerationError { error: "the id is in use".into() }),
+            Ok(_) => Err(RequestError::IdGenerationError {
+                error: "the id is in use".into(),
+            }),
             Err(error) => Err(RequestError::IdGenerationError { error }),
         },
     }
@@ -231,11 +238,18 @@ fn open_polling<B>(
         headers.append(SET_COOKIE, cookie.header_value(id.as_str()));
     }
     if start(shared, parts, id, Transport::Polling).is_none() {
-        let error = RequestError::IdGenerationError { error: "the id is in use".into() };
+        let error = RequestError::IdGenerationError {
+            error: "the id is in use".into(),
+        };
         return refuse(shared, parts, false, headers, &error);
     }
     text_headers(&mut headers);
-    change_headers(shared, parts, &shared.config().initial_headers, &mut headers);
+    change_headers(
+        shared,
+        parts,
+        &shared.config().initial_headers,
+        &mut headers,
+    );
     change_headers(shared, parts, &shared.config().headers, &mut headers);
     respond(StatusCode::OK, headers, body)
 }
@@ -316,7 +330,10 @@ pub(crate) fn respond<B>(
 
 /// The headers of an answer with packets.
 pub(crate) fn text_headers(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=UTF-8"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
@@ -356,6 +373,8 @@ fn is_upgrade(shared: &Shared, parts: &Parts) -> bool {
         && shared.engine().allows(Transport::WebSocket)
         && parts.headers.get_all(CONNECTION).iter().any(|value| {
             let tokens = value.as_bytes().split(|&b| b == b',');
-            tokens.into_iter().any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            tokens
+                .into_iter()
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         })
 }

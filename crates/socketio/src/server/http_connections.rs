@@ -54,7 +54,11 @@ impl HttpConnections {
             table.slots.len() - 1
         });
         table.slots[key] = Some(connection.clone());
-        Entry { connections: self.clone(), connection, key }
+        Entry {
+            connections: self.clone(),
+            connection,
+            key,
+        }
     }
 
     /// Ends the connections on which nothing has begun since the last look, and nothing is pending.

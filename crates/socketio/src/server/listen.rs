@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::future::{Either, select};
 use ::http::header::UPGRADE;
 use ::http::{Request, Response};
+use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -77,7 +77,13 @@ impl Listening<NotFound> {
 
     pub(crate) fn on(server: Arc<Shared>, listener: TcpListener) -> Self {
         let destroy_upgrade = server.config().destroy_upgrade;
-        Listening { server, listener, tls: None, fallback: NotFound, destroy_upgrade }
+        Listening {
+            server,
+            listener,
+            tls: None,
+            fallback: NotFound,
+            destroy_upgrade,
+        }
     }
 }
 
@@ -94,8 +100,19 @@ impl<S> Listening<S> {
     /// Answers requests for other paths by a service, such as an axum router; upgrades are then its
     /// own affair, too. Default: 404, and upgrade requests are dropped.
     pub fn fallback<T>(self, fallback: T) -> Listening<T> {
-        let Listening { server, listener, tls, .. } = self;
-        Listening { server, listener, tls, fallback, destroy_upgrade: None }
+        let Listening {
+            server,
+            listener,
+            tls,
+            ..
+        } = self;
+        Listening {
+            server,
+            listener,
+            tls,
+            fallback,
+            destroy_upgrade: None,
+        }
     }
 
     /// Serves HTTPS and WSS with a certificate (a chain in PEM) and its key (in PEM).
@@ -103,7 +120,11 @@ impl<S> Listening<S> {
     /// # Errors
     ///
     /// When a file cannot be read, or certificate and key do not fit.
-    pub fn tls(mut self, certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, TlsError> {
+    pub fn tls(
+        mut self,
+        certificate: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsError> {
         let (certificate, key) = (certificate.as_ref(), key.as_ref());
         let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
             .and_then(Iterator::collect)
@@ -128,7 +149,10 @@ impl<S> Listening<S> {
 }
 
 fn file_error(path: &Path, reason: &dyn fmt::Display) -> TlsError {
-    TlsError::File { path: path.display().to_string(), reason: reason.to_string() }
+    TlsError::File {
+        path: path.display().to_string(),
+        reason: reason.to_string(),
+    }
 }
 
 impl<S, B> IntoFuture for Listening<S>
@@ -191,11 +215,18 @@ where
             };
             // Small packets must not wait for each other.
             let _ = stream.set_nodelay(true);
-            let peer = Peer { address, secure: self.tls.is_some() };
+            let peer = Peer {
+                address,
+                secure: self.tls.is_some(),
+            };
             let entry = connections.add();
             let http = entry.connection().clone();
-            let service =
-                Connection { service: service.clone(), peer, http, destroy_upgrade };
+            let service = Connection {
+                service: service.clone(),
+                peer,
+                http,
+                destroy_upgrade,
+            };
             match self.tls.clone() {
                 None => drop(tokio::spawn(serve(stream, service, entry))),
                 Some(tls) => {
@@ -223,7 +254,10 @@ async fn wait_closed(closed: &mut watch::Receiver<bool>) {
 /// it helps to wait until some are closed.
 async fn accept_failed(error: &io::Error) {
     let kind = error.kind();
-    if !matches!(kind, io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+    if !matches!(
+        kind,
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    ) {
         tracing::error!(%error, "no connection can be accepted; trying again");
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
@@ -233,7 +267,11 @@ async fn accept_failed(error: &io::Error) {
 async fn serve<IO, S, B>(stream: IO, service: Connection<S>, entry: Entry)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send,
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
@@ -273,7 +311,10 @@ struct Connection<S> {
 
 impl<S, B> HyperService<Request<Incoming>> for Connection<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + 'static,
 {
@@ -286,7 +327,10 @@ where
         request.extensions_mut().insert(self.peer);
         let server = self.service.server();
         if server.serves(request.uri().path()) {
-            return Answering { answer: http::answer(server, request), _pending: pending };
+            return Answering {
+                answer: http::answer(server, request),
+                _pending: pending,
+            };
         }
         let is_upgrade = request.headers().contains_key(UPGRADE);
         let answer: BoxFuture<_> = match self.destroy_upgrade {
@@ -304,7 +348,10 @@ where
                 })
             }
         };
-        Answering { answer: Answer::Later(answer), _pending: pending }
+        Answering {
+            answer: Answer::Later(answer),
+            _pending: pending,
+        }
     }
 }
 
@@ -326,6 +373,8 @@ impl<B> Future for Answering<B> {
 
 impl<S> fmt::Debug for Listening<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listening").field("address", &self.local_addr().ok()).finish_non_exhaustive()
+        f.debug_struct("Listening")
+            .field("address", &self.local_addr().ok())
+            .finish_non_exhaustive()
     }
 }

@@ -250,7 +250,8 @@ impl Server {
         for namespace in self.shared.namespaces.all() {
             namespace.adapter().close().await;
         }
-        self.shared.close_sessions(Some(DisconnectReason::ServerShuttingDown));
+        self.shared
+            .close_sessions(Some(DisconnectReason::ServerShuttingDown));
         self.shared.closed.send_replace(true);
     }
 
@@ -278,7 +279,9 @@ impl Deref for Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("clients", &self.clients_count()).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("clients", &self.clients_count())
+            .finish_non_exhaustive()
     }
 }
 
@@ -342,7 +345,9 @@ impl Shared {
     /// Says whether a path is the server's.
     pub(crate) fn serves(&self, path: &str) -> bool {
         match path.strip_prefix(&*self.config.path) {
-            Some(rest) => self.config.add_trailing_slash || rest.is_empty() || rest.starts_with('/'),
+            Some(rest) => {
+                self.config.add_trailing_slash || rest.is_empty() || rest.starts_with('/')
+            }
             None => false,
         }
     }

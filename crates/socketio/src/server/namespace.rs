@@ -86,7 +86,9 @@ impl NamespaceInner {
         id: Option<u64>,
     ) -> Result<Vec<Bytes>, EmitError> {
         let server = self.server.upgrade().ok_or(EmitError::Disconnected)?;
-        encode::event(server.parser(), &self.name, id, event, args, |encoded| encoded.to_shared())
+        encode::event(server.parser(), &self.name, id, event, args, |encoded| {
+            encoded.to_shared()
+        })
     }
 
     /// Takes a socket out; an empty child of a dynamic namespace goes away with its last one.
@@ -96,7 +98,9 @@ impl NamespaceInner {
             && self.is_child
             && let Some(server) = self.server.upgrade()
         {
-            server.namespaces().clean_up(self, server.cleans_up_children());
+            server
+                .namespaces()
+                .clean_up(self, server.cleans_up_children());
         }
     }
 }
@@ -248,7 +252,10 @@ impl Namespace {
     ) -> Result<Vec<T>, ServerSideError> {
         let args = server_side_args(event, args)?;
         let answers = self.0.adapter.server_side_emit(event, args, true).await?;
-        answers.into_iter().map(|v| serde_json::from_value(v).map_err(Into::into)).collect()
+        answers
+            .into_iter()
+            .map(|v| serde_json::from_value(v).map_err(Into::into))
+            .collect()
     }
 
     /// Handles an event that another server of the cluster sent; what it returns is the answer.
@@ -258,7 +265,10 @@ impl Namespace {
         listener: impl Fn(Args) -> Option<Value> + Send + Sync + 'static,
     ) -> &Self {
         let mut listeners = self.0.server_side.listeners.write();
-        listeners.entry(event.to_owned()).or_default().push(Arc::new(listener));
+        listeners
+            .entry(event.to_owned())
+            .or_default()
+            .push(Arc::new(listener));
         drop(listeners);
         self
     }
@@ -308,7 +318,9 @@ impl Deref for Namespace {
 
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Namespace").field("name", &self.0.name).finish_non_exhaustive()
+        f.debug_struct("Namespace")
+            .field("name", &self.0.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -329,20 +341,25 @@ enum Matcher {
     Predicate(Box<Predicate>),
 }
 
-type Predicate =
-    dyn Fn(String, Value) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
+type Predicate = dyn Fn(String, Value) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
 
 impl ParentNamespace {
     /// The children that exist at the moment.
     pub fn children(&self) -> Vec<Namespace> {
         let children = self.0.children.read();
-        children.iter().filter_map(Weak::upgrade).map(Namespace).collect()
+        children
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(Namespace)
+            .collect()
     }
 
     /// Sends an event to all sockets of all children.
     pub fn emit(&self, event: impl AsRef<str>, args: impl Serialize) -> Result<(), EmitError> {
         let (event, args) = (event.as_ref(), Args::from_value(&args)?);
-        self.children().iter().try_for_each(|child| child.emit(event, &args).now())
+        self.children()
+            .iter()
+            .try_for_each(|child| child.emit(event, &args).now())
     }
 
     /// Sends an event to the sockets of all children which are in these rooms.
@@ -354,7 +371,9 @@ impl ParentNamespace {
     ) -> Result<(), EmitError> {
         let (rooms, event) = (rooms.into_names(), event.as_ref());
         let args = Args::from_value(&args)?;
-        self.children().iter().try_for_each(|child| child.to(&rooms).emit(event, &args).now())
+        self.children()
+            .iter()
+            .try_for_each(|child| child.to(&rooms).emit(event, &args).now())
     }
 
     /// Refuses: which children there are changes all the time. Ask them one by one.
@@ -419,7 +438,12 @@ impl Namespaces {
         if let Some(namespace) = self.get(name) {
             return namespace;
         }
-        let parent = self.parents.read().iter().find(|parent| parent.has_pattern_for(name)).cloned();
+        let parent = self
+            .parents
+            .read()
+            .iter()
+            .find(|parent| parent.has_pattern_for(name))
+            .cloned();
         self.create(server, name, parent.as_ref())
     }
 
@@ -438,7 +462,9 @@ impl Namespaces {
             let namespace = Arc::new(NamespaceInner {
                 name: name.into(),
                 server: Arc::downgrade(server),
-                handlers: parent.map(|parent| parent.handlers.clone()).unwrap_or_default(),
+                handlers: parent
+                    .map(|parent| parent.handlers.clone())
+                    .unwrap_or_default(),
                 adapter: server.make_adapter(name, &local),
                 local,
                 ack_ids: AtomicU64::new(0),
@@ -456,7 +482,9 @@ impl Namespaces {
         }
         if name != "/" {
             let listeners = self.created.read().clone();
-            listeners.iter().for_each(|listener| listener(&Namespace(namespace.clone())));
+            listeners
+                .iter()
+                .for_each(|listener| listener(&Namespace(namespace.clone())));
         }
         namespace
     }
@@ -505,7 +533,11 @@ impl Namespaces {
                     predicate(name.clone(), auth).await
                 }
             };
-            while matches {
+            if !matches {
+                continue;
+            }
+            // Again if it is cleaned up before it could be entered.
+            loop {
                 server.namespaces().create(&server, &name, Some(&parent));
                 if let Some(entered) = server.namespaces().enter(&name) {
                     return Some(entered);

@@ -30,8 +30,8 @@ pub(crate) struct Outbox {
     blocked: bool,
     /// Nothing is accepted any more; what is queued is still written.
     closed: bool,
-    /// Emitters that wait until the queue is below its mark.
-    waiting: Option<Box<Vec<Waker>>>,
+    /// Emitters that wait until the queue is below its mark, and readers that wait for the end.
+    waiting: Vec<Waker>,
 }
 
 enum Chunk {
@@ -107,7 +107,7 @@ impl Outbox {
             dirty: false,
             blocked: false,
             closed: false,
-            waiting: None,
+            waiting: Vec::new(),
         }
     }
 
@@ -137,7 +137,9 @@ impl Outbox {
 
     fn push_chunk(&mut self, chunk: Chunk) {
         if self.chunks.capacity() == 0 {
-            self.chunks = FREE.with_borrow_mut(|pool| pool.queues.pop()).unwrap_or_default();
+            self.chunks = FREE
+                .with_borrow_mut(|pool| pool.queues.pop())
+                .unwrap_or_default();
         }
         self.chunks.push_back(chunk);
     }
@@ -222,7 +224,7 @@ impl Outbox {
         if self.closed || self.queued <= LOW_WATER {
             return false;
         }
-        let waiting = self.waiting.get_or_insert_default();
+        let waiting = &mut self.waiting;
         if !waiting.iter().any(|w| w.will_wake(waker)) {
             waiting.push(waker.clone());
         }
@@ -232,14 +234,14 @@ impl Outbox {
     /// Remembers who waits for the end; false if it has come.
     pub(crate) fn wait_closed(&mut self, waker: &Waker) -> bool {
         if !self.closed {
-            self.waiting.get_or_insert_default().push(waker.clone());
+            self.waiting.push(waker.clone());
         }
         !self.closed
     }
 
     fn wake_waiting(&mut self) {
         if self.closed || self.queued <= LOW_WATER {
-            for waker in self.waiting.take().into_iter().flat_map(|w| *w) {
+            for waker in std::mem::take(&mut self.waiting) {
                 waker.wake();
             }
         }
@@ -259,7 +261,9 @@ impl Outbox {
             Link::Tcp(..) if self.blocked => Flushed::Blocked,
             Link::Tcp(..) => {
                 let link = std::mem::replace(&mut self.link, Link::None);
-                let Link::Tcp(stream, waker) = &link else { unreachable!("matched above") };
+                let Link::Tcp(stream, waker) = &link else {
+                    unreachable!("matched above")
+                };
                 let flushed = self.write_with(|slices| stream.try_write_vectored(slices));
                 if self.closed || flushed != Flushed::Done {
                     waker.wake_by_ref();
@@ -349,7 +353,8 @@ impl Chunk {
 }
 
 fn take_buffer() -> Vec<u8> {
-    FREE.with_borrow_mut(|pool| pool.buffers.pop()).unwrap_or_default()
+    FREE.with_borrow_mut(|pool| pool.buffers.pop())
+        .unwrap_or_default()
 }
 
 fn give_buffer(mut buffer: Vec<u8>) {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Buf, Bytes, BytesMut};
 use ::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 
 use socketio_proto::engine::{GetStart, Packet, PayloadEncoder, PostStart, Via, decode_payload};
@@ -37,9 +37,11 @@ where
     match parts.method {
         Method::GET => match session.handle_get() {
             GetStart::Accepted => Answer::Get(Get::new(session, parts, headers)),
-            GetStart::Overlap => {
-                Answer::Now(Some(respond(StatusCode::BAD_REQUEST, headers, Bytes::new())))
-            }
+            GetStart::Overlap => Answer::Now(Some(respond(
+                StatusCode::BAD_REQUEST,
+                headers,
+                Bytes::new(),
+            ))),
         },
         Method::POST => Answer::Later(Box::pin(answer_post(session, parts, body, headers))),
         _ => {
@@ -67,7 +69,12 @@ impl Get {
         }
         let is_hooked = !session.shared().config().headers.is_empty();
         let parts = is_hooked.then(|| Box::new(parts));
-        Get { session, headers, parts, answered: false }
+        Get {
+            session,
+            headers,
+            parts,
+            answered: false,
+        }
     }
 
     pub(crate) fn poll<B>(&mut self, cx: &mut Context<'_>) -> Poll<Response<B>> {
@@ -170,10 +177,15 @@ where
         PostStart::Accepted => {}
         PostStart::Overlap => return Posted::Refused(StatusCode::BAD_REQUEST),
     }
-    let mut post = Post { session, done: false };
+    let mut post = Post {
+        session,
+        done: false,
+    };
     let limit = session.shared().max_payload();
-    let announced: Option<u64> =
-        parts.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
+    let announced: Option<u64> = parts
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse().ok());
     let read = match announced {
         Some(length) if length > limit as u64 => Err(ReadError::TooLarge),
         _ => {
@@ -249,7 +261,9 @@ where
     let mut first = Bytes::new();
     let mut whole: Option<BytesMut> = None;
     while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let Ok(mut data) = frame.map_err(|_| ReadError::Broken)?.into_data() else { continue };
+        let Ok(mut data) = frame.map_err(|_| ReadError::Broken)?.into_data() else {
+            continue;
+        };
         let length = whole.as_ref().map_or(first.len(), BytesMut::len) + data.remaining();
         if length > limit {
             return Err(ReadError::TooLarge);
@@ -258,7 +272,9 @@ where
         if first.is_empty() && whole.is_none() {
             first = data;
         } else {
-            whole.get_or_insert_with(|| BytesMut::from(&first[..])).extend_from_slice(&data);
+            whole
+                .get_or_insert_with(|| BytesMut::from(&first[..]))
+                .extend_from_slice(&data);
         }
     }
     Ok(whole.map_or(first, BytesMut::freeze))
@@ -286,6 +302,8 @@ async fn until_closed<T>(
 fn is_old_explorer(parts: &Parts) -> bool {
     parts.headers.get(USER_AGENT).is_some_and(|agent| {
         let agent = agent.as_bytes();
-        [&b";MSIE"[..], b"Trident/"].iter().any(|m| agent.windows(m.len()).any(|w| w == *m))
+        [&b";MSIE"[..], b"Trident/"]
+            .iter()
+            .any(|m| agent.windows(m.len()).any(|w| w == *m))
     })
 }

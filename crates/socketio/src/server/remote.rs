@@ -74,7 +74,12 @@ impl RemoteSocket {
         event: impl AsRef<str>,
         args: impl Serialize,
     ) -> Result<T, AckError> {
-        match self.this().timeout(timeout).emit_with_ack::<T>(event, args).await {
+        match self
+            .this()
+            .timeout(timeout)
+            .emit_with_ack::<T>(event, args)
+            .await
+        {
             Ok(mut responses) => responses.pop().ok_or(AckError::Disconnected),
             Err(BroadcastAckError::Decode(error)) => Err(error.into()),
             Err(BroadcastAckError::Emit(error)) => Err(error.into()),

@@ -37,7 +37,12 @@ struct Guarded {
 
 impl Running {
     /// Starts a future: polls it once and keeps it if it is not done.
-    pub(crate) fn start(&mut self, session: &Arc<Session>, what: &'static str, mut future: HandlerFuture) {
+    pub(crate) fn start(
+        &mut self,
+        session: &Arc<Session>,
+        what: &'static str,
+        mut future: HandlerFuture,
+    ) {
         let mut cx = Context::from_waker(Waker::noop());
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx))) {
             Ok(Poll::Ready(())) => {}
@@ -48,7 +53,11 @@ impl Running {
 
     fn keep(&mut self, session: &Arc<Session>, what: &'static str, future: HandlerFuture) {
         session.handler_started();
-        let guarded = Guarded { future, session: session.clone(), what };
+        let guarded = Guarded {
+            future,
+            session: session.clone(),
+            what,
+        };
         self.0.get_or_insert_default().push(guarded);
     }
 
@@ -58,7 +67,9 @@ impl Running {
 
     /// Polls all that want it.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(set) = &mut self.0 else { return Poll::Ready(()) };
+        let Some(set) = &mut self.0 else {
+            return Poll::Ready(());
+        };
         loop {
             match Pin::new(&mut **set).poll_next(cx) {
                 Poll::Ready(Some(())) => {}
@@ -112,7 +123,10 @@ fn log_panic(what: &str, panic: &(dyn Any + Send)) {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no text");
-    tracing::error!(panic = text, "{what} handler panicked; the connection goes on");
+    tracing::error!(
+        panic = text,
+        "{what} handler panicked; the connection goes on"
+    );
 }
 
 /// Hands one event to its handlers.
@@ -134,19 +148,33 @@ pub(crate) fn event(
             ack,
         };
         if let Some(call) = socket.with_sequence(|sequence| sequence.admit(call)) {
-            running.start(&socket.0.session, "event", Box::pin(in_sequence(socket.clone(), call)));
+            running.start(
+                &socket.0.session,
+                "event",
+                Box::pin(in_sequence(socket.clone(), call)),
+            );
         } else {
             socket.0.session.handler_started();
         }
         return;
     }
-    let call = Call { socket, event: name, args, attachments: &attachments, ack };
+    let call = Call {
+        socket,
+        event: name,
+        args,
+        attachments: &attachments,
+        ack,
+    };
     if !passes(&call, running) {
         return;
     }
     let (first, second) = (shared.event(name), own.and_then(|own| own.event(name)));
     if first.is_none() && second.is_none() {
-        socket.0.session.shared().unhandled(socket.0.namespace.name(), name);
+        socket
+            .0
+            .session
+            .shared()
+            .unhandled(socket.0.namespace.name(), name);
         return;
     }
     for list in [first, second].into_iter().flatten() {
@@ -156,12 +184,23 @@ pub(crate) fn event(
 
 /// Tells the catch-all handlers and asks the middlewares; false drops the event.
 fn passes(call: &Call<'_>, running: &mut Running) -> bool {
-    let tables = [Some(call.socket.0.namespace.handlers()), call.socket.own_handlers()];
+    let tables = [
+        Some(call.socket.0.namespace.handlers()),
+        call.socket.own_handlers(),
+    ];
     for handlers in tables.into_iter().flatten() {
         let any = handlers.moment(Moment::Any);
         if !any.is_empty() {
             let args = with_name(call.event, call.args);
-            start_list(&any, Call { args: &args, ack: None, ..*call }, running);
+            start_list(
+                &any,
+                Call {
+                    args: &args,
+                    ack: None,
+                    ..*call
+                },
+                running,
+            );
         }
     }
     for handlers in tables.into_iter().flatten() {
@@ -202,7 +241,13 @@ pub(crate) fn lifecycle(socket: &Socket, moment: Moment, args: &str, running: &m
         Moment::Disconnecting => "disconnecting",
         Moment::Error => "error",
     };
-    let call = Call { socket, event, args, attachments: &[], ack: None };
+    let call = Call {
+        socket,
+        event,
+        args,
+        attachments: &[],
+        ack: None,
+    };
     start_list(&socket.0.namespace.handlers().moment(moment), call, running);
     if let Some(own) = socket.own_handlers() {
         start_list(&own.moment(moment), call, running);
@@ -211,10 +256,10 @@ pub(crate) fn lifecycle(socket: &Socket, moment: Moment, args: &str, running: &m
 
 fn start_list(list: &[Registered], call: Call<'_>, running: &mut Running) {
     for registered in list {
-        if registered.take_turn() {
-            if let Some(future) = prepare(registered, call) {
-                running.start(&call.socket.0.session, "event", future);
-            }
+        if registered.take_turn()
+            && let Some(future) = prepare(registered, call)
+        {
+            running.start(&call.socket.0.session, "event", future);
         }
     }
 }
@@ -224,7 +269,11 @@ fn prepare(registered: &Registered, call: Call<'_>) -> Option<HandlerFuture> {
     match catch_unwind(AssertUnwindSafe(|| (registered.handler)(call))) {
         Ok(Ok(future)) => Some(future),
         Ok(Err(error)) => {
-            call.socket.0.session.shared().undecodable(call.socket, call.event, &error);
+            call.socket
+                .0
+                .session
+                .shared()
+                .undecodable(call.socket, call.event, &error);
             None
         }
         Err(panic) => {
@@ -299,7 +348,11 @@ async fn run_to_end(socket: &Socket, owned: &OwnedCall) {
         false => Vec::new(),
     };
     if lists.is_empty() {
-        socket.0.session.shared().unhandled(socket.0.namespace.name(), &owned.name);
+        socket
+            .0
+            .session
+            .shared()
+            .unhandled(socket.0.namespace.name(), &owned.name);
     }
     for list in lists {
         start_list(&list, call, &mut running);

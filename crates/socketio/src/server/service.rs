@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use ::http::{Request, Response, StatusCode};
+use bytes::Bytes;
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -32,7 +32,10 @@ pub struct SocketIoService<S> {
 
 impl SocketIoLayer {
     pub(crate) fn wrap<S>(&self, inner: S) -> SocketIoService<S> {
-        SocketIoService { server: self.0.clone(), inner }
+        SocketIoService {
+            server: self.0.clone(),
+            inner,
+        }
     }
 }
 
@@ -84,9 +87,10 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             Kind::Ours(answer) => Pin::new(answer).poll(cx).map(Ok),
-            Kind::Inner(future) => {
-                future.as_mut().poll(cx).map_ok(|response| response.map(ResponseBody::inner))
-            }
+            Kind::Inner(future) => future
+                .as_mut()
+                .poll(cx)
+                .map_ok(|response| response.map(ResponseBody::inner)),
         }
     }
 }
@@ -143,7 +147,9 @@ impl fmt::Debug for SocketIoLayer {
 
 impl<S: fmt::Debug> fmt::Debug for SocketIoService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SocketIoService").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("SocketIoService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 

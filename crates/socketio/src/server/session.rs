@@ -13,8 +13,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use socketio_proto::engine::{
-    self, CloseReason, ControlPacket, Discard, Event, GetStart, Message, Packet, PostStart, Transmit,
-    Transport, Via,
+    self, CloseReason, ControlPacket, Discard, Event, GetStart, Message, Packet, PostStart,
+    Transmit, Transport, Via,
 };
 use socketio_proto::socket::{
     Connection, DisconnectReason, Incoming, Invalid, PacketDecoder, PacketKind,
@@ -97,7 +97,12 @@ impl Session {
         now: Instant,
     ) -> Session {
         let decoder = shared.parser().map(|parser| parser.decoder());
-        let rare = decoder.map(|decoder| Box::new(Rare { decoder: Some(decoder), ..Rare::default() }));
+        let rare = decoder.map(|decoder| {
+            Box::new(Rare {
+                decoder: Some(decoder),
+                ..Rare::default()
+            })
+        });
         Session {
             id,
             shared: shared.clone(),
@@ -177,12 +182,22 @@ impl Session {
 
     fn dispatch(self: &Arc<Session>, incoming: Incoming<'_, Socket>, running: &mut Running) {
         match incoming {
-            Incoming::Event { socket, id, event, attachments } => {
+            Incoming::Event {
+                socket,
+                id,
+                event,
+                attachments,
+            } => {
                 if let Some(event) = event {
                     running::event(&socket, event.name(), &event.args, attachments, id, running);
                 }
             }
-            Incoming::Ack { socket, id, args, attachments } => {
+            Incoming::Ack {
+                socket,
+                id,
+                args,
+                attachments,
+            } => {
                 socket.receive_ack(id, &args, attachments);
             }
             Incoming::Connect { nsp, auth } => connect::connect(self, &nsp, &auth, running),
@@ -283,7 +298,11 @@ impl Session {
     pub(crate) fn handle_probe(self: &Arc<Session>, transport: Transport, now: Instant) -> bool {
         let accepted = self.feed(|engine| engine.handle_probe(transport, now));
         if accepted {
-            let probe = Probe { frames: Vec::new(), closed: false, waker: None };
+            let probe = Probe {
+                frames: Vec::new(),
+                closed: false,
+                waker: None,
+            };
             self.state.lock().rare.get_or_insert_default().probe = Some(probe);
         }
         accepted
@@ -350,7 +369,11 @@ impl Session {
 
     /// Makes one socket leave its namespace.
     pub(crate) fn disconnect_socket(self: &Arc<Session>, socket: &Socket) {
-        let left = self.state.lock().connection.leave(socket.0.namespace.name());
+        let left = self
+            .state
+            .lock()
+            .connection
+            .leave(socket.0.namespace.name());
         if left.is_some() {
             socket.send_control(PacketKind::Disconnect, "");
             socket.left(DisconnectReason::ServerNamespaceDisconnect, None);
@@ -360,7 +383,9 @@ impl Session {
     /// Makes all sockets leave and closes the connection.
     pub(crate) fn disconnect_all(self: &Arc<Session>) {
         let sockets: Vec<_> = self.state.lock().connection.sockets().cloned().collect();
-        sockets.iter().for_each(|socket| self.disconnect_socket(socket));
+        sockets
+            .iter()
+            .for_each(|socket| self.disconnect_socket(socket));
         self.close();
     }
 
@@ -396,7 +421,12 @@ impl Session {
                         None => (reason_of(reason), detail),
                     };
                     let sockets = state.connection.close();
-                    told.closed = Some(Closed { reason, description, sockets, key: state.key });
+                    told.closed = Some(Closed {
+                        reason,
+                        description,
+                        sockets,
+                        key: state.key,
+                    });
                     let mut outbox = self.outbox.lock();
                     outbox.close();
                     told.flush = true;
@@ -412,11 +442,17 @@ impl Session {
 
     fn transmit(&self, state: &mut State, transmit: Transmit, told: &mut Told) {
         match transmit {
-            Transmit::Packet { via: Via::Main, packet } => {
+            Transmit::Packet {
+                via: Via::Main,
+                packet,
+            } => {
                 self.outbox.lock().push(Opcode::Text, control_text(packet));
                 told.flush = true;
             }
-            Transmit::Packet { via: Via::Probe, packet } => {
+            Transmit::Packet {
+                via: Via::Probe,
+                packet,
+            } => {
                 if let Some(probe) = state.rare.as_mut().and_then(|rare| rare.probe.as_mut()) {
                     let text = control_text(packet);
                     websocket::header(&mut probe.frames, Opcode::Text, text.len());
@@ -448,7 +484,9 @@ impl Session {
         }
         if let Some(transport) = told.upgraded {
             self.shared.counters().upgraded();
-            told.listeners.into_iter().for_each(|listener| listener(transport));
+            told.listeners
+                .into_iter()
+                .for_each(|listener| listener(transport));
         }
         if let Some(closed) = told.closed {
             tracing::debug!(session = ?self.id, reason = closed.reason.as_str(), "session closed");
@@ -466,7 +504,9 @@ impl Session {
             return;
         }
         let next = [state.engine.poll_timeout(), state.connection.poll_timeout()];
-        let Some(next) = next.into_iter().flatten().min() else { return };
+        let Some(next) = next.into_iter().flatten().min() else {
+            return;
+        };
         if state.armed.is_none_or(|armed| next < armed) {
             state.armed = Some(next);
             self.shared.set_deadline(state.key, next);
@@ -495,7 +535,9 @@ impl Session {
     ) -> Result<(), Full> {
         let size = frames.iter().map(Bytes::len).sum();
         match self.try_queue(size, flags, |outbox| {
-            frames.iter().for_each(|frame| outbox.push_shared(frame.clone()));
+            frames
+                .iter()
+                .for_each(|frame| outbox.push_shared(frame.clone()));
         }) {
             Pushed::Full => Err(Full),
             Pushed::Mark | Pushed::Queued | Pushed::Closed => Ok(()),

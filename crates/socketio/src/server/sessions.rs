@@ -31,7 +31,11 @@ impl Sessions {
         let hash = self.hasher.hash_one(session.id());
         let mut table = self.table.write();
         let Table { by_id, slots, free } = &mut *table;
-        let same = |&key: &u32| slots[key as usize].as_ref().is_some_and(|s| s.id() == session.id());
+        let same = |&key: &u32| {
+            slots[key as usize]
+                .as_ref()
+                .is_some_and(|s| s.id() == session.id())
+        };
         if by_id.find(hash, same).is_some() {
             return None;
         }
@@ -51,9 +55,14 @@ impl Sessions {
         let hash = self.hasher.hash_one(id);
         let table = self.table.read();
         let same = |&key: &u32| {
-            table.slots[key as usize].as_ref().is_some_and(|session| session.id().as_str() == id)
+            table.slots[key as usize]
+                .as_ref()
+                .is_some_and(|session| session.id().as_str() == id)
         };
-        table.by_id.find(hash, same).and_then(|&key| table.slots[key as usize].clone())
+        table
+            .by_id
+            .find(hash, same)
+            .and_then(|&key| table.slots[key as usize].clone())
     }
 
     pub(crate) fn by_key(&self, key: u32) -> Option<Arc<Session>> {
@@ -65,7 +74,9 @@ impl Sessions {
         let hash = self.hasher.hash_one(id);
         let mut table = self.table.write();
         let Table { by_id, slots, free } = &mut *table;
-        let Ok(entry) = by_id.find_entry(hash, |&found| found == key) else { return };
+        let Ok(entry) = by_id.find_entry(hash, |&found| found == key) else {
+            return;
+        };
         entry.remove();
         slots[key as usize] = None;
         free.push(key);
@@ -93,6 +104,8 @@ impl Sessions {
 }
 
 fn rehash(hasher: &RandomState, slots: &[Option<Arc<Session>>], key: u32) -> u64 {
-    let session = slots[key as usize].as_ref().expect("the table holds keys of occupied slots");
+    let session = slots[key as usize]
+        .as_ref()
+        .expect("the table holds keys of occupied slots");
     hasher.hash_one(session.id())
 }

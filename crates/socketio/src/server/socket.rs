@@ -103,7 +103,8 @@ impl Socket {
     /// The handshake as the JavaScript server has it: headers, time, address, xdomain, secure,
     /// issued, url, query and auth.
     pub fn handshake_json(&self) -> Value {
-        self.handshake().to_json(Some(&*self.0.auth).filter(|auth| !auth.is_empty()))
+        self.handshake()
+            .to_json(Some(&*self.0.auth).filter(|auth| !auth.is_empty()))
     }
 
     /// The `auth` of the client, decoded.
@@ -175,18 +176,36 @@ impl Socket {
 
     /// Drops the next event instead of queueing it if it cannot be written at once.
     pub fn volatile(&self) -> SocketEmit<'_> {
-        SocketEmit { socket: self, flags: Flags { volatile: true, ..Flags::default() } }
+        SocketEmit {
+            socket: self,
+            flags: Flags {
+                volatile: true,
+                ..Flags::default()
+            },
+        }
     }
 
     /// Sends the next event without compression.
     #[doc(alias = "compress")]
     pub fn uncompressed(&self) -> SocketEmit<'_> {
-        SocketEmit { socket: self, flags: Flags { uncompressed: true, ..Flags::default() } }
+        SocketEmit {
+            socket: self,
+            flags: Flags {
+                uncompressed: true,
+                ..Flags::default()
+            },
+        }
     }
 
     /// Bounds the wait for the next event's answer.
     pub fn timeout(&self, timeout: Duration) -> SocketEmit<'_> {
-        SocketEmit { socket: self, flags: Flags { timeout: Some(timeout), ..Flags::default() } }
+        SocketEmit {
+            socket: self,
+            flags: Flags {
+                timeout: Some(timeout),
+                ..Flags::default()
+            },
+        }
     }
 
     /// Addresses the sockets in these rooms, this one excepted.
@@ -243,7 +262,9 @@ impl Socket {
         if own.is_none() && shared.is_none() {
             return;
         }
-        let Ok(args) = Args::from_value(args) else { return };
+        let Ok(args) = Args::from_value(args) else {
+            return;
+        };
         if let Some(handlers) = shared {
             handlers.tell_outgoing(self, event, &args);
         }
@@ -277,12 +298,16 @@ impl Socket {
 
     pub(crate) fn send_ack(&self, id: u64, answer: &(impl Serialize + ?Sized)) {
         let parser = self.0.session.shared().parser();
-        let sent = encode::ack(parser, self.0.namespace.name(), id, answer, |encoded| {
-            match self.is_connected() {
+        let sent = encode::ack(
+            parser,
+            self.0.namespace.name(),
+            id,
+            answer,
+            |encoded| match self.is_connected() {
                 true => self.0.session.send(encoded, &Flags::default()),
                 false => Ok(()),
-            }
-        });
+            },
+        );
         if let Err(error) | Ok(Err(error)) = sent {
             tracing::warn!(socket = %self.0.id, %error, "an ack was not sent");
         }
@@ -290,16 +315,27 @@ impl Socket {
 
     pub(crate) fn send_control(&self, kind: PacketKind, data: &str) {
         let parser = self.0.session.shared().parser();
-        encode::control(parser, kind, self.0.namespace.name(), data, |encoded: Encoded<'_>| {
-            // A connection that has ended needs no answer.
-            let _ = self.0.session.send(encoded, &Flags::default());
-        });
+        encode::control(
+            parser,
+            kind,
+            self.0.namespace.name(),
+            data,
+            |encoded: Encoded<'_>| {
+                // A connection that has ended needs no answer.
+                let _ = self.0.session.send(encoded, &Flags::default());
+            },
+        );
     }
 
     // --- Answers of the client ---
 
     pub(crate) fn expect_ack(&self, id: u64, waiter: Waiter) {
-        self.0.extra.lock().get_or_insert_default().waiters.insert(id, waiter);
+        self.0
+            .extra
+            .lock()
+            .get_or_insert_default()
+            .waiters
+            .insert(id, waiter);
     }
 
     pub(crate) fn forget_ack(&self, id: u64) {
@@ -309,7 +345,12 @@ impl Socket {
     }
 
     pub(crate) fn receive_ack(&self, id: u64, args: &str, attachments: Vec<Bytes>) {
-        let waiter = self.0.extra.lock().as_mut().and_then(|extra| extra.waiters.remove(&id));
+        let waiter = self
+            .0
+            .extra
+            .lock()
+            .as_mut()
+            .and_then(|extra| extra.waiters.remove(&id));
         match waiter {
             // Who waited may have given up in the meantime.
             Some(Waiter::One(sender)) => drop(sender.send(Args::new(args, attachments))),
@@ -355,7 +396,12 @@ impl Socket {
     /// The data that the application keeps with the socket, decoded; `None` if there is none of
     /// this type. Other servers of a cluster see it too.
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
-        let value = self.0.extra.lock().as_ref().map(|extra| extra.data.clone())?;
+        let value = self
+            .0
+            .extra
+            .lock()
+            .as_ref()
+            .map(|extra| extra.data.clone())?;
         serde_json::from_value(value).ok()
     }
 
@@ -371,7 +417,12 @@ impl Socket {
     }
 
     pub(crate) fn data_value(&self) -> Value {
-        self.0.extra.lock().as_ref().map(|extra| extra.data.clone()).unwrap_or_default()
+        self.0
+            .extra
+            .lock()
+            .as_ref()
+            .map(|extra| extra.data.clone())
+            .unwrap_or_default()
     }
 
     /// A value of any type that the application keeps with the socket, on this server only.
@@ -384,7 +435,10 @@ impl Socket {
     /// Keeps a value of any type with the socket, one of each type.
     pub fn set_extension<T: Send + Sync + 'static>(&self, value: T) {
         let mut extra = self.0.extra.lock();
-        extra.get_or_insert_default().extensions.insert(TypeId::of::<T>(), Arc::new(value));
+        extra
+            .get_or_insert_default()
+            .extensions
+            .insert(TypeId::of::<T>(), Arc::new(value));
     }
 
     // --- Leaving ---
@@ -420,7 +474,12 @@ impl Socket {
         then: impl FnOnce(&mut super::running::Sequence) -> R,
     ) -> R {
         let mut extra = self.0.extra.lock();
-        then(extra.get_or_insert_default().sequence.get_or_insert_default())
+        then(
+            extra
+                .get_or_insert_default()
+                .sequence
+                .get_or_insert_default(),
+        )
     }
 }
 
@@ -523,6 +582,8 @@ impl Connection<'_> {
 
 impl fmt::Debug for Connection<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("transport", &self.transport()).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("transport", &self.transport())
+            .finish_non_exhaustive()
     }
 }

@@ -49,7 +49,11 @@ impl Drop for TurnGuard {
     fn drop(&mut self) {
         let dirty = TURN.with_borrow_mut(|turn| {
             turn.depth -= 1;
-            if turn.depth == 0 { std::mem::take(&mut turn.dirty) } else { Vec::new() }
+            if turn.depth == 0 {
+                std::mem::take(&mut turn.dirty)
+            } else {
+                Vec::new()
+            }
         });
         flush(dirty);
     }

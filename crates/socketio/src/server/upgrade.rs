@@ -47,14 +47,25 @@ pub(crate) fn answer<B>(
     let accept = websocket::accept_key(check.key.unwrap_or_default());
     let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
         // HTTP/2 has no upgrade, and a server that does not let go of its connection neither.
-        return refuse(shared, &parts, true, headers, &RequestError::TransportHandshakeError);
+        return refuse(
+            shared,
+            &parts,
+            true,
+            headers,
+            &RequestError::TransportHandshakeError,
+        );
     };
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let accept = HeaderValue::from_bytes(accept.as_ref()).expect("base64 is a header value");
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     if matches!(owner, Owner::New { .. }) {
-        change_headers(shared, &parts, &shared.config().initial_headers, &mut headers);
+        change_headers(
+            shared,
+            &parts,
+            &shared.config().initial_headers,
+            &mut headers,
+        );
     }
     change_headers(shared, &parts, &shared.config().headers, &mut headers);
     // Our own listener has said so already.
@@ -84,9 +95,10 @@ enum Begin {
 impl Begin {
     fn of(shared: &Arc<Shared>, parts: &Parts, owner: Owner) -> Begin {
         let begin = match owner {
-            Owner::New { id, transport: Transport::WebSocket } => {
-                start(shared, parts, id, Transport::WebSocket).map(Begin::Open)
-            }
+            Owner::New {
+                id,
+                transport: Transport::WebSocket,
+            } => start(shared, parts, id, Transport::WebSocket).map(Begin::Open),
             Owner::Known(session, Transport::WebSocket) => session
                 .handle_probe(Transport::WebSocket, Instant::now())
                 .then_some(Begin::Probe(session)),

@@ -108,8 +108,13 @@ impl Incoming {
             match self.decoder.decode(&mut data[used..]) {
                 Ok(Some(decoded)) => {
                     used += decoded.consumed;
-                    if item(&self.session, &mut self.via, &mut self.running, decoded.item, now)
-                        == Fed::Ended
+                    if item(
+                        &self.session,
+                        &mut self.via,
+                        &mut self.running,
+                        decoded.item,
+                        now,
+                    ) == Fed::Ended
                     {
                         self.peer_ended = true;
                         return (data.len(), Fed::Ended);
@@ -131,10 +136,12 @@ impl Incoming {
             return self.session.probe_closed();
         }
         if let Some(code) = close_code {
-            self.session.with_outbox(|o| o.push(Opcode::Close, &code.to_be_bytes()));
+            self.session
+                .with_outbox(|o| o.push(Opcode::Close, &code.to_be_bytes()));
         }
         let description = Some(description.to_owned().into());
-        self.session.transport_closed(CloseReason::TransportError, description);
+        self.session
+            .transport_closed(CloseReason::TransportError, description);
     }
 
     fn closed_by_peer(&mut self) {
@@ -142,7 +149,8 @@ impl Incoming {
         if self.via == Via::Probe {
             self.session.probe_closed();
         } else {
-            self.session.transport_closed(CloseReason::TransportClose, None);
+            self.session
+                .transport_closed(CloseReason::TransportClose, None);
         }
     }
 }
@@ -291,12 +299,20 @@ impl TcpTask {
     /// Writes what a probed transport has to say.
     fn probe(&mut self, cx: &mut Context<'_>) -> Fed {
         let mut frames = Vec::new();
-        let closed = self.incoming.session.take_probe_frames(cx.waker(), &mut frames);
+        let closed = self
+            .incoming
+            .session
+            .take_probe_frames(cx.waker(), &mut frames);
         if closed {
             websocket::header(&mut frames, Opcode::Close, 0);
         }
         // A few bytes on a connection that has written nothing but its handshake: they fit.
-        match frames.is_empty() || self.stream.try_write(&frames).is_ok_and(|n| n == frames.len()) {
+        match frames.is_empty()
+            || self
+                .stream
+                .try_write(&frames)
+                .is_ok_and(|n| n == frames.len())
+        {
             true if !closed => Fed::Open,
             _ => {
                 self.incoming.session.probe_closed();
@@ -310,8 +326,10 @@ impl TcpTask {
         if !matches!(self.state, TaskState::Open) {
             return false;
         }
-        let (blocked, closed) =
-            self.incoming.session.with_outbox(|outbox| (outbox.is_blocked(), outbox.is_closed()));
+        let (blocked, closed) = self
+            .incoming
+            .session
+            .with_outbox(|outbox| (outbox.is_blocked(), outbox.is_closed()));
         if blocked && !closed && self.stream.poll_write_ready(cx).is_ready() {
             let stream = &self.stream;
             let flushed = self
@@ -438,7 +456,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
             let _ = self.incoming.running.poll(cx);
             if self.state == StreamState::Probing && self.incoming.via == Via::Main {
                 self.state = StreamState::Open;
-                self.incoming.session.set_link(Link::Task(cx.waker().clone()));
+                self.incoming
+                    .session
+                    .set_link(Link::Task(cx.waker().clone()));
             }
             let read = match self.incoming.session.is_saturated() {
                 true => Poll::Pending,
@@ -489,7 +509,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
     }
 
     fn write_probe(&mut self, cx: &mut Context<'_>) -> Fed {
-        let closed = self.incoming.session.take_probe_frames(cx.waker(), &mut self.own);
+        let closed = self
+            .incoming
+            .session
+            .take_probe_frames(cx.waker(), &mut self.own);
         while !self.own.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.own) {
                 Poll::Ready(Ok(n)) if n > 0 => drop(self.own.drain(..n)),
@@ -524,7 +547,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
             self.incoming.end(None, "write failed");
         }
         let _ = Pin::new(&mut self.stream).poll_flush(cx);
-        if closed || flushed == Flushed::Broken { Fed::Ended } else { Fed::Open }
+        if closed || flushed == Flushed::Broken {
+            Fed::Ended
+        } else {
+            Fed::Open
+        }
     }
 
     async fn farewell(&mut self) -> io::Result<()> {

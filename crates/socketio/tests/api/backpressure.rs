@@ -31,7 +31,10 @@ async fn a_client_that_does_not_read_is_disconnected_at_its_bound() {
     assert!(matches!(refused, EmitError::QueueFull), "{refused}");
     until(|| !reasons.lock().is_empty()).await;
     let description = Some("the client's queue is full".to_owned());
-    assert_eq!(*reasons.lock(), [("transport error".to_owned(), description)]);
+    assert_eq!(
+        *reasons.lock(),
+        [("transport error".to_owned(), description)]
+    );
     assert_eq!(io.stats().dropped_full, 1);
     assert_eq!(io.clients_count(), 0);
 }
@@ -39,7 +42,9 @@ async fn a_client_that_does_not_read_is_disconnected_at_its_bound() {
 // The other policy drops, counts, and lets the client live.
 #[tokio::test(flavor = "multi_thread")]
 async fn drops_are_counted_where_the_policy_is_to_drop() {
-    let builder = Server::builder().max_queue(1_000_000).queue_policy(QueuePolicy::DropNewest);
+    let builder = Server::builder()
+        .max_queue(1_000_000)
+        .queue_policy(QueuePolicy::DropNewest);
     let (io, address) = start(builder).await;
     let mut deaf = Ws::connect(address).await;
     let piece = "x".repeat(PIECE);

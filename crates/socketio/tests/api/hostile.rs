@@ -21,7 +21,13 @@ async fn malformed_input_ends_one_connection_only() {
         (&frame(0x81, b"2"), None),
         (&frame(0x81, b"42[\"echo\""), None),
         (&frame(0x81, deep.as_bytes()), None),
-        (&frame(0x81, b"451000000000-[\"x\",{\"_placeholder\":true,\"num\":0}]"), None),
+        (
+            &frame(
+                0x81,
+                b"451000000000-[\"x\",{\"_placeholder\":true,\"num\":0}]",
+            ),
+            None,
+        ),
         (&frame(0x81, b"40"), None),
         (&frame(0x81, b"42/other,[\"x\"]"), None),
         (&frame(0x82, b"stray binary"), None),
@@ -32,13 +38,21 @@ async fn malformed_input_ends_one_connection_only() {
         (&frame(0x80, b"nothing to continue"), Some(1002)),
         (&[0x81, 0x02, b'4', b'0'], Some(1002)),
         // Announces 2^62 bytes: refused by its header, with nothing allocated for it.
-        (&[0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], Some(1009)),
+        (
+            &[0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4],
+            Some(1009),
+        ),
         (&frame(0x82, &[0; 1001]), Some(1009)),
     ];
     for (bytes, code) in cases {
         let mut ws = Ws::connect(address).await;
         ws.raw(bytes).await;
-        assert_eq!(ws.closed().await, Some(*code), "after {:?}", String::from_utf8_lossy(bytes));
+        assert_eq!(
+            ws.closed().await,
+            Some(*code),
+            "after {:?}",
+            String::from_utf8_lossy(bytes)
+        );
     }
     until(|| io.clients_count() == 1).await;
     witness.send("42[\"echo\",\"still here\"]").await;
@@ -82,7 +96,10 @@ async fn malformed_requests_are_answered_or_dropped() {
     let sid = open_polling(address).await;
     let target = format!("{HANDSHAKE}&sid={sid}");
     // E035, E037: what stands before a bad packet counts, and the POST is answered all the same.
-    assert_eq!(http(address, "POST", &target, "40\x1e\u{1F600}").await.body, "ok");
+    assert_eq!(
+        http(address, "POST", &target, "40\x1e\u{1F600}").await.body,
+        "ok"
+    );
     until(|| io.clients_count() == 0).await;
 }
 
@@ -93,7 +110,10 @@ async fn a_flood_of_connects_leaves_nothing() {
     let mut ws = Ws::connect(address).await;
     for i in 0..1000 {
         ws.send(&format!("40/nope-{i},")).await;
-        assert_eq!(ws.text().await, format!("44/nope-{i},{{\"message\":\"Invalid namespace\"}}"));
+        assert_eq!(
+            ws.text().await,
+            format!("44/nope-{i},{{\"message\":\"Invalid namespace\"}}")
+        );
     }
     ws.send("40").await;
     assert_eq!(ws.next().await, Received::Close(None));

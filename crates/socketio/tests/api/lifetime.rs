@@ -24,7 +24,10 @@ async fn sockets_are_freed_with_their_connections() {
         let mut ws = Ws::connect(address).await;
         match round % 4 {
             0 => drop(ws),
-            1 => ws.frame(socketio_proto::websocket::Opcode::Close, &[]).await,
+            1 => {
+                ws.frame(socketio_proto::websocket::Opcode::Close, &[])
+                    .await
+            }
             2 => ws.send("not a packet").await,
             _ => io.disconnect_and_close_sockets(),
         }
@@ -47,7 +50,10 @@ async fn a_session_without_a_namespace_is_closed() {
     assert!(end.ends_with('1'), "{end}");
     until(|| io.clients_count() == 1).await;
     joined.send("40/nope,").await;
-    assert_eq!(joined.text().await, "44/nope,{\"message\":\"Invalid namespace\"}");
+    assert_eq!(
+        joined.text().await,
+        "44/nope,{\"message\":\"Invalid namespace\"}"
+    );
 }
 
 // E048: an upgrade that never finishes costs the probe, not the session.

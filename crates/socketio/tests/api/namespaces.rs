@@ -6,7 +6,9 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::json;
-use socketio::{Adapter, Args, BroadcastAckError, ConnectError, LocalAdapter, Server, Socket, Target};
+use socketio::{
+    Adapter, Args, BroadcastAckError, ConnectError, LocalAdapter, Server, Socket, Target,
+};
 use tokio::sync::mpsc;
 
 use crate::support::{Ws, soon, start, until};
@@ -37,10 +39,15 @@ async fn a_predicate_makes_namespaces() {
         tokio::task::yield_now().await;
         name == "/yes" && auth == json!({ "key": 1 })
     })
-    .on("hi", async |socket: Socket| socket.namespace().name().to_owned());
+    .on("hi", async |socket: Socket| {
+        socket.namespace().name().to_owned()
+    });
     let mut ws = Ws::open(address).await;
     ws.send("40/yes,{\"key\":2}").await;
-    assert_eq!(ws.text().await, "44/yes,{\"message\":\"Invalid namespace\"}");
+    assert_eq!(
+        ws.text().await,
+        "44/yes,{\"message\":\"Invalid namespace\"}"
+    );
     ws.send("40/yes,{\"key\":1}").await;
     assert!(ws.text().await.starts_with("40/yes,{\"sid\":\""));
     ws.send("42/yes,7[\"hi\"]").await;
@@ -65,10 +72,16 @@ async fn middlewares_decide_who_joins() {
     }
     let mut ws = Ws::open(address).await;
     ws.send("40{\"token\":2}").await;
-    assert_eq!(ws.text().await, r#"44{"message":"not you","data":{"at":2}}"#);
+    assert_eq!(
+        ws.text().await,
+        r#"44{"message":"not you","data":{"at":2}}"#
+    );
     assert_eq!(*order.lock(), [1, 2]);
     ws.send("40{\"token\":1}").await;
-    assert_eq!(ws.text().await, r#"44{"message":"not you","data":{"at":1}}"#);
+    assert_eq!(
+        ws.text().await,
+        r#"44{"message":"not you","data":{"at":1}}"#
+    );
     ws.send("40{}").await;
     assert!(ws.text().await.starts_with("40{\"sid\":\""));
     assert_eq!(*order.lock(), [1, 2, 1, 1, 2]);
@@ -78,7 +91,9 @@ async fn middlewares_decide_who_joins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_deliver_one_copy_each() {
     let (io, address) = start(Server::builder()).await;
-    io.on("join", async |socket: Socket, room: String| socket.join(room));
+    io.on("join", async |socket: Socket, room: String| {
+        socket.join(room)
+    });
     let (mut a, a_id) = Ws::join(address, "").await;
     let (mut b, _) = Ws::join(address, "").await;
     for room in ["one", "two"] {
@@ -104,7 +119,10 @@ async fn rooms_deliver_one_copy_each() {
 #[tokio::test(flavor = "multi_thread")]
 async fn broadcast_acks_gather_all_answers() {
     let (io, address) = start(Server::builder()).await;
-    let nobody: Vec<u32> = io.emit_with_ack("sum", ()).await.expect("nobody is missing");
+    let nobody: Vec<u32> = io
+        .emit_with_ack("sum", ())
+        .await
+        .expect("nobody is missing");
     assert!(nobody.is_empty());
     let mut clients = [Ws::connect(address).await, Ws::connect(address).await];
 
@@ -136,9 +154,21 @@ async fn broadcast_acks_gather_all_answers() {
         assert_eq!(client.text().await, "423[\"sum\"]");
     }
     clients[1].send("433[8]").await;
-    assert_eq!(soon(stream.next()).await.expect("an answer").expect("in time").1, 8);
+    assert_eq!(
+        soon(stream.next())
+            .await
+            .expect("an answer")
+            .expect("in time")
+            .1,
+        8
+    );
     drop(clients);
-    assert!(soon(stream.next()).await.expect("the one that left").is_err());
+    assert!(
+        soon(stream.next())
+            .await
+            .expect("the one that left")
+            .is_err()
+    );
     assert!(soon(stream.next()).await.is_none());
 }
 
@@ -150,10 +180,14 @@ async fn leaving_is_told_twice() {
     let before = sender.clone();
     io.on_connect(async |socket: Socket| socket.join("a room"));
     io.on_disconnecting(async move |socket: Socket, reason: String| {
-        before.send((reason, socket.rooms().len())).expect("the test waits");
+        before
+            .send((reason, socket.rooms().len()))
+            .expect("the test waits");
     });
     io.on_disconnect(async move |socket: Socket, reason: String| {
-        sender.send((reason, socket.rooms().len())).expect("the test waits");
+        sender
+            .send((reason, socket.rooms().len()))
+            .expect("the test waits");
     });
     let mut ws = Ws::connect(address).await;
     // S008: the client leaves the namespace; the connection stays, and it may join again.
@@ -182,7 +216,9 @@ async fn an_adapter_can_be_replaced() {
         }
         fn broadcast(&self, packet: &socketio::BroadcastPacket, target: &Target) {
             let args = packet.args.as_ref().map(Args::len);
-            self.1.lock().push(format!("{} {args:?} {:?}", packet.event, target.rooms));
+            self.1
+                .lock()
+                .push(format!("{} {args:?} {:?}", packet.event, target.rooms));
             self.0.broadcast(packet, target);
         }
     }
@@ -194,15 +230,27 @@ async fn an_adapter_can_be_replaced() {
     io.emit("hello", (1, 2));
     assert_eq!(ws.text().await, "42[\"hello\",1,2]");
     io.to("room").emit("hello", ());
-    assert_eq!(*log.lock(), ["hello Some(2) []", "hello Some(0) [\"room\"]"]);
+    assert_eq!(
+        *log.lock(),
+        ["hello Some(2) []", "hello Some(0) [\"room\"]"]
+    );
 }
 
 // S042: a server that is alone reaches no other; reserved names are refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_alone_reaches_no_other_server() {
     let io = Server::new();
-    let answers: Vec<u32> = io.server_side_emit_with_ack("sum", 1).await.expect("no answers");
+    let answers: Vec<u32> = io
+        .server_side_emit_with_ack("sum", 1)
+        .await
+        .expect("no answers");
     assert!(answers.is_empty());
-    let refused = io.server_side_emit("connection", ()).await.expect_err("reserved");
-    assert_eq!(refused.to_string(), "\"connection\" is a reserved event name");
+    let refused = io
+        .server_side_emit("connection", ())
+        .await
+        .expect_err("reserved");
+    assert_eq!(
+        refused.to_string(),
+        "\"connection\" is a reserved event name"
+    );
 }

@@ -107,7 +107,9 @@ async fn in_a_sequential_namespace_one_handler_ends_before_the_next_starts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panicking_handler_harms_nothing_else() {
     let (io, address) = start(Server::builder()).await;
-    io.on("panic at once", async |_: Socket| -> () { panic!("at once") });
+    io.on("panic at once", async |_: Socket| -> () {
+        panic!("at once")
+    });
     io.on("panic later", async |_: Socket| -> () {
         tokio::task::yield_now().await;
         panic!("later");
@@ -160,7 +162,9 @@ async fn acks_go_both_ways() {
     let (sender, mut answers) = mpsc::unbounded_channel();
     io.on("ask me", async move |socket: Socket| {
         let answer = socket.emit_with_ack::<String>("question", "how?").await;
-        sender.send(answer.map_err(|error| error.to_string())).expect("the test waits");
+        sender
+            .send(answer.map_err(|error| error.to_string()))
+            .expect("the test waits");
     });
     let mut ws = Ws::connect(address).await;
     ws.send("42[\"ask me\"]").await;
@@ -183,8 +187,12 @@ async fn an_ack_times_out() {
     let (io, address) = start(Server::builder()).await;
     let (sender, mut answers) = mpsc::unbounded_channel();
     io.on_connect(async move |socket: Socket| {
-        let answer = socket.timeout(Duration::from_millis(10)).emit_with_ack::<u32>("q", ());
-        sender.send(answer.await.map_err(|error| error.to_string())).expect("the test waits");
+        let answer = socket
+            .timeout(Duration::from_millis(10))
+            .emit_with_ack::<u32>("q", ());
+        sender
+            .send(answer.await.map_err(|error| error.to_string()))
+            .expect("the test waits");
     });
     let mut ws = Ws::connect(address).await;
     assert_eq!(ws.next().await, Received::Text("420[\"q\"]".to_owned()));

@@ -46,7 +46,9 @@ async fn a_chunked_body_is_bounded_too() {
             stream.write_all(chunk.as_bytes()).await.expect("to write");
         }
         let mut answer = String::new();
-        soon(stream.read_to_string(&mut answer)).await.expect("an answer");
+        soon(stream.read_to_string(&mut answer))
+            .await
+            .expect("an answer");
         answer
     };
     assert!(post(&["42[\"a", "\"]"]).await.ends_with("ok"));
@@ -83,7 +85,10 @@ async fn overlapping_posts_end_the_session() {
     let _ = soon(first.read_to_end(&mut answer)).await;
     assert_eq!(answer, b"");
     until(|| reasons.lock().len() == 1).await;
-    let expected = ("transport error".to_owned(), Some("data request overlap from client".to_owned()));
+    let expected = (
+        "transport error".to_owned(),
+        Some("data request overlap from client".to_owned()),
+    );
     assert_eq!(*reasons.lock(), [expected]);
 }
 
@@ -93,7 +98,10 @@ async fn a_dropped_get_ends_the_session() {
     let (io, address) = start(Server::builder()).await;
     let polling = Polling::connect(address).await;
     let mut get = TcpStream::connect(address).await.expect("to connect");
-    let head = format!("GET {HANDSHAKE}&sid={} HTTP/1.1\r\nHost: h\r\n\r\n", polling.sid());
+    let head = format!(
+        "GET {HANDSHAKE}&sid={} HTTP/1.1\r\nHost: h\r\n\r\n",
+        polling.sid()
+    );
     get.write_all(head.as_bytes()).await.expect("to write");
     until(|| {
         io.volatile().emit("are you there", ());
@@ -112,7 +120,13 @@ async fn the_end_is_kept_for_the_next_get() {
     io.disconnect_and_close_sockets();
     assert_eq!(polling.get().await, "41\x1e6\x1e1");
     until(|| io.clients_count() == 0).await;
-    let unknown = http(address, "GET", &format!("{HANDSHAKE}&sid={}", polling.sid()), "").await;
+    let unknown = http(
+        address,
+        "GET",
+        &format!("{HANDSHAKE}&sid={}", polling.sid()),
+        "",
+    )
+    .await;
     assert_eq!(unknown.body, r#"{"code":1,"message":"Session ID unknown"}"#);
 }
 

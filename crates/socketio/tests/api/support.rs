@@ -13,7 +13,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Awaits, but not forever.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(DEADLINE, future).await.expect("in time")
+    tokio::time::timeout(DEADLINE, future)
+        .await
+        .expect("in time")
 }
 
 /// Serves on a port of the system's choice.
@@ -44,13 +46,27 @@ pub(crate) async fn http(address: SocketAddr, method: &str, target: &str, body: 
         "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    stream.write_all(request.as_bytes()).await.expect("to write");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("to write");
     let mut bytes = Vec::new();
-    soon(stream.read_to_end(&mut bytes)).await.expect("an answer");
+    soon(stream.read_to_end(&mut bytes))
+        .await
+        .expect("an answer");
     let text = String::from_utf8(bytes).expect("text");
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no head in {text:?}"));
-    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
-    Answer { status, body: body.to_owned() }
+    let (head, body) = text
+        .split_once("\r\n\r\n")
+        .unwrap_or_else(|| panic!("no head in {text:?}"));
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .expect("a status");
+    Answer {
+        status,
+        body: body.to_owned(),
+    }
 }
 
 pub(crate) const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
@@ -72,7 +88,10 @@ pub(crate) struct Polling {
 impl Polling {
     pub(crate) async fn connect(address: SocketAddr) -> Polling {
         let sid = open_polling(address).await;
-        let polling = Polling { address, target: format!("{HANDSHAKE}&sid={sid}") };
+        let polling = Polling {
+            address,
+            target: format!("{HANDSHAKE}&sid={sid}"),
+        };
         assert_eq!(polling.post("40").await.body, "ok");
         assert!(polling.get().await.starts_with("40{\"sid\":\""));
         polling
@@ -127,7 +146,9 @@ impl Ws {
         let comma = if nsp.is_empty() { "" } else { "," };
         ws.send(&format!("40{nsp}{comma}")).await;
         let answer = ws.text().await;
-        let data = answer.strip_prefix(&format!("40{nsp}{comma}")).expect("to be let in");
+        let data = answer
+            .strip_prefix(&format!("40{nsp}{comma}"))
+            .expect("to be let in");
         let data: serde_json::Value = serde_json::from_str(data).expect("json");
         (ws, data["sid"].as_str().expect("a sid").to_owned())
     }
@@ -139,7 +160,10 @@ impl Ws {
             "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).await.expect("to write");
+        stream
+            .write_all(request.as_bytes())
+            .await
+            .expect("to write");
         let mut buffer = Vec::new();
         let end = loop {
             let read = soon(stream.read_buf(&mut buffer)).await.expect("an answer");
@@ -150,9 +174,16 @@ impl Ws {
         };
         let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(head.to_lowercase().contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="));
+        assert!(
+            head.to_lowercase()
+                .contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=")
+        );
         buffer.drain(..end);
-        Ws { stream, decoder: Decoder::new(Role::Client, usize::MAX >> 1), buffer }
+        Ws {
+            stream,
+            decoder: Decoder::new(Role::Client, usize::MAX >> 1),
+            buffer,
+        }
     }
 
     pub(crate) async fn send(&mut self, text: &str) {

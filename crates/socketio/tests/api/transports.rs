@@ -5,7 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use socketio::{Args, Server, Socket, Transport};
 
-use crate::support::{HANDSHAKE, Polling, Received, Ws, http, listen, open_polling, soon, start, until};
+use crate::support::{
+    HANDSHAKE, Polling, Received, Ws, http, listen, open_polling, soon, start, until,
+};
 
 // E044, E046: queued packets go out once and in order over the new transport.
 #[tokio::test(flavor = "multi_thread")]
@@ -16,7 +18,9 @@ async fn an_upgrade_loses_and_doubles_nothing() {
         let upgraded = upgraded.clone();
         async move |socket: Socket| {
             assert_eq!(socket.connection().transport(), Transport::Polling);
-            socket.connection().on_upgrade(move |transport| upgraded.lock().push(transport));
+            socket
+                .connection()
+                .on_upgrade(move |transport| upgraded.lock().push(transport));
         }
     });
     io.on("echo", async |socket: Socket, args: Args| {
@@ -24,7 +28,10 @@ async fn an_upgrade_loses_and_doubles_nothing() {
     });
     let polling = Polling::connect(address).await;
     polling.post("42[\"echo\",1]\x1e42[\"echo\",2]").await;
-    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", polling.sid());
+    let target = format!(
+        "/socket.io/?EIO=4&transport=websocket&sid={}",
+        polling.sid()
+    );
     let mut ws = Ws::upgrade(address, &target).await;
     ws.send("2probe").await;
     assert_eq!(ws.text().await, "3probe");
@@ -53,7 +60,10 @@ async fn a_waiting_get_is_answered_at_the_probe() {
         let polling = polling.clone();
         async move { polling.get().await }
     });
-    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={}", polling.sid());
+    let target = format!(
+        "/socket.io/?EIO=4&transport=websocket&sid={}",
+        polling.sid()
+    );
     let mut ws = Ws::upgrade(address, &target).await;
     ws.send("2probe").await;
     assert_eq!(ws.text().await, "3probe");
@@ -91,7 +101,9 @@ async fn it_works_as_a_layer_under_axum() {
     let app = axum::Router::new()
         .route("/hello", axum::routing::get(async || "hello"))
         .layer(io.layer());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await });
 
@@ -109,8 +121,15 @@ async fn it_works_as_a_layer_under_axum() {
 // M61: two servers on one listener, told apart by their paths.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_share_a_listener() {
-    let (inner, outer) = (Server::builder().path("/inner").build(), Server::builder().build());
-    let listening = outer.listen("127.0.0.1:0").await.expect("a port").fallback(inner.service());
+    let (inner, outer) = (
+        Server::builder().path("/inner").build(),
+        Server::builder().build(),
+    );
+    let listening = outer
+        .listen("127.0.0.1:0")
+        .await
+        .expect("a port")
+        .fallback(inner.service());
     let address = listening.local_addr().expect("an address");
     let served = tokio::spawn(listening.into_future());
     let _inner = Ws::upgrade(address, "/inner/?EIO=4&transport=websocket").await;
