@@ -38,7 +38,7 @@ for (const [version, io] of Object.entries(clients)) {
 
     // S083 M20 M24 M25: versions 3 and 4 work alike.
     describe(`${version}, ${way}`, { concurrency: true }, () => {
-      it("C008 S001 M58 M59 connects, and the transport is what it should be", test(async ({ server, join }) => {
+      it("C008 S001 S052 M58 M59 connects, and the transport is what it should be", test(async ({ server, join }) => {
         const socket = await join();
         const { connect } = await server.fact("connect");
         assert.equal(connect.id, socket.id);
@@ -174,7 +174,7 @@ for (const [version, io] of Object.entries(clients)) {
         assert.deepEqual(echoed, Array.from({ length: 500 }, (_, i) => i));
       }));
 
-      it("S057 M38 M43 the server closes and the client learns it", test(async ({ server, join }) => {
+      it("S057 M38 M39 M43 the server closes and the client learns it", test(async ({ server, join }) => {
         const socket = await join("", { reconnection: false });
         await server.fact("connect");
         const left = once(socket, "disconnect");

@@ -39,7 +39,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, default_value = "/socket.io")]
     pub(crate) path: String,
 
-    /// An origin that browsers may connect from, such as https://app.example.com; * for all. Can be
+    /// An origin (scheme, host and port) that browsers may connect from; * for all. Can be
     /// given several times.
     #[arg(long = "cors", value_name = "ORIGIN")]
     pub(crate) cors: Vec<String>,

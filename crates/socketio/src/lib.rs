@@ -1,4 +1,22 @@
-//! Socket.IO for Rust.
+//! Socket.IO for Rust: a server that the official clients cannot tell from the reference.
+//!
+//! ```no_run
+//! use socketio::{Server, Socket};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> std::io::Result<()> {
+//! let io = Server::new();
+//! io.on("message", async |socket: Socket, (room, text): (String, String)| {
+//!     socket.to(room).emit("message", text);
+//!     "stored" // a returned value answers the client's ack
+//! });
+//! io.serve("127.0.0.1:3000").await
+//! # }
+//! ```
+//!
+//! Begin with [`Server`]; [`Handlers`] has what can be registered, [`Socket`] and [`Broadcast`] have
+//! what can be sent, [`ServerBuilder`] has the options. Those who come from JavaScript find every name
+//! they know in the search.
 
 mod args;
 mod error;
@@ -17,6 +35,11 @@ pub use socketio_proto::socket::DisconnectReason;
 /// What a custom parser is made of.
 pub mod parser {
     pub use socketio_proto::socket::{
-        EncodedMessage, Packet, PacketDecoder, PacketKind, ParseError, Parser,
+        EncodedMessage, JsonParser, Packet, PacketDecoder, PacketKind, ParseError, Parser,
     };
 }
+
+/// The examples of the README are compiled with those of the documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

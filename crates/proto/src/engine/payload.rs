@@ -105,6 +105,7 @@ mod tests {
     }
 
     // E023, E024, E025
+    // P002.
     #[test]
     fn packets_are_joined_by_the_record_separator() {
         let mut payload = PayloadEncoder::new();

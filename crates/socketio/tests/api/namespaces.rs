@@ -6,8 +6,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::json;
+use socketio::parser::{
+    EncodedMessage, JsonParser, Packet, PacketDecoder, ParseError, Parser,
+};
 use socketio::{
-    Adapter, Args, BroadcastAckError, ConnectError, LocalAdapter, Server, Socket, Target,
+    Adapter, Args, BroadcastAckError, ConnectError, LocalAdapter, RoomEvent, Server, Socket, Target,
 };
 use tokio::sync::mpsc;
 
@@ -253,4 +256,163 @@ async fn a_server_alone_reaches_no_other_server() {
         refused.to_string(),
         "\"connection\" is a reserved event name"
     );
+}
+
+// S013: rooms that a middleware joined are kept. S015: the client is told before the handlers run.
+#[tokio::test(flavor = "multi_thread")]
+async fn rooms_joined_in_a_middleware_are_kept() {
+    let (io, address) = start(Server::builder()).await;
+    io.middleware(async |socket: Socket| {
+        assert!(!socket.is_connected());
+        socket.join("early");
+        Ok::<_, &str>(())
+    });
+    io.on_connect(async |socket: Socket| {
+        socket.emit("rooms", socket.rooms());
+    });
+    let (mut ws, id) = Ws::join(address, "").await;
+    assert_eq!(ws.text().await, format!("42[\"rooms\",[\"{id}\",\"early\"]]"));
+    io.to("early").emit("to early", ());
+    assert_eq!(ws.text().await, "42[\"to early\"]");
+}
+
+// S032: over polling a volatile packet needs a GET that waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volatile_packet_needs_a_waiting_get() {
+    let (io, address) = start(Server::builder()).await;
+    let polling = crate::support::Polling::connect(address).await;
+    io.volatile().emit("lost", ());
+    io.emit("kept", ());
+    assert_eq!(polling.get().await, "42[\"kept\"]");
+    assert_eq!(io.stats().dropped_volatile, 1);
+}
+
+// S034, S035, S036: options of an emit, and `send`.
+#[tokio::test(flavor = "multi_thread")]
+async fn options_of_an_emit_can_be_combined() {
+    let (io, address) = start(Server::builder()).await;
+    let (mut ws, _) = Ws::join(address, "").await;
+    io.local().uncompressed().emit("here", 1);
+    io.send("a message");
+    let socket = io.sockets().pop().expect("the client");
+    socket.uncompressed().emit("one", ());
+    socket.send(("two", "arguments"));
+    for expected in [
+        "42[\"here\",1]",
+        "42[\"message\",\"a message\"]",
+        "42[\"one\"]",
+        "42[\"message\",\"two\",\"arguments\"]",
+    ] {
+        assert_eq!(ws.text().await, expected);
+    }
+}
+
+// S041: the answer of a described socket is one value.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_socket_answers_with_one_value() {
+    let (io, address) = start(Server::builder()).await;
+    let (mut ws, _) = Ws::join(address, "").await;
+    let remote = io.fetch_sockets().await.expect("this server alone").pop().expect("the client");
+    let asked = tokio::spawn(async move {
+        remote.emit_with_ack::<u32>(Duration::from_secs(10), "q", ()).await
+    });
+    assert_eq!(ws.text().await, "420[\"q\"]");
+    ws.send("430[7]").await;
+    assert_eq!(soon(asked).await.expect("no panic").expect("an answer"), 7);
+}
+
+// S045: a namespace that a pattern matches is its child. S047: a parent's emit reaches all children.
+//
+#[tokio::test(flavor = "multi_thread")]
+async fn a_matching_namespace_is_a_child_of_the_pattern() {
+    let (io, address) = start(Server::builder()).await;
+    let parent = io.of_pattern(r"^/dyn-\d+$");
+    parent.on("who", async |_: Socket| "parent");
+    io.of("/dyn-7");
+    assert_eq!(parent.children().len(), 1);
+    let (mut seven, _) = Ws::join(address, "/dyn-7").await;
+    let (mut eight, _) = Ws::join(address, "/dyn-8").await;
+    seven.send("42/dyn-7,1[\"who\"]").await;
+    assert_eq!(seven.text().await, "43/dyn-7,1[\"parent\"]");
+    parent.emit("all", 1).expect("to be sent");
+    assert_eq!(seven.text().await, "42/dyn-7,[\"all\",1]");
+    assert_eq!(eight.text().await, "42/dyn-8,[\"all\",1]");
+    let error = parent.fetch_sockets().await.expect_err("not supported");
+    assert_eq!(error.to_string(), "fetchSockets() is not supported on parent namespaces");
+}
+
+// S075: what happens to rooms is told in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn room_events_come_in_order() {
+    let (io, address) = start(Server::builder()).await;
+    let (sender, mut told) = mpsc::unbounded_channel();
+    io.local_adapter().on_room_event(move |event| {
+        let text = match event {
+            RoomEvent::Created(room) => format!("create {}", room.len()),
+            RoomEvent::Deleted(room) => format!("delete {}", room.len()),
+            RoomEvent::Joined(room, _) => format!("join {}", room.len()),
+            RoomEvent::Left(room, _) => format!("leave {}", room.len()),
+            other => panic!("{other:?}"),
+        };
+        sender.send(text).expect("the test listens");
+    });
+    io.on_connect(async |socket: Socket| {
+        socket.join("ab");
+        socket.leave("ab");
+        socket.join("abc");
+    });
+    let (ws, _) = Ws::join(address, "").await;
+    drop(ws);
+    let expected = [
+        "create 20", "join 20", "create 2", "join 2", "leave 2", "delete 2", "create 3", "join 3",
+        "leave 20", "delete 20", "leave 3", "delete 3",
+    ];
+    for expected in expected {
+        assert_eq!(soon(told.recv()).await.as_deref(), Some(expected));
+    }
+}
+
+// S076, P013: a parser of one's own carries everything: here JSON with a mark in front.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parser_can_be_replaced() {
+    #[derive(Debug)]
+    struct Marked(JsonParser);
+    struct MarkedDecoder(Box<dyn PacketDecoder>);
+    impl Parser for Marked {
+        fn encode(&self, packet: &Packet<'_>) -> Vec<EncodedMessage> {
+            let mut messages = self.0.encode(packet);
+            if let EncodedMessage::Text(text) = &mut messages[0] {
+                text.insert(0, '!');
+            }
+            messages
+        }
+        fn decoder(&self) -> Box<dyn PacketDecoder> {
+            Box::new(MarkedDecoder(self.0.decoder()))
+        }
+    }
+    impl PacketDecoder for MarkedDecoder {
+        fn add_text(&mut self, text: &str) -> Result<Option<Packet<'static>>, ParseError> {
+            self.0.add_text(text.strip_prefix('!').ok_or(ParseError::Payload)?)
+        }
+        fn add_binary(&mut self, bytes: &[u8]) -> Result<Option<Packet<'static>>, ParseError> {
+            self.0.add_binary(bytes)
+        }
+    }
+    let parser = Marked(JsonParser { max_attachments: 10, max_bytes: 1000 });
+    let (io, address) = start(Server::builder().parser(parser)).await;
+    io.on("echo", async |socket: Socket, args: Args| {
+        socket.emit("echo", args);
+    });
+    io.on("ask", async |_: Socket, n: u32| n + 1);
+    let mut ws = Ws::open(address).await;
+    ws.send("4!0").await;
+    assert!(ws.text().await.starts_with("4!0{\"sid\":\""));
+    ws.send("4!2[\"echo\",1]").await;
+    assert_eq!(ws.text().await, "4!2[\"echo\",1]");
+    ws.send("4!27[\"ask\",1]").await;
+    assert_eq!(ws.text().await, "4!37[2]");
+    io.emit("all", "x");
+    assert_eq!(ws.text().await, "4!2[\"all\",\"x\"]");
+    ws.send("42[\"unmarked\"]").await;
+    assert_eq!(ws.closed().await, Some(None));
 }
