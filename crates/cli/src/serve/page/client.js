@@ -1,522 +1,476 @@
-// A small Socket.IO 4 client: one namespace over one connection.
+// A small Socket.IO 4 client for the page of `sio serve`: one namespace, Engine.IO 4 by
+// long-polling and then WebSocket, binary both ways, acknowledgements, reconnection.
 //
-// It opens with HTTP long-polling and upgrades to WebSocket, sends and receives events with binary
-// arguments and acks, watches the server's heartbeat, and reconnects with backoff and jitter.
+//   const socket = new Socket();              // the server the page came from
+//   socket.on("message", (message) => ...);   // the server's events
+//   socket.on("connect", () => ...);          // and the client's own, see OWN_EVENTS
+//   socket.connect();
+//   socket.emit("typing", true);
+//   const answer = await socket.request("join", { name, room });
 //
-// Other than the official client it has no other namespaces, no options, and no buffer for what is
-// emitted while it is not connected: `emit` then does nothing, `emitWithAck` rejects.
-//
-// The protocol: Engine.IO v4 (class Engine), Socket.IO v5 (class Socket).
+// It deliberately does not keep what is sent without a connection: `emit` returns false and
+// `request` rejects, and the page decides.
 
-/** Named listeners. `fire` calls them, so that a subclass may have an `emit` of its own. */
+const SEPARATOR = "\x1e";
+const CONNECT_TIMEOUT = 20_000;
+
+// Engine.IO packet types.
+const CLOSE = "1", PING = "2", PONG = "3", MESSAGE = "4", UPGRADE = "5";
+
+// Events of the client itself. The server cannot cause them by sending an event of that name.
+const OWN_EVENTS = new Set([
+  "connect",        // ()
+  "disconnect",     // (reason)
+  "connect_error",  // (error)
+  "reconnecting",   // ({ attempt, delay, reason })
+  "transport",      // ("polling" | "websocket", milliseconds since the session was opened)
+  "upgrade_error",  // (error): the connection stays on polling
+]);
+
 class Emitter {
   #listeners = new Map();
 
-  on(event, listener) {
-    const listeners = this.#listeners.get(event) ?? new Set();
-    this.#listeners.set(event, listeners.add(listener));
+  on(name, listener) {
+    const list = this.#listeners.get(name) ?? [];
+    this.#listeners.set(name, [...list, listener]);
     return this;
   }
 
-  off(event, listener) {
-    this.#listeners.get(event)?.delete(listener);
-    return this;
-  }
-
-  fire(event, ...args) {
-    for (const listener of [...(this.#listeners.get(event) ?? [])]) {
-      try {
-        listener(...args);
-      } catch (error) {
-        // A mistake in one listener is reported and harms neither the others nor the connection.
-        reportError(error);
-      }
-    }
+  fire(name, ...args) {
+    for (const listener of this.#listeners.get(name) ?? []) listener(...args);
   }
 }
 
-// ---------------------------------------------------------------------------------- Engine.IO
+// ---- Engine.IO: one session, over polling and then WebSocket ------------------------------
 
-/**
- * One Engine.IO session.
- *
- *     opening ──open packet──▶ open, polling ──probe, pause, "5"──▶ open, websocket
- *        └──────────────────────────┴──────────any failure─────────────────┴──▶ closed
- *
- * It fires `message` (string or ArrayBuffer), `transport` (name), `upgrade_error` (error), and once
- * at the end `close` (reason, error).
- */
+// Fires `open` (), `transport` (name), `data` (string or ArrayBuffer), `upgrade_error` (error)
+// and, once, `close` (reason, error).
 class Engine extends Emitter {
-  transport = "polling";
+  sid = null;
+  transport = null;
   #url;
-  #state = "opening";
-  #queue = []; // packets to send: strings as on the wire, binary messages as Uint8Array
-  #limit = Infinity; // what one POST may hold, in bytes
-  #patience = 0; // how long the server may be silent, in milliseconds
-  #watchdog;
-  #requests = new AbortController();
-  #polling; // settles when no GET is pending
-  #posting; // settles when no POST is pending; undefined while there is none
-  #pausing = false; // between the probe's answer and the upgrade
-  #ws; // the probe, later the transport
+  #state = "new"; // new, opening, open, closed
+  #abort = new AbortController();
+  #queue = [];         // packets that wait for the transport
+  #posting = null;     // the POST under way, a promise
+  #polling = null;     // the GET under way, a promise
+  #paused = false;     // polling has stopped for the upgrade
+  #socket = null;      // the WebSocket, probing or in use
+  #watchdog = 0;
+  #patience = 0;       // how long the server may be silent
+  #maxPayload = Infinity;
 
-  constructor(path) {
+  constructor(url) {
     super();
-    this.#url = new URL(path, location.href);
-    this.#url.search = "EIO=4&transport=polling";
-    this.#polling = this.#poll();
+    this.#url = url;
   }
 
-  /** Sends a message: a string, or bytes. */
-  send(message) {
-    this.#send(typeof message === "string" ? `4${message}` : bytes(message));
+  async open() {
+    this.#state = "opening";
+    const timer = setTimeout(() => this.#abort.abort(), CONNECT_TIMEOUT);
+    try {
+      const packets = (await this.#request("GET")).split(SEPARATOR);
+      const first = packets.shift();
+      if (this.#state === "closed") return;
+      if (first[0] !== "0") throw new Error("the server does not speak Engine.IO here");
+      const hello = JSON.parse(first.slice(1));
+      this.sid = hello.sid;
+      this.#patience = hello.pingInterval + hello.pingTimeout;
+      if (hello.maxPayload) this.#maxPayload = hello.maxPayload;
+      this.#state = "open";
+      this.transport = "polling";
+      this.#heard();
+      this.fire("transport", "polling");
+      this.fire("open");
+      for (const packet of packets) this.#receive(packet);
+      if (hello.upgrades?.includes("websocket") && "WebSocket" in globalThis) this.#probe();
+      this.#poll();
+    } catch (error) {
+      this.#end("transport error", error);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
-  /** Ends the session, and tells the server so after what is still to be sent. */
-  close() {
-    if (this.transport === "websocket" || this.#state !== "open") return this.#end("forced close");
-    const body = [...this.#queue.map(toText), "1"].join(SEPARATOR);
-    // The pending GET is given up only then: without it the server would think us lost.
-    const goodbye = async () => {
-      await this.#posting;
-      await fetch(this.#url, { method: "POST", headers: TEXT, body, keepalive: true });
+  // `data` is a string or bytes.
+  send(data) {
+    this.#write(typeof data === "string" ? MESSAGE + data : data);
+  }
+
+  close(reason = "forced close") {
+    if (this.#state === "open") {
+      if (this.transport === "websocket") {
+        this.#socket.send(CLOSE);
+      } else {
+        // The page may be going away: `keepalive` lets this request outlive it.
+        const options = { method: "POST", body: CLOSE, keepalive: true };
+        fetch(this.#address("polling"), options).catch(() => {});
+      }
+    }
+    this.#end(reason);
+  }
+
+  #address(transport) {
+    const url = new URL(this.#url);
+    if (transport === "websocket") url.protocol = url.protocol.replace("http", "ws");
+    url.searchParams.set("EIO", "4");
+    url.searchParams.set("transport", transport);
+    if (this.sid) url.searchParams.set("sid", this.sid);
+    return url;
+  }
+
+  async #request(method, body) {
+    let response;
+    try {
+      const headers = body === undefined ? {} : { "content-type": "text/plain;charset=UTF-8" };
+      const options = { method, body, headers, cache: "no-store", signal: this.#abort.signal };
+      response = await fetch(this.#address("polling"), options);
+      const text = await response.text();
+      if (response.ok) return text;
+      throw new Error(explain(response.status, text));
+    } catch (error) {
+      if (response && !response.ok) throw error;
+      throw new Error("the server cannot be reached", { cause: error });
+    }
+  }
+
+  // Polls until the session ends or polling is paused.
+  async #poll() {
+    while (this.#state === "open" && !this.#paused) {
+      this.#polling = this.#request("GET");
+      try {
+        const payload = await this.#polling;
+        for (const packet of payload.split(SEPARATOR)) this.#receive(packet);
+      } catch (error) {
+        this.#end("transport error", error);
+      }
+    }
+    this.#polling = null;
+  }
+
+  #write(packet) {
+    if (this.#state !== "open") return;
+    if (this.transport === "websocket") {
+      this.#socket.send(packet);
+      return;
+    }
+    this.#queue.push(packet);
+    this.#post();
+  }
+
+  // One POST at a time keeps the order.
+  async #post() {
+    while (this.#queue.length > 0 && !this.#posting && !this.#paused && this.#state === "open") {
+      this.#posting = this.#request("POST", this.#payload());
+      try {
+        await this.#posting;
+      } catch (error) {
+        this.#end("transport error", error);
+      }
+      this.#posting = null;
+    }
+  }
+
+  // Takes as much from the queue as fits into one request.
+  #payload() {
+    let payload = this.#text(this.#queue.shift());
+    while (this.#queue.length > 0) {
+      const next = this.#text(this.#queue[0]);
+      // A UTF-16 unit is at most three bytes.
+      if ((payload.length + next.length + 1) * 3 > this.#maxPayload) break;
+      this.#queue.shift();
+      payload += SEPARATOR + next;
+    }
+    return payload;
+  }
+
+  #text(packet) {
+    return typeof packet === "string" ? packet : "b" + toBase64(packet);
+  }
+
+  #receive(packet) {
+    if (this.#state !== "open") return;
+    this.#heard();
+    if (typeof packet !== "string") return this.fire("data", packet);
+    switch (packet[0]) {
+      case "b": return this.fire("data", fromBase64(packet.slice(1)));
+      case CLOSE: return this.#end("transport close");
+      case PING: return this.#write(PONG);
+      case MESSAGE: return this.fire("data", packet.slice(1));
+      default: // `6` has nothing to say.
+    }
+  }
+
+  // The server pings; if it has been silent for too long, it is gone.
+  #heard() {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => this.#end("ping timeout"), this.#patience);
+  }
+
+  // Asks for WebSocket beside the running poll: `2probe`, `3probe`, the last poll, `5`.
+  #probe() {
+    const socket = new WebSocket(this.#address("websocket"));
+    socket.binaryType = "arraybuffer";
+    this.#socket = socket;
+    const fail = () => {
+      if (this.transport === "websocket" || this.#state !== "open") return;
+      socket.onclose = socket.onmessage = socket.onerror = null;
+      socket.close();
+      this.#socket = null;
+      this.fire("upgrade_error", new Error("the WebSocket could not be opened"));
+      if (this.#paused) {
+        this.#paused = false;
+        this.#poll();
+        this.#post();
+      }
     };
-    const requests = this.#requests;
-    this.#requests = new AbortController();
-    goodbye().catch(() => {}).finally(() => requests.abort());
-    this.#end("forced close");
+    socket.onerror = socket.onclose = fail;
+    socket.onopen = () => socket.send(PING + "probe");
+    socket.onmessage = async ({ data }) => {
+      if (data !== PONG + "probe") return fail();
+      // What arrives from here on belongs to the new transport.
+      socket.onmessage = (event) => this.#receive(event.data);
+      this.#paused = true;
+      await Promise.allSettled([this.#polling, this.#posting]);
+      // Let the poll and the POST that just ended hand over what they brought.
+      await new Promise((done) => setTimeout(done));
+      if (this.#state !== "open" || !this.#socket) return;
+      socket.send(UPGRADE);
+      this.transport = "websocket";
+      socket.onerror = null;
+      socket.onclose = () => this.#end("transport close");
+      this.fire("transport", "websocket");
+      for (const packet of this.#queue.splice(0)) socket.send(packet);
+    };
   }
 
   #end(reason, error) {
     if (this.#state === "closed") return;
     this.#state = "closed";
     clearTimeout(this.#watchdog);
-    this.#requests.abort();
-    this.#ws?.close();
+    this.#abort.abort();
+    this.#queue.length = 0;
+    if (this.#socket) {
+      this.#socket.onopen = this.#socket.onmessage = null;
+      this.#socket.onclose = this.#socket.onerror = null;
+      this.#socket.close();
+    }
     this.fire("close", reason, error);
-  }
-
-  // Sending
-
-  #send(packet) {
-    this.#queue.push(packet);
-    this.#flush();
-  }
-
-  #flush() {
-    if (this.#state !== "open") return;
-    if (this.transport === "websocket") {
-      for (const packet of this.#queue.splice(0)) this.#ws.send(packet);
-    } else if (!this.#posting && !this.#pausing && this.#queue.length > 0) {
-      this.#posting = this.#post().finally(() => (this.#posting = undefined));
-    }
-  }
-
-  // One POST at a time: the server takes a second one for an attack.
-  async #post() {
-    while (this.#state === "open" && !this.#pausing && this.#queue.length > 0) {
-      await this.#request({ method: "POST", headers: TEXT, body: this.#payload() });
-    }
-  }
-
-  /** Takes as many packets from the queue as one POST may hold, at least one. */
-  #payload() {
-    const packets = [];
-    let size = 0;
-    while (this.#queue.length > 0) {
-      const packet = toText(this.#queue[0]);
-      size += UTF8.encode(packet).length + 1;
-      if (packets.length > 0 && size > this.#limit) break;
-      packets.push(packet);
-      this.#queue.shift();
-    }
-    return packets.join(SEPARATOR);
-  }
-
-  // Receiving
-
-  // One GET at a time, the next as soon as one is answered.
-  async #poll() {
-    while (this.#state !== "closed" && this.transport === "polling" && !this.#pausing) {
-      const payload = await this.#request({});
-      for (const packet of payload?.split(SEPARATOR) ?? []) this.#receive(packet);
-    }
-  }
-
-  /** The body of the answer. A failure ends the session. */
-  async #request(options) {
-    const { signal } = this.#requests;
-    try {
-      const response = await fetch(this.#url, { ...options, cache: "no-store", signal });
-      if (!response.ok) throw await refusal(response);
-      return await response.text();
-    } catch (error) {
-      if (!signal.aborted) this.#end("transport error", explain(error));
-    }
-  }
-
-  #receive(packet) {
-    if (this.#state === "closed") return;
-    if (typeof packet !== "string") return this.fire("message", packet);
-    const data = packet.slice(1);
-    switch (packet[0]) {
-      case "0":
-        return this.#open(data);
-      case "1":
-        return this.#end("transport close");
-      case "2":
-        this.#watch();
-        return this.#send(`3${data}`);
-      case "4":
-        return this.fire("message", data);
-      case "6":
-        return; // only there to answer a GET
-      case "b":
-        return this.fire("message", fromBase64(data));
-      default:
-        this.#end("transport error", new Error(`The server sent no Engine.IO packet: "${packet.slice(0, 40)}"`));
-    }
-  }
-
-  #open(json) {
-    let open;
-    try {
-      open = JSON.parse(json);
-    } catch {
-      return this.#end("transport error", new Error("The server's first packet is not readable."));
-    }
-    this.#url.searchParams.set("sid", open.sid);
-    this.#limit = open.maxPayload ?? Infinity;
-    this.#patience = open.pingInterval + open.pingTimeout;
-    this.#state = "open";
-    this.#watch();
-    this.fire("transport", this.transport);
-    this.fire("open");
-    if (open.upgrades?.includes("websocket") && "WebSocket" in globalThis) this.#upgrade();
-  }
-
-  // Spec: Engine.IO v4, "Heartbeat": the server pings, and who hears no ping is alone.
-  #watch() {
-    clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => this.#end("ping timeout"), this.#patience);
-  }
-
-  // Spec: Engine.IO v4, "Upgrade". Until the "5" is sent the session lives on polling, whatever
-  // happens to the probe.
-  async #upgrade() {
-    const url = new URL(this.#url);
-    url.protocol = url.protocol.replace("http", "ws");
-    url.searchParams.set("transport", "websocket");
-    const ws = (this.#ws = new WebSocket(url));
-    ws.binaryType = "arraybuffer";
-    try {
-      const answer = await new Promise((resolve, reject) => {
-        ws.onopen = () => ws.send("2probe");
-        ws.onmessage = ({ data }) => resolve(data);
-        ws.onclose = () => reject(new Error("The WebSocket was refused; a proxy may not let it through."));
-      });
-      if (answer !== "3probe") throw new Error("The WebSocket's probe got a wrong answer.");
-    } catch (error) {
-      ws.close();
-      if (this.#state === "open") this.fire("upgrade_error", error);
-      return;
-    }
-
-    // No request may be pending when the transports change: the server ends the GET with a noop.
-    this.#pausing = true;
-    await Promise.all([this.#polling, this.#posting]);
-    this.#pausing = false;
-    if (this.#state !== "open") return;
-    if (ws.readyState !== WebSocket.OPEN) {
-      this.#polling = this.#poll();
-      this.#flush();
-      return this.fire("upgrade_error", new Error("The WebSocket was lost during the upgrade."));
-    }
-    ws.onmessage = ({ data }) => this.#receive(data);
-    ws.onclose = ({ code, reason }) => {
-      const text = `The WebSocket was closed (${[code, reason].filter(Boolean).join(", ")}).`;
-      this.#end("transport close", new Error(text));
-    };
-    ws.send("5");
-    this.transport = "websocket";
-    this.fire("transport", this.transport);
-    this.#flush();
   }
 }
 
-const SEPARATOR = "\x1e";
-const TEXT = { "content-type": "text/plain;charset=UTF-8" };
-const UTF8 = new TextEncoder();
-
-const bytes = (data) =>
-  ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
-
-const toText = (packet) => (typeof packet === "string" ? packet : `b${toBase64(packet)}`);
+// Words for an answer that is not 200: the server's own, where it gave any.
+function explain(status, text) {
+  try {
+    const { code, message } = JSON.parse(text);
+    if (message) return `the server refused: ${message} (code ${code})`;
+  } catch {
+    // Not the JSON of Engine.IO: something between here and the server answered.
+  }
+  return `the server answered ${status}`;
+}
 
 function toBase64(bytes) {
   let text = "";
-  // In pieces: a function takes only so many arguments.
-  for (let at = 0; at < bytes.length; at += 8192) {
-    text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  for (let at = 0; at < bytes.length; at += 0x8000) {
+    text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
   }
   return btoa(text);
 }
 
-const fromBase64 = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer;
-
-/** What to do about the errors of Engine.IO, by their code. */
-const HINTS = {
-  0: "The server does not allow HTTP long-polling.",
-  1: "The server does not know this session: it was restarted, or the requests of one client reach different servers (sticky sessions are needed).",
-  2: "A proxy may have changed the request.",
-  3: "A proxy may have changed the request.",
-  4: "The server allows this client no connection.",
-  5: "The server speaks another version of the protocol.",
-};
-
-/** Why the server answered a request with an error. */
-async function refusal(response) {
-  let answer;
-  try {
-    answer = await response.json();
-  } catch {
-    const { pathname } = new URL(response.url);
-    const hint = response.status === 404 ? `There is no Socket.IO server at ${pathname}.` : "";
-    return new Error(`The server answers with HTTP ${response.status}. ${hint}`.trim());
-  }
-  const error = new Error(`${answer.message}. ${HINTS[answer.code] ?? ""}`.trim());
-  return Object.assign(error, { code: answer.code, status: response.status });
+function fromBase64(text) {
+  return Uint8Array.from(atob(text), (char) => char.charCodeAt(0)).buffer;
 }
 
-/** `fetch` fails with a TypeError that says nothing but differs from browser to browser. */
-const explain = (error) =>
-  error instanceof TypeError ? new Error("The server cannot be reached.", { cause: error }) : error;
+// ---- Socket.IO: events, acknowledgements and attachments ----------------------------------
 
-// ---------------------------------------------------------------------------------- Socket.IO
+// Socket.IO packet types.
+const Type = { CONNECT: 0, DISCONNECT: 1, EVENT: 2, ACK: 3, CONNECT_ERROR: 4, BINARY_EVENT: 5, BINARY_ACK: 6 };
 
-/**
- * A connection to the main namespace, which reconnects.
- *
- * `on` takes the server's events and `connect`, `disconnect` (reason, error), `connect_error`
- * (error). `socket.io.on` takes `transport` (name), `upgrade_error` (error) and `reconnecting`
- * ({ attempt, delay }: the next attempt and the milliseconds until it begins).
- */
+// A packet is a text and the attachments that follow it.
+function encode(type, data, id) {
+  const attachments = [];
+  const json = JSON.stringify(data, (_, value) => {
+    if (!(value instanceof ArrayBuffer) && !ArrayBuffer.isView(value)) return value;
+    const bytes = value instanceof ArrayBuffer
+      ? new Uint8Array(value)
+      : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    return { _placeholder: true, num: attachments.push(bytes) - 1 };
+  });
+  const binary = attachments.length > 0;
+  const head = binary ? `${type === Type.EVENT ? Type.BINARY_EVENT : Type.BINARY_ACK}${attachments.length}-` : `${type}`;
+  return [head + (id ?? "") + (json ?? ""), ...attachments];
+}
+
+// `<type>[<attachments>-][/<namespace>,][<id>][<json>]`
+const PACKET = /^([0-6])(?:(\d+)-)?(?:(\/[^,]*),)?(\d+)?([^]*)$/;
+
+function decode(text) {
+  const match = PACKET.exec(text);
+  if (!match) throw new Error("not a Socket.IO packet");
+  const [, type, count, namespace = "/", id, json] = match;
+  return {
+    type: Number(type),
+    namespace,
+    id: id === undefined ? undefined : Number(id),
+    data: json === "" ? undefined : JSON.parse(json),
+    missing: Number(count ?? 0),
+    attachments: [],
+  };
+}
+
+function fill(value, attachments) {
+  if (Array.isArray(value)) return value.map((item) => fill(item, attachments));
+  if (value === null || typeof value !== "object") return value;
+  if (value._placeholder === true) {
+    if (!(value.num in attachments)) throw new Error("an attachment is missing");
+    return attachments[value.num];
+  }
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, fill(item, attachments)]));
+}
+
 export class Socket extends Emitter {
-  /** The id that the server gave; undefined while not connected. */
-  id;
-  /** How often the server gave one. */
-  sessions = 0;
-  io = new Emitter();
-  #path;
-  #engine;
-  #acks = new Map();
-  #nextAck = 0;
-  #incomplete; // a packet whose attachments have not all arrived
+  id = null;
+  connected = false;
+  #url;
+  #engine = null;
+  #partial = null;        // a packet whose attachments are still to come
+  #requests = new Map();  // by id: { resolve, reject, timer }
+  #nextId = 0;
   #attempt = 0;
-  #retry; // the timer of the next attempt
-  #late; // the timer of this attempt
+  #retry = 0;
+  #timeout = 0;
 
-  constructor(path = "/socket.io/") {
+  constructor(url = new URL("/socket.io/", location.href)) {
     super();
-    this.#path = path;
-    addEventListener("online", () => this.#retry !== undefined && this.connect());
-    this.connect();
+    this.#url = url;
   }
 
-  get connected() {
-    return this.id !== undefined;
-  }
-
-  /** The name of the transport; undefined while there is no session. */
   get transport() {
-    return this.#engine?.transport;
+    return this.#engine?.transport ?? null;
   }
 
-  /** Connects, without waiting for the next attempt. Does nothing if it is about to already. */
   connect() {
     if (this.#engine) return;
     clearTimeout(this.#retry);
-    this.#retry = undefined;
-    const engine = (this.#engine = new Engine(this.#path));
-    engine
-      .on("open", () => engine.send("0"))
-      .on("message", (message) => this.#receive(message))
-      .on("transport", (name) => this.io.fire("transport", name))
-      .on("upgrade_error", (error) => this.io.fire("upgrade_error", error))
-      .on("close", (reason, error) => this.#closed(reason, error));
-    this.#late = setTimeout(() => this.#fail("The server does not answer.", true), CONNECT_TIMEOUT);
+    const engine = new Engine(this.#url);
+    const started = performance.now();
+    this.#engine = engine;
+    engine.on("open", () => engine.send(encode(Type.CONNECT)[0]));
+    engine.on("transport", (name) => this.fire("transport", name, performance.now() - started));
+    engine.on("upgrade_error", (error) => this.fire("upgrade_error", error));
+    engine.on("data", (data) => this.#receive(data));
+    engine.on("close", (reason, error) => this.#closed(reason, error));
+    this.#timeout = setTimeout(() => engine.close("timeout"), CONNECT_TIMEOUT);
+    engine.open();
   }
 
-  /** Disconnects, and does not connect again until `connect` is called. */
   disconnect() {
     clearTimeout(this.#retry);
-    this.#retry = undefined;
-    if (this.connected) this.#engine.send("1");
-    this.#leave("io client disconnect");
+    if (!this.#engine) return;
+    if (this.connected) this.#engine.send(encode(Type.DISCONNECT)[0]);
+    this.#engine.close("io client disconnect");
   }
 
-  /** Sends an event. Nothing happens while not connected. */
-  emit(event, ...args) {
-    if (this.connected) this.#send("2", "", [event, ...args]);
+  // Whether the event could be handed to a connection.
+  emit(name, ...args) {
+    if (!this.connected) return false;
+    for (const part of encode(Type.EVENT, [name, ...args])) this.#engine.send(part);
+    return true;
   }
 
-  /** Sends an event; resolves with the first value of the server's answer. */
-  emitWithAck(event, ...args) {
+  // Sends an event and gives the first value of its acknowledgement.
+  request(name, data, timeout = 10_000) {
+    if (!this.connected) return Promise.reject(new Error("there is no connection"));
+    const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      if (!this.connected) return reject(new Error("not connected"));
-      const id = this.#nextAck++;
-      const timer = setTimeout(() => {
-        this.#acks.delete(id);
-        reject(new Error("operation has timed out"));
-      }, ACK_TIMEOUT);
-      this.#acks.set(id, {
-        resolve: (value) => (clearTimeout(timer), resolve(value)),
-        reject: (error) => (clearTimeout(timer), reject(error)),
-      });
-      this.#send("2", id, [event, ...args]);
+      const expire = () => {
+        this.#requests.delete(id);
+        reject(new Error("the server did not acknowledge in time"));
+      };
+      this.#requests.set(id, { resolve, reject, timer: setTimeout(expire, timeout) });
+      for (const part of encode(Type.EVENT, [name, data], id)) this.#engine.send(part);
     });
   }
 
-  /** Sends an event ("2") or an ack ("3"); with attachments these are "5" and "6". */
-  #send(type, id, args) {
-    const attachments = [];
-    const json = JSON.stringify(takeOut(args, attachments));
-    const kind = attachments.length > 0 ? `${Number(type) + 3}${attachments.length}-` : type;
-    this.#engine.send(`${kind}${id}${json}`);
-    for (const attachment of attachments) this.#engine.send(attachment);
-  }
-
-  #receive(message) {
+  #receive(data) {
     try {
-      if (typeof message === "string") {
-        if (this.#incomplete) throw new Error("text came instead of an attachment");
-        const packet = parse(message);
-        if (packet.missing > 0) this.#incomplete = packet;
-        else this.#handle(packet);
+      if (typeof data !== "string") {
+        if (!this.#partial) throw new Error("an attachment without a packet");
+        this.#partial.attachments.push(data);
+        this.#partial.missing -= 1;
       } else {
-        const packet = this.#incomplete;
-        if (!packet) throw new Error("an attachment came without its packet");
-        if (packet.attachments.push(message) < packet.missing) return;
-        this.#incomplete = undefined;
-        packet.data = putBack(packet.data, packet.attachments);
-        this.#handle(packet);
+        if (this.#partial) throw new Error("a packet where an attachment was due");
+        this.#partial = decode(data);
       }
+      if (this.#partial.missing > 0) return;
+      const packet = this.#partial;
+      this.#partial = null;
+      packet.data = fill(packet.data, packet.attachments);
+      this.#handle(packet);
     } catch (error) {
-      this.#leave("parse error", new Error(`The server sent a wrong packet: ${error.message}.`));
-      this.#reconnect();
+      console.error("a packet of the server cannot be read:", error);
+      this.#engine?.close("parse error");
     }
   }
 
-  #handle({ type, id, data }) {
+  #handle({ type, namespace, id, data }) {
+    if (namespace !== "/" && !namespace.startsWith("/?")) return;
     switch (type) {
-      case "0":
-        clearTimeout(this.#late);
-        this.#attempt = 0;
-        this.sessions += 1;
+      case Type.CONNECT:
+        clearTimeout(this.#timeout);
         this.id = data.sid;
+        this.connected = true;
+        this.#attempt = 0;
         return this.fire("connect");
-      case "1":
-        return this.#leave("io server disconnect");
-      case "2":
-      case "5":
-        if (id === undefined) return this.fire(...data);
-        return this.fire(...data, (...args) => this.connected && this.#send("3", id, args));
-      case "3":
-      case "6":
-        this.#acks.get(id)?.resolve(data[0]);
-        return this.#acks.delete(id);
-      case "4":
-        // The application's own "no": asking again would not change it.
-        return this.#fail(data.message ?? "The server refuses the connection.", false);
+      case Type.CONNECT_ERROR:
+        // The server said no, which asking again does not change.
+        this.fire("connect_error", new Error(`the server refused: ${data?.message ?? "no reason given"}`));
+        return this.#engine.close("io server disconnect");
+      case Type.DISCONNECT:
+        return this.#engine.close("io server disconnect");
+      case Type.EVENT:
+      case Type.BINARY_EVENT: {
+        const [name, ...args] = data;
+        if (!OWN_EVENTS.has(name)) this.fire(name, ...args);
+        // An acknowledgement that is asked for is given, though no handler has anything to add.
+        if (id !== undefined) this.#engine?.send(encode(Type.ACK, [], id)[0]);
+        return;
+      }
+      case Type.ACK:
+      case Type.BINARY_ACK: {
+        const request = this.#requests.get(id);
+        if (!request) return;
+        this.#requests.delete(id);
+        clearTimeout(request.timer);
+        return request.resolve(data[0]);
+      }
     }
-  }
-
-  /** Gives up the engine; says so to the listeners if there was a connection. */
-  #leave(reason, error) {
-    const engine = this.#engine;
-    const wasConnected = this.connected;
-    this.#engine = this.id = this.#incomplete = undefined;
-    clearTimeout(this.#late);
-    engine?.close();
-    for (const ack of this.#acks.values()) ack.reject(new Error("socket has been disconnected"));
-    this.#acks.clear();
-    if (wasConnected) this.fire("disconnect", reason, error);
-  }
-
-  /** The attempt failed before there was a connection. */
-  #fail(message, again) {
-    this.#leave();
-    this.fire("connect_error", new Error(message));
-    if (again) this.#reconnect();
   }
 
   #closed(reason, error) {
-    if (!this.#engine) return; // it was closed by `#leave`
-    if (!this.connected) return this.#fail(error?.message ?? reason, true);
-    this.#leave(reason, error);
-    this.#reconnect();
+    const wasConnected = this.connected;
+    clearTimeout(this.#timeout);
+    this.#engine = null;
+    this.#partial = null;
+    this.id = null;
+    this.connected = false;
+    for (const { reject, timer } of this.#requests.values()) {
+      clearTimeout(timer);
+      reject(new Error("the connection was lost before the server acknowledged"));
+    }
+    this.#requests.clear();
+    if (wasConnected) this.fire("disconnect", reason);
+    else if (error) this.fire("connect_error", error);
+    if (!reason.startsWith("io ")) this.#reconnect(error?.message ?? reason);
   }
 
-  // The delay doubles, and varies by half, so that the clients of a restarted server do not all
-  // come at once.
-  #reconnect() {
-    if (this.#engine || this.#retry !== undefined) return; // a listener has acted already
-    const longer = Math.min(DELAY * 2 ** this.#attempt, DELAY_MAX);
-    const delay = Math.min(longer * (0.5 + Math.random()), DELAY_MAX);
+  // Waits 1, 2, 4, then 5 seconds, each half more or less, so that the clients of a server
+  // that restarts do not return all at once.
+  #reconnect(reason) {
+    const delay = Math.min(1000 * 2 ** this.#attempt, 5000) * (0.5 + Math.random());
     this.#attempt += 1;
+    this.fire("reconnecting", { attempt: this.#attempt, delay, reason });
     this.#retry = setTimeout(() => this.connect(), delay);
-    this.io.fire("reconnecting", { attempt: this.#attempt, delay });
   }
-}
-
-// Milliseconds; the defaults of the official client, but for the acks, which there wait for ever.
-const CONNECT_TIMEOUT = 20_000;
-const ACK_TIMEOUT = 20_000;
-const DELAY = 1_000;
-const DELAY_MAX = 5_000;
-
-/** `<type>[<attachments>-][<namespace>,][<ack id>][json]` */
-const PACKET = /^([0-6])(?:(\d+)-)?(?:\/[^,]*,)?(\d+)?(.*)$/s;
-const RESERVED = ["connect", "connect_error", "disconnect"];
-
-function parse(text) {
-  const [, type, missing, id, json] = PACKET.exec(text) ?? [];
-  if (type === undefined) throw new Error("unknown packet type");
-  const packet = {
-    type,
-    missing: Number(missing ?? 0),
-    id: id === undefined ? undefined : Number(id),
-    data: json === "" ? undefined : JSON.parse(json),
-    attachments: [],
-  };
-  const { data } = packet;
-  const valid =
-    type === "0" ? typeof data?.sid === "string"
-    : type === "1" ? true
-    : type === "4" ? data !== null && typeof data === "object"
-    : Array.isArray(data) && (type === "3" || type === "6" || !RESERVED.includes(data[0]));
-  const binary = type === "5" || type === "6";
-  if (!valid || (packet.missing > 0) !== binary || packet.missing > 10) throw new Error("invalid payload");
-  return packet;
-}
-
-/** A copy of a value in which placeholders stand for its binary parts, which go into `attachments`. */
-function takeOut(value, attachments) {
-  if (value instanceof ArrayBuffer || ArrayBuffer.isView(value)) {
-    return { _placeholder: true, num: attachments.push(value) - 1 };
-  }
-  if (value === null || typeof value !== "object" || typeof value.toJSON === "function") return value;
-  if (Array.isArray(value)) return value.map((item) => takeOut(item, attachments));
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, takeOut(item, attachments)]));
-}
-
-/** The reverse. */
-function putBack(value, attachments) {
-  if (value === null || typeof value !== "object") return value;
-  if (value._placeholder === true) {
-    if (!(value.num in attachments)) throw new Error("illegal attachments");
-    return attachments[value.num];
-  }
-  for (const key of Object.keys(value)) value[key] = putBack(value[key], attachments);
-  return value;
 }
