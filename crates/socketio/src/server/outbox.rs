@@ -93,8 +93,12 @@ struct Pool {
     queues: Vec<VecDeque<Chunk>>,
 }
 
+/// Slices of fewer bytes than this are put together before they are written.
+const JOINED: usize = 4096;
+
 thread_local! {
     static FREE: RefCell<Pool> = RefCell::default();
+    static JOIN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Outbox {
@@ -264,7 +268,7 @@ impl Outbox {
                 let Link::Tcp(stream, waker) = &link else {
                     unreachable!("matched above")
                 };
-                let flushed = self.write_with(|slices| stream.try_write_vectored(slices));
+                let flushed = self.write_with(|slices| send(stream, slices));
                 if self.closed || flushed != Flushed::Done {
                     waker.wake_by_ref();
                 }
@@ -349,6 +353,24 @@ impl Chunk {
             Chunk::Own(buffer) => buffer,
             Chunk::Shared(frame) => frame,
         }
+    }
+}
+
+/// Writes to a TCP connection. One buffer costs the kernel less than several slices, so that few bytes
+/// are put together first.
+pub(crate) fn send(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    match slices {
+        [one] => stream.try_write(one),
+        _ if slices.iter().map(|slice| slice.len()).sum::<usize>() > JOINED => {
+            stream.try_write_vectored(slices)
+        }
+        _ => JOIN.with_borrow_mut(|joined| {
+            joined.clear();
+            slices
+                .iter()
+                .for_each(|slice| joined.extend_from_slice(slice));
+            stream.try_write(joined)
+        }),
     }
 }
 

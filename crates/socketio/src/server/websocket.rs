@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use socketio_proto::engine::{CloseReason, Message, Packet, Via};
 use socketio_proto::websocket::{self, Decoder, Item, Opcode, Role};
 
-use super::outbox::{Flushed, Link};
+use super::outbox::{Flushed, Link, send};
 use super::running::Running;
 use super::session::Session;
 use super::turn;
@@ -335,7 +335,7 @@ impl TcpTask {
             let flushed = self
                 .incoming
                 .session
-                .with_outbox(|outbox| outbox.write_with(|s| stream.try_write_vectored(s)));
+                .with_outbox(|outbox| outbox.write_with(|s| send(stream, s)));
             match flushed {
                 Flushed::Done => {}
                 // Registers for the next time.
@@ -355,7 +355,7 @@ impl TcpTask {
         }
         let peer_ended = self.incoming.peer_ended;
         let is_written = session.with_outbox(|outbox| {
-            drain && outbox.write_with(|s| self.stream.try_write_vectored(s)) != Flushed::Blocked
+            drain && outbox.write_with(|s| send(&self.stream, s)) != Flushed::Blocked
         });
         if peer_ended && (is_written || !drain) {
             return Poll::Ready(());
@@ -373,10 +373,7 @@ impl TcpTask {
 /// Writes what is left, says that nothing more comes, and reads until the peer has said so too: a
 /// socket that is dropped with unread bytes would take back what was just written.
 async fn farewell(session: &Session, stream: &TcpStream, drain: bool) -> io::Result<()> {
-    while drain
-        && session.with_outbox(|o| o.write_with(|s| stream.try_write_vectored(s)))
-            == Flushed::Blocked
-    {
+    while drain && session.with_outbox(|o| o.write_with(|s| send(stream, s))) == Flushed::Blocked {
         stream.writable().await?;
     }
     SockRef::from(stream).shutdown(std::net::Shutdown::Write)?;

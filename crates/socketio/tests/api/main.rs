@@ -7,4 +7,5 @@ mod namespaces;
 mod order;
 mod polling;
 mod support;
+mod tls;
 mod transports;

@@ -6,9 +6,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::json;
-use socketio::parser::{
-    EncodedMessage, JsonParser, Packet, PacketDecoder, ParseError, Parser,
-};
+use socketio::parser::{EncodedMessage, JsonParser, Packet, PacketDecoder, ParseError, Parser};
 use socketio::{
     Adapter, Args, BroadcastAckError, ConnectError, LocalAdapter, RoomEvent, Server, Socket, Target,
 };
@@ -271,7 +269,10 @@ async fn rooms_joined_in_a_middleware_are_kept() {
         socket.emit("rooms", socket.rooms());
     });
     let (mut ws, id) = Ws::join(address, "").await;
-    assert_eq!(ws.text().await, format!("42[\"rooms\",[\"{id}\",\"early\"]]"));
+    assert_eq!(
+        ws.text().await,
+        format!("42[\"rooms\",[\"{id}\",\"early\"]]")
+    );
     io.to("early").emit("to early", ());
     assert_eq!(ws.text().await, "42[\"to early\"]");
 }
@@ -312,9 +313,16 @@ async fn options_of_an_emit_can_be_combined() {
 async fn a_remote_socket_answers_with_one_value() {
     let (io, address) = start(Server::builder()).await;
     let (mut ws, _) = Ws::join(address, "").await;
-    let remote = io.fetch_sockets().await.expect("this server alone").pop().expect("the client");
+    let remote = io
+        .fetch_sockets()
+        .await
+        .expect("this server alone")
+        .pop()
+        .expect("the client");
     let asked = tokio::spawn(async move {
-        remote.emit_with_ack::<u32>(Duration::from_secs(10), "q", ()).await
+        remote
+            .emit_with_ack::<u32>(Duration::from_secs(10), "q", ())
+            .await
     });
     assert_eq!(ws.text().await, "420[\"q\"]");
     ws.send("430[7]").await;
@@ -338,7 +346,10 @@ async fn a_matching_namespace_is_a_child_of_the_pattern() {
     assert_eq!(seven.text().await, "42/dyn-7,[\"all\",1]");
     assert_eq!(eight.text().await, "42/dyn-8,[\"all\",1]");
     let error = parent.fetch_sockets().await.expect_err("not supported");
-    assert_eq!(error.to_string(), "fetchSockets() is not supported on parent namespaces");
+    assert_eq!(
+        error.to_string(),
+        "fetchSockets() is not supported on parent namespaces"
+    );
 }
 
 // S075: what happens to rooms is told in order.
@@ -364,8 +375,18 @@ async fn room_events_come_in_order() {
     let (ws, _) = Ws::join(address, "").await;
     drop(ws);
     let expected = [
-        "create 20", "join 20", "create 2", "join 2", "leave 2", "delete 2", "create 3", "join 3",
-        "leave 20", "delete 20", "leave 3", "delete 3",
+        "create 20",
+        "join 20",
+        "create 2",
+        "join 2",
+        "leave 2",
+        "delete 2",
+        "create 3",
+        "join 3",
+        "leave 20",
+        "delete 20",
+        "leave 3",
+        "delete 3",
     ];
     for expected in expected {
         assert_eq!(soon(told.recv()).await.as_deref(), Some(expected));
@@ -392,13 +413,17 @@ async fn a_parser_can_be_replaced() {
     }
     impl PacketDecoder for MarkedDecoder {
         fn add_text(&mut self, text: &str) -> Result<Option<Packet<'static>>, ParseError> {
-            self.0.add_text(text.strip_prefix('!').ok_or(ParseError::Payload)?)
+            self.0
+                .add_text(text.strip_prefix('!').ok_or(ParseError::Payload)?)
         }
         fn add_binary(&mut self, bytes: &[u8]) -> Result<Option<Packet<'static>>, ParseError> {
             self.0.add_binary(bytes)
         }
     }
-    let parser = Marked(JsonParser { max_attachments: 10, max_bytes: 1000 });
+    let parser = Marked(JsonParser {
+        max_attachments: 10,
+        max_bytes: 1000,
+    });
     let (io, address) = start(Server::builder().parser(parser)).await;
     io.on("echo", async |socket: Socket, args: Args| {
         socket.emit("echo", args);
