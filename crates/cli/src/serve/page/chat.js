@@ -1,657 +1,576 @@
-// The chat: rooms, people, typing, images, and what the connection is doing.
+// The chat of `sio serve`, an ordinary Socket.IO application.
 //
-// What it and the server say to each other:
-//
-//   from here                                   answer (ack)
-//   join     { name, room }                     { ok: true, users: [{ id, name }] } or { ok: false, error }
-//   leave                                       -
-//   message  { text }                           true; false when in no room
-//   image    { name, type, data: binary }       true; false when in no room or not an image
-//   typing   true | false                       -
-//   latency                                     anything, at once
-//
-//   from the server, to the others in the room
-//   message  { id, name, text, at }             `at`: milliseconds since 1970
-//   image    { id, name, type, data, at }       `name`: the sender's
+// Client to server:
+//   join     { name, room }        answered with { ok, users: [{ id, name }], error? }
+//   message  { text }              answered with true or false
+//   image    { name, type, data }  `data` is binary; answered with true or false
+//   typing   true | false
+//   leave
+// Server to the others in the room:
+//   message  { id, name, text, at }
+//   image    { id, name, type, data, at }
 //   typing   { id, name, typing }
-//   users    [{ id, name }]                     everybody in the room
+//   users    [{ id, name }]
 //   system   { text }
 //
-// A socket is in one room at a time: `join` leaves the room before. Names of people and rooms have
-// at most 40 characters, a message 4000. `id` is the sender's socket id. The server keeps nothing.
+// A socket is in one room at a time. Joining another room leaves the first.
 
 import { Socket } from "./client.js";
 
+const MAX_IMAGE = 500_000;   // bytes that are sent
+const MAX_SIDE = 1600;       // pixels of a picture that is scaled down
+const MAX_ENTRIES = 300;     // kept for each room
+const TYPING_PAUSE = 2500;   // after the last key
+const TYPING_EXPIRY = 6000;  // a notice that is never taken back
+// What a browser shows without running anything in it.
+const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"]);
+
 const $ = (id) => document.getElementById(id);
-const path = document.querySelector('meta[name="socket-path"]').content;
-const socket = new Socket(path);
+const socket = new Socket();
 
-/** Makes an element. Text is always set as text: nothing that anybody writes becomes markup. */
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
+// Per tab, so that two tabs are two people and a reload is the same one.
+const me = { name: sessionStorage.getItem("name") ?? "", room: roomOfAddress() };
+const rooms = new Map(); // name -> { log: <ol>, author, unread }
+let seated = false;      // the server has us in `me.room`
+let wanted = false;      // the form was sent: take the seat again after a reconnection
+let users = [];
+let sessions = 0;
+
+// ---- Connection ---------------------------------------------------------------------------
+
+function showState(state, title, detail = "") {
+  document.body.dataset.state = state;
+  $("state-title").textContent = title;
+  $("state-detail").textContent = detail;
+  const online = state === "online";
+  $("send").disabled = !online || !seated;
+  $("attach").disabled = !online || !seated;
 }
 
-/** One of the drawings of this file; they are decoration. */
-function drawing(path) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("aria-hidden", "true");
-  line.setAttribute("d", path);
-  svg.append(line);
-  return svg;
+function showTransport(name) {
+  $("polling").dataset.step = name === "polling" ? "now" : name === "websocket" ? "done" : "";
+  $("websocket").dataset.step = name === "websocket" ? "now" : "";
+  $("transport").setAttribute("aria-label", name ? `Transport: ${name}` : "Transport: none");
+  $("transport").dataset.transport = name ?? "";
 }
-const TICK = "M4.5 12.5 10 18 20 6.5";
-const CLOCK = "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18M12 7.5V12l3 2";
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const exactClock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+function showRoundTrip(milliseconds) {
+  $("round-trip").textContent = milliseconds < 10
+    ? `${milliseconds.toFixed(1)} ms`
+    : `${Math.round(milliseconds)} ms`;
+}
 
-// Storage may be forbidden; nothing depends on it. It is the tab's own, so that two tabs are two people.
-const remember = (key, value) => {
-  try {
-    sessionStorage.setItem(key, value);
-  } catch {}
-};
-const recall = (key) => {
-  try {
-    return sessionStorage.getItem(key);
-  } catch {
-    return null;
-  }
-};
+// A request whose round trip is shown.
+async function request(name, data) {
+  const start = performance.now();
+  const answer = await socket.request(name, data);
+  showRoundTrip(performance.now() - start);
+  return answer;
+}
 
-// ----------------------------------------------------------------------------- the connection
-
-let name = recall("name") ?? randomName();
-let lostAt; // when the connection was lost
-let openedAt = performance.now();
-let countdown;
-
-socket.io.on("transport", (transport) => {
-  if (transport === "polling") openedAt = performance.now();
-  else journal(`upgraded after ${Math.round(performance.now() - openedAt)} ms`);
-  showState(transport);
+socket.on("transport", (name, elapsed) => {
+  showTransport(name);
+  $("upgrade").textContent = name === "websocket" ? `${Math.round(elapsed)} ms` : "–";
 });
-socket.io.on("upgrade_error", (error) => journal(`stays on polling: ${error.message}`));
-socket.io.on("reconnecting", ({ delay }) => countDown(delay));
+
+socket.on("upgrade_error", () => {
+  $("upgrade").textContent = "not possible";
+});
 
 socket.on("connect", () => {
-  $("sessions").textContent = socket.sessions;
-  $("socket-id").textContent = socket.id;
-  delete document.body.dataset.offline;
-  hideNotice();
-  const away = lostAt && Math.max(1, Math.round((performance.now() - lostAt) / 1000));
-  journal(away ? `connected again after ${away} s` : `connected over ${socket.transport}`);
-  lostAt = undefined;
-  enter(room);
-  measure();
+  sessions += 1;
+  $("sessions").textContent = sessions;
+  $("session-id").textContent = socket.id;
+  showState("online", "Connected");
+  if (wanted) join(me.room);
 });
 
-socket.on("disconnect", (reason, error) => {
-  lostAt = performance.now();
-  joined = false;
-  journal(`disconnected: ${reason}`);
-  offline();
-  forgetTyping();
-  const lost = reason === "io server disconnect" ? "The server has disconnected this page" : "The connection is lost";
-  notice(`${lost} (${reason}). ${error?.message ?? ""}`);
+socket.on("disconnect", (reason) => {
+  seated = false;
+  showUsers([]);
+  clearTypists();
+  showTransport(null);
+  $("session-id").textContent = "–";
+  $("round-trip").textContent = "–";
+  showState("offline", "Disconnected", reason);
+  if (wanted) note(me.room, `The connection was lost: ${reason}`);
 });
 
 socket.on("connect_error", (error) => {
-  offline();
-  notice(`No connection. ${error.message}`);
+  showTransport(null);
+  showState("offline", "Not connected", error.message);
 });
 
-function offline() {
-  document.body.dataset.offline = "";
-  $("socket-id").textContent = "–";
-  showLatency();
-  showState("offline");
-}
-
-function showState(state) {
-  for (const id of ["status", "connection"]) $(id).dataset.state = state;
-  showStatus();
-}
-
-function showStatus(latency = $("latency").dataset.value) {
-  const { state } = $("status").dataset;
-  $("status-text").textContent = latency && state !== "offline" ? `${state} · ${latency}` : state;
-}
-
-function showLatency(text) {
-  $("latency").textContent = text ?? "–";
-  $("latency").dataset.value = text ?? "";
-  showStatus(text);
-}
-
-/** What happened to the connection, the last four things. */
-function journal(text) {
-  const line = make("li", {}, make("time", { textContent: exactClock.format() }), make("span", { textContent: text }));
-  $("journal").append(line);
-  if ($("journal").children.length > 4) $("journal").firstChild.remove();
-}
-
-function notice(text) {
-  $("notice-text").textContent = text.trim();
-  $("countdown").textContent = "";
-  $("again").textContent = "Connect";
-  $("notice").hidden = false;
-}
-
-function hideNotice() {
+let countdown = 0;
+socket.on("reconnecting", ({ attempt, delay, reason }) => {
+  const until = performance.now() + delay;
   clearInterval(countdown);
-  $("notice").hidden = true;
-}
-
-function countDown(delay) {
-  const end = performance.now() + delay;
   const show = () => {
-    const seconds = Math.ceil((end - performance.now()) / 1000);
-    $("countdown").textContent = seconds > 0 ? `Next try in ${seconds} s.` : "Trying …";
+    const left = Math.ceil((until - performance.now()) / 1000);
+    const next = left > 0 ? `attempt ${attempt} in ${left} s` : `attempt ${attempt}`;
+    if (socket.connected || left < -1) clearInterval(countdown);
+    else showState("waiting", "Reconnecting", `${reason}, ${next}`);
   };
-  clearInterval(countdown);
-  countdown = setInterval(show, 250);
-  $("again").textContent = "Try now";
   show();
-}
-
-$("again").addEventListener("click", () => {
-  clearInterval(countdown);
-  $("countdown").textContent = "Trying …";
-  socket.connect();
+  countdown = setInterval(show, 250);
 });
 
-/** Shows how long an answer of the server takes. */
-async function timed(answer) {
-  const start = performance.now();
-  const value = await answer;
-  const ms = performance.now() - start;
-  showLatency(`${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`);
-  return value;
-}
-
-let measuring;
-async function measure() {
-  clearTimeout(measuring);
-  try {
-    if (!document.hidden) await timed(socket.emitWithAck("latency"));
-    clearTimeout(measuring);
-    measuring = setTimeout(measure, 3000);
-  } catch {
-    // Not connected, or a server that does not answer this: until the next connection.
-  }
-}
-
-// A page that is left says goodbye, and comes back when the browser shows it again.
+// A page that goes away says so; one that comes back from the browser's cache connects again.
 addEventListener("pagehide", () => socket.disconnect());
-addEventListener("pageshow", ({ persisted }) => persisted && socket.connect());
+addEventListener("pageshow", (event) => event.persisted && socket.connect());
 
-// --------------------------------------------------------------------------------------- rooms
-
-const panes = new Map(); // room -> the element with its messages
-let room = roomOfAddress();
-let pane;
-let joined = false;
-let people = [];
+// ---- Rooms and people ---------------------------------------------------------------------
 
 function roomOfAddress() {
   try {
-    return decodeURIComponent(location.hash.slice(1)).trim().slice(0, 40) || "lobby";
+    return clean(decodeURIComponent(location.hash.slice(1))) || "lobby";
   } catch {
     return "lobby";
   }
 }
 
-function showRoom() {
-  if (!panes.has(room)) panes.set(room, make("div", { className: "pane" }, welcome()));
-  pane = panes.get(room);
-  $("log").replaceChildren(pane);
-  $("title").textContent = `#${room}`;
-  $("text").placeholder = `Message to #${room}`;
-  const known = new Set(["lobby", "pictures", ...panes.keys()]);
-  $("rooms").replaceChildren(...[...known].map((known) => {
-    const link = make("a", { href: `#${encodeURIComponent(known)}` }, make("span", { className: "label", textContent: known }));
-    if (known === room) link.ariaCurrent = "page";
-    return make("li", {}, link);
-  }));
-  showPeople([]);
-  forgetTyping();
-  read();
-  toEnd();
+// As the server does it, so that both have the same name for a room.
+function clean(text) {
+  return [...text.trim().replace(/\p{Cc}/gu, "")].slice(0, 40).join("");
 }
 
-/** Joins a room, and leaves the one before. What waits there is sent. */
-async function enter(wanted) {
-  joined = false;
-  typing(false);
+async function join(name) {
+  const room = openRoom(name);
+  me.room = name;
+  seated = false;
+  clearTypists();
+  history.replaceState(null, "", `#${encodeURIComponent(name)}`);
+  $("room-name").textContent = name;
+  $("log").replaceChildren(room.log);
+  room.unread = 0;
+  showRooms();
+  showTitle();
+  toBottom();
   if (!socket.connected) return;
   try {
-    const answer = await timed(socket.emitWithAck("join", { name, room: wanted }));
-    if (wanted !== room) return; // somebody was quicker than the server
-    if (!answer?.ok) return system(`The server does not let you in: ${answer?.error ?? "no reason given"}.`);
-    joined = true;
-    showPeople(answer.users);
-    flush();
-  } catch {
-    // The connection is lost, and the next one enters again.
+    const answer = await request("join", { name: me.name, room: name });
+    if (me.room !== name) return; // meanwhile another room was chosen
+    if (!answer?.ok) throw new Error(answer?.error ?? "the server did not say why");
+    seated = true;
+    note(name, sessions > 1 && room.joined ? "You are back" : `You joined ${name}`);
+    room.joined = true;
+    showUsers(answer.users);
+    showState("online", "Connected");
+    $("text").focus();
+  } catch (error) {
+    note(name, `You could not join: ${error.message}`);
   }
 }
 
-addEventListener("hashchange", () => {
-  const wanted = roomOfAddress();
-  if (location.hash === "#text" || wanted === room) return; // "#text" is the link to the message field
-  room = wanted;
-  showRoom();
-  enter(room);
-  openMenu(false);
+function openRoom(name) {
+  let room = rooms.get(name);
+  if (!room) {
+    const log = element("ol", { className: "entries" });
+    room = { log, author: null, unread: 0, joined: false };
+    rooms.set(name, room);
+  }
+  return room;
+}
+
+function showRooms() {
+  const items = [...rooms.keys()].map((name) => {
+    const button = element("button", { type: "button", className: "room" }, element("span", {}, name));
+    if (name === me.room) button.setAttribute("aria-current", "true");
+    button.addEventListener("click", () => {
+      closePanel();
+      if (name !== me.room) join(name);
+    });
+    return element("li", {}, button);
+  });
+  $("rooms").replaceChildren(...items);
+}
+
+function showUsers(list) {
+  users = list;
+  const items = users.map(({ id, name }) => {
+    const own = id === socket.id;
+    const item = element("li", {}, avatar(id, name), element("span", { className: "who" }, name));
+    if (own) item.append(element("span", { className: "you" }, "you"));
+    return item;
+  });
+  $("users").replaceChildren(...items);
+  $("count").textContent = users.length;
+  $("panel-count").textContent = users.length;
+  $("alone").hidden = !seated || users.length > 1;
+}
+
+function avatar(id, name) {
+  const initials = name.split(/\s+/).slice(0, 2).map((word) => [...word][0] ?? "").join("");
+  const mark = element("span", { className: "avatar", ariaHidden: "true" }, initials.toUpperCase());
+  mark.style.setProperty("--hue", hue(name));
+  return mark;
+}
+
+function hue(text) {
+  let hash = 7;
+  for (const char of text) hash = (hash * 31 + char.codePointAt(0)) % 360;
+  return hash;
+}
+
+socket.on("users", (list) => {
+  showUsers(list);
+  for (const id of typists.keys()) if (!users.some((user) => user.id === id)) setTyping({ id, typing: false });
+});
+socket.on("system", ({ text }) => note(me.room, text));
+
+// ---- The log ------------------------------------------------------------------------------
+
+function element(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+function note(name, text) {
+  const room = openRoom(name);
+  room.author = null;
+  append(room, element("li", { className: "note" }, text));
+}
+
+// Adds what somebody said, under the name of the author unless the last entry was theirs too.
+function say({ id, name, at }, content, own = false) {
+  const room = openRoom(me.room);
+  const first = room.author !== id;
+  room.author = id;
+  const entry = element("li", { className: own ? "entry own" : "entry" });
+  if (first) {
+    entry.classList.add("first");
+    entry.append(avatar(id, name), element("span", { className: "author" }, own ? "You" : name));
+  }
+  const time = new Date(at);
+  const stamp = element("time", { dateTime: time.toISOString() },
+    time.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" }));
+  const bubble = element("div", { className: "bubble" }, content, stamp);
+  if (own) bubble.append(element("span", { className: "tick", ariaLabel: "being sent" }));
+  entry.append(bubble);
+  if (!own) countUnread(room);
+  append(room, entry, own);
+  return entry;
+}
+
+function append(room, item, follow = false) {
+  const stay = !follow && !atBottom();
+  room.log.append(item);
+  while (room.log.children.length > MAX_ENTRIES) {
+    const old = room.log.firstElementChild;
+    for (const picture of old.querySelectorAll("img")) URL.revokeObjectURL(picture.src);
+    old.remove();
+  }
+  if (!stay) toBottom();
+}
+
+// Words with the addresses in them made links.
+function prose(text) {
+  const parts = text.split(/(https?:\/\/[^\s<>"]+[^\s<>".,;:!?)\]])/);
+  const nodes = parts.map((part, index) => (index % 2 === 0
+    ? part
+    : element("a", { href: part, target: "_blank", rel: "noopener noreferrer" }, part)));
+  return element("p", {}, ...nodes);
+}
+
+function picture({ name, type, data }) {
+  if (!PICTURES.has(type) || !(data instanceof ArrayBuffer || ArrayBuffer.isView(data))) {
+    return element("p", {}, `${name} is of a kind that is not shown here (${type})`);
+  }
+  const address = URL.createObjectURL(new Blob([data], { type }));
+  const image = element("img", { src: address, alt: name || "a picture" });
+  image.dataset.bytes = data.byteLength;
+  const stay = atBottom();
+  image.addEventListener("load", () => stay && toBottom());
+  const link = element("a", { href: address, target: "_blank", rel: "noopener", className: "picture" }, image);
+  const caption = element("figcaption", {}, `${name}, ${size(data.byteLength)}`);
+  return element("figure", {}, link, caption);
+}
+
+function size(bytes) {
+  return bytes < 1000 ? `${bytes} B` : `${Math.round(bytes / 1000)} kB`;
+}
+
+function atBottom() {
+  const log = $("log");
+  return log.scrollHeight - log.scrollTop - log.clientHeight < 60;
+}
+
+function toBottom() {
+  $("log").scrollTop = $("log").scrollHeight;
+}
+
+socket.on("message", (message) => {
+  setTyping({ id: message.id, typing: false });
+  say(message, prose(message.text));
+});
+socket.on("image", (image) => say(image, picture(image)));
+
+// ---- Unread -------------------------------------------------------------------------------
+
+function countUnread(room) {
+  if (!document.hidden && document.hasFocus() && atBottom()) return;
+  if (room.unread === 0) {
+    room.log.querySelector(".unread")?.remove();
+    append(room, element("li", { className: "unread" }, "New"));
+  }
+  room.unread += 1;
+  showTitle();
+}
+
+function showTitle() {
+  const unread = rooms.get(me.room)?.unread ?? 0;
+  document.title = unread > 0 ? `(${unread}) ${me.room}` : `${me.room} · sio chat`;
+  $("jump").hidden = unread === 0;
+  $("jump").textContent = unread === 1 ? "1 new message" : `${unread} new messages`;
+}
+
+function readAll() {
+  const room = rooms.get(me.room);
+  if (!room || room.unread === 0 || document.hidden || !document.hasFocus() || !atBottom()) return;
+  room.unread = 0;
+  showTitle();
+}
+
+$("log").addEventListener("scroll", readAll);
+$("jump").addEventListener("click", () => {
+  toBottom();
+  readAll();
   $("text").focus();
+});
+addEventListener("focus", readAll);
+document.addEventListener("visibilitychange", readAll);
+
+// ---- Typing -------------------------------------------------------------------------------
+
+const typists = new Map(); // id -> { name, timer }
+let typing = false;
+let typingTimer = 0;
+
+function setTyping({ id, name, typing }) {
+  clearTimeout(typists.get(id)?.timer);
+  typists.delete(id);
+  if (typing) {
+    const timer = setTimeout(() => setTyping({ id, typing: false }), TYPING_EXPIRY);
+    typists.set(id, { name, timer });
+  }
+  const names = [...typists.values()].map((typist) => typist.name);
+  $("typing").textContent = names.length === 0 ? ""
+    : names.length === 1 ? `${names[0]} is typing`
+    : names.length === 2 ? `${names[0]} and ${names[1]} are typing`
+    : `${names.length} people are typing`;
+}
+
+function clearTypists() {
+  typing = false;
+  for (const id of typists.keys()) setTyping({ id, typing: false });
+}
+
+function tellTyping(now) {
+  clearTimeout(typingTimer);
+  if (now) typingTimer = setTimeout(() => tellTyping(false), TYPING_PAUSE);
+  if (now === typing || !seated) return;
+  typing = now;
+  socket.emit("typing", now);
+}
+
+socket.on("typing", setTyping);
+
+// ---- Sending ------------------------------------------------------------------------------
+
+async function deliver(entry, name, data) {
+  const tick = entry.querySelector(".tick");
+  try {
+    if (!(await request(name, data))) throw new Error("the server did not take it");
+    tick.textContent = "✓";
+    tick.ariaLabel = tick.title = "received by the server";
+  } catch (error) {
+    entry.classList.add("failed");
+    tick.textContent = "not sent";
+    tick.ariaLabel = tick.title = `not sent: ${error.message}`;
+  }
+}
+
+function send() {
+  const text = $("text").value.trim();
+  if (text === "" || !seated) return;
+  $("text").value = "";
+  fit();
+  tellTyping(false);
+  const entry = say({ id: socket.id, name: me.name, at: Date.now() }, prose(text), true);
+  deliver(entry, "message", { text });
+}
+
+async function sendImage(file) {
+  if (!seated) return;
+  const room = me.room;
+  let image;
+  try {
+    image = await shrink(file);
+  } catch {
+    note(room, `${file.name || "The file"} is not a picture that this browser can read`);
+    return;
+  }
+  if (!seated || me.room !== room) return;
+  const entry = say({ id: socket.id, name: me.name, at: Date.now() }, picture(image), true);
+  deliver(entry, "image", image);
+}
+
+// Leaves a small picture as it is, to the byte, and draws a large one again until it is small.
+async function shrink(file) {
+  const name = file.name || "picture";
+  if (file.size < MAX_IMAGE && PICTURES.has(file.type)) {
+    return { name, type: file.type, data: new Uint8Array(await file.arrayBuffer()) };
+  }
+  const bitmap = await createImageBitmap(file);
+  let scale = Math.min(1, MAX_SIDE / Math.max(bitmap.width, bitmap.height));
+  for (let quality = 0.85; ; quality = Math.max(0.5, quality - 0.1), scale *= 0.8) {
+    const canvas = element("canvas", {
+      width: Math.max(1, Math.round(bitmap.width * scale)),
+      height: Math.max(1, Math.round(bitmap.height * scale)),
+    });
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#fff"; // JPEG has no transparency
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
+    if (!blob) throw new Error("the picture cannot be drawn");
+    if (blob.size < MAX_IMAGE) {
+      bitmap.close();
+      const data = new Uint8Array(await blob.arrayBuffer());
+      return { name: name.replace(/\.[^.]*$/, "") + ".jpg", type: blob.type, data };
+    }
+  }
+}
+
+function fit() {
+  const text = $("text");
+  text.style.height = "auto";
+  text.style.height = `${Math.min(text.scrollHeight, 160)}px`;
+}
+
+function sendFiles(files) {
+  const pictures = [...files].filter((file) => file.type.startsWith("image/"));
+  for (const file of pictures) sendImage(file);
+  return pictures.length > 0;
+}
+
+$("text").addEventListener("input", () => {
+  fit();
+  tellTyping($("text").value.trim() !== "");
+});
+$("text").addEventListener("blur", () => tellTyping(false));
+$("text").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  send();
+});
+$("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  send();
+  $("text").focus();
+});
+$("attach").addEventListener("click", () => $("file").click());
+$("file").addEventListener("change", () => {
+  sendFiles($("file").files);
+  $("file").value = "";
+});
+addEventListener("paste", (event) => {
+  if (sendFiles(event.clipboardData?.files ?? [])) event.preventDefault();
+});
+
+// A drag enters and leaves every element it passes; the depth tells when it has left the page.
+let depth = 0;
+const dragsFiles = (event) => seated && event.dataTransfer?.types.includes("Files");
+function showDrop(by) {
+  depth = Math.max(0, depth + by);
+  $("drop").hidden = depth === 0;
+}
+addEventListener("dragenter", (event) => dragsFiles(event) && showDrop(1));
+addEventListener("dragleave", (event) => dragsFiles(event) && showDrop(-1));
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  showDrop(-depth);
+  sendFiles(event.dataTransfer?.files ?? []);
+});
+
+// ---- The forms and the side panel ---------------------------------------------------------
+
+function suggestName() {
+  const first = ["Quiet", "Brave", "Amber", "Swift", "Gentle", "Bright", "Clever", "Merry"];
+  const second = ["Otter", "Heron", "Fox", "Wren", "Badger", "Lynx", "Finch", "Hare"];
+  const pick = (list) => list[Math.floor(Math.random() * list.length)];
+  return `${pick(first)} ${pick(second)}`;
+}
+
+function enter() {
+  wanted = true;
+  sessionStorage.setItem("name", me.name);
+  $("welcome").hidden = true;
+  $("app").inert = false;
+  join(me.room);
+}
+
+function closePanel() {
+  document.body.classList.remove("panel-open");
+  $("panel-toggle").setAttribute("aria-expanded", "false");
+}
+
+$("entry").addEventListener("submit", (event) => {
+  event.preventDefault();
+  me.name = clean($("name").value);
+  me.room = clean($("room").value) || "lobby";
+  if (me.name === "") return $("name").focus();
+  enter();
 });
 
 $("new-room").addEventListener("submit", (event) => {
   event.preventDefault();
-  const wanted = $("room").value.trim().replace(/^#/, "");
-  if (wanted) location.hash = encodeURIComponent(wanted);
-  $("room").value = "";
+  const name = clean($("new-room-name").value);
+  $("new-room-name").value = "";
+  if (name === "") return;
+  closePanel();
+  if (name !== me.room) join(name);
+});
+
+$("leave").addEventListener("click", () => {
+  socket.emit("leave");
+  sessionStorage.removeItem("name");
+  wanted = seated = false;
+  clearTypists();
+  showUsers([]);
+  closePanel();
+  welcome();
+});
+
+$("panel-toggle").addEventListener("click", () => {
+  const open = document.body.classList.toggle("panel-open");
+  $("panel-toggle").setAttribute("aria-expanded", String(open));
+});
+$("veil").addEventListener("click", closePanel);
+addEventListener("keydown", (event) => event.key === "Escape" && closePanel());
+addEventListener("hashchange", () => {
+  const room = roomOfAddress();
+  if (room === me.room) return;
+  if (wanted) join(room);
+  else $("room").value = room;
+});
+// Another person in another window, in the same room.
+$("second").addEventListener("click", () => {
+  $("second").href = location.href;
 });
 
 function welcome() {
-  const share = make("button", { type: "button", textContent: "Share an image" });
-  share.addEventListener("click", () => $("file").click());
-  const second = make("a", { href: location.href, target: "_blank", rel: "noopener", textContent: "Open a second tab" });
-  return make("div", { className: "welcome" },
-    make("h2", { textContent: `This is #${room}` }),
-    make("p", { textContent: "Say something. To see both ends of a conversation, be a second person in another tab." }),
-    make("div", { className: "actions" }, second, share),
-    make("p", {}, "Your own clients connect with ", make("code", { textContent: `io("${location.origin}")` })),
-  );
+  $("app").inert = true;
+  $("welcome").hidden = false;
+  $("name").value = me.name || suggestName();
+  $("room").value = me.room;
+  $("name").select();
 }
 
-// -------------------------------------------------------------------------------------- people
-
-socket.on("users", (users) => joined && showPeople(users));
-socket.on("system", ({ text }) => system(text));
-
-function showPeople(users) {
-  people = users;
-  $("count").textContent = users.length || "";
-  $("people").replaceChildren(...users.map(({ id, name }) => {
-    const item = make("li", {}, avatar(name), make("span", { className: "label", textContent: name }));
-    if (id === socket.id) item.append(make("span", { className: "you", textContent: "you" }));
-    return item;
-  }));
-  summarize();
-}
-
-function summarize() {
-  const others = people.filter(({ id }) => id !== socket.id).map(({ name }) => name);
-  const more = others.length > 3 ? [...others.slice(0, 2), `${others.length - 2} others`] : others;
-  $("summary").textContent = others.length > 0 ? `You and ${list(more)}` : people.length > 0 ? "Only you so far" : "Joining …";
-}
-
-const list = (names) => new Intl.ListFormat("en").format(names);
-
-function avatar(name, element = make("span", { className: "avatar", ariaHidden: "true" })) {
-  const words = name.trim().split(/\s+/).map((word) => [...word][0] ?? "");
-  element.textContent = (words.length > 1 ? words[0] + words.at(-1) : words[0]).toUpperCase();
-  const hash = [...name].reduce((hash, char) => (hash * 31 + char.codePointAt(0)) >>> 0, 7);
-  element.style.setProperty("--hue", hash % 360);
-  return element;
-}
-
-function randomName() {
-  const pick = (words) => words[Math.floor(Math.random() * words.length)];
-  const first = pick(["Amber", "Azure", "Coral", "Copper", "Ivory", "Jade", "Olive", "Ruby", "Silver", "Violet"]);
-  return `${first} ${pick(["Badger", "Falcon", "Heron", "Ibex", "Lynx", "Marten", "Otter", "Puffin", "Robin", "Tapir"])}`;
-}
-
-$("name").addEventListener("change", () => {
-  const wanted = $("name").value.trim();
-  if (wanted && wanted !== name) {
-    name = wanted;
-    remember("name", name);
-    enter(room);
-  }
-  showName();
-});
-$("name").addEventListener("keydown", ({ key }) => key === "Enter" && $("text").focus());
-
-function showName() {
-  $("name").value = name;
-  avatar(name, $("my-avatar"));
-}
-
-// -------------------------------------------------------------------------------------- typing
-
-const typists = new Map(); // socket id -> { name, timer }
-let typingSince; // when the others were told last; undefined: they think that nobody types
-let pause;
-
-/** Tells the others, again after a while: they forget a notice that is not repeated. */
-function typing(now) {
-  clearTimeout(pause);
-  if (now) pause = setTimeout(typing, 3000, false);
-  const told = typingSince !== undefined && (!now || performance.now() - typingSince < 2000);
-  if (now === told) return;
-  if (joined && (now || typingSince !== undefined)) socket.emit("typing", now);
-  typingSince = now ? performance.now() : undefined;
-}
-
-socket.on("typing", ({ id, name, typing }) => {
-  clearTimeout(typists.get(id)?.timer);
-  typists.delete(id);
-  if (typing && joined) {
-    const timer = setTimeout(() => typists.delete(id) && showTyping(), 5000);
-    typists.set(id, { name, timer });
-  }
-  showTyping();
-});
-
-function showTyping() {
-  const names = [...typists.values()].map(({ name }) => name);
-  const who = names.length > 3 ? "Several people" : list(names);
-  $("typing").textContent = who && `${who} ${names.length === 1 ? "is" : "are"} typing …`;
-}
-
-function forgetTyping(id) {
-  for (const known of id === undefined ? [...typists.keys()] : [id]) {
-    clearTimeout(typists.get(known)?.timer);
-    typists.delete(known);
-  }
-  showTyping();
-}
-
-// ------------------------------------------------------------------------------------ messages
-
-const KEPT = 300; // messages a room; older ones are forgotten
-const EMOJI = /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\u200d\ufe0f]{1,8}$/u;
-
-socket.on("message", ({ id, name, text, at }) => {
-  forgetTyping(id);
-  arrived(message({ id, name, at, content: bubble(text) }));
-});
-socket.on("image", ({ id, name, type, data, at }) => {
-  forgetTyping(id);
-  const content = SHOWN.includes(type) ? picture(new Blob([data], { type }), `Image from ${name}`) : bubble(`(an image that this page does not show: ${type})`);
-  arrived(message({ id, name, at, content }));
-});
-
-const bubble = (text) => make("div", { className: EMOJI.test(text) ? "bubble emoji" : "bubble", textContent: text });
-
-function picture(blob, alt) {
-  const src = URL.createObjectURL(blob);
-  const button = make("button", { type: "button", className: "picture" }, make("img", { src, alt }));
-  button.addEventListener("click", () => {
-    Object.assign($("viewed"), { src, alt });
-    $("viewer").showModal();
-  });
-  return button;
-}
-$("viewer").addEventListener("click", () => $("viewer").close());
-
-/** Makes the element of a message; those of one person in a row are drawn as one. */
-function message({ id, name, at, content }) {
-  const mine = id === undefined;
-  const time = make("time", { dateTime: new Date(at).toISOString(), textContent: clock.format(at) });
-  const who = make("p", { className: "who" }, make("b", { textContent: mine ? "You" : name }), " ", time);
-  const element = make("article", { className: mine ? "message mine" : "message" }, avatar(name), make("div", { className: "body" }, who, content));
-  element.dataset.sender = id ?? "me";
-  element.dataset.at = at;
-  return element;
-}
-
-function append(element) {
-  pane.querySelector(":scope > .welcome")?.remove();
-  const last = pane.lastElementChild;
-  const { sender, at } = element.dataset;
-  if (sender && last?.dataset.sender === sender && at - last.dataset.at < 300_000) {
-    element.classList.add("more");
-    last.classList.add("more-follow");
-  }
-  pane.append(element);
-  while (pane.children.length > KEPT) {
-    const src = pane.firstChild.querySelector(".picture img")?.src;
-    if (src) URL.revokeObjectURL(src);
-    pane.firstChild.remove();
-  }
-  if (atEnd) toEnd();
-}
-
-function system(text) {
-  const line = make("p", { className: "system", textContent: text });
-  // Who comes and goes does not end the welcome.
-  const hello = pane.querySelector(":scope > .welcome");
-  if (hello) pane.append(line);
-  else append(line);
-  if (atEnd) toEnd();
-}
-
-// -------------------------------------------------------------------------------------- unread
-
-let atEnd = true; // whether the newest message is in view
-let unread = 0;
-
-function toEnd() {
-  atEnd = true;
-  $("log").scrollTop = $("log").scrollHeight;
-}
-
-function arrived(element) {
-  if (document.hidden || !atEnd) {
-    if (unread === 0) {
-      pane.querySelector(".unread")?.remove();
-      append(make("p", { className: "unread", textContent: "New" }));
-    }
-    unread += 1;
-  }
-  append(element);
-  showUnread();
-}
-
-function read() {
-  unread = 0;
-  showUnread();
-}
-
-function showUnread() {
-  document.title = `${unread > 0 ? `(${unread}) ` : ""}#${room} · sio chat`;
-  $("newest").hidden = unread === 0 || atEnd;
-  $("newest").textContent = `${unread} new ${unread === 1 ? "message" : "messages"} ↓`;
-  const link = $("rooms").querySelector("[aria-current]");
-  link?.querySelector(".badge")?.remove();
-  if (unread > 0) link?.append(make("span", { className: "badge", textContent: unread, ariaLabel: `${unread} unread` }));
-}
-
-$("log").addEventListener("scroll", () => {
-  const { scrollTop, clientHeight, scrollHeight } = $("log");
-  atEnd = scrollHeight - scrollTop - clientHeight < 60;
-  if (atEnd && !document.hidden) read();
-});
-// An image that is decoded late, a turned phone, an opened keyboard: the end stays in view.
-const sizes = new ResizeObserver(() => atEnd && toEnd());
-sizes.observe($("log"));
-$("log").addEventListener("load", () => atEnd && toEnd(), true);
-$("newest").addEventListener("click", () => (toEnd(), read()));
-document.addEventListener("visibilitychange", () => {
-  if (document.hidden) return;
-  if (atEnd) read();
-  measure();
-});
-
-// ------------------------------------------------------------------------------------- sending
-
-const outbox = []; // what waits for its room: { room, event, value, element }
-
-function post(event, value, content) {
-  const element = message({ name, at: Date.now(), content });
-  pane.querySelector(".unread")?.remove();
-  append(element);
-  toEnd();
-  wait({ room, event, value, element });
-}
-
-function wait(item) {
-  outbox.push(item);
-  mark(item, "waiting");
-  flush();
-}
-
-/** Sends what waits for this room. */
-function flush() {
-  if (!joined) return;
-  const ready = outbox.filter((item) => item.room === room);
-  for (const item of ready) {
-    outbox.splice(outbox.indexOf(item), 1);
-    transmit(item);
-  }
-}
-
-async function transmit(item) {
-  try {
-    const answer = socket.emitWithAck(item.event, item.value);
-    mark(item, (await (item.event === "message" ? timed(answer) : answer)) ? "sent" : "failed");
-  } catch {
-    // The server may have it or not: a person decides about sending it twice.
-    mark(item, "failed");
-  }
-}
-
-function mark(item, state) {
-  item.element.dataset.state = state;
-  const line = make("p", { className: "state" });
-  const time = clock.format(Number(item.element.dataset.at));
-  if (state === "waiting") line.append(drawing(CLOCK), socket.connected ? "Sending" : "Waiting for the connection");
-  if (state === "sent") line.append(time, tick());
-  if (state === "failed") {
-    const again = make("button", { type: "button", textContent: "Send again" });
-    again.addEventListener("click", () => wait(item));
-    line.append("Not confirmed by the server.", again);
-  }
-  item.element.querySelector(".state")?.remove();
-  item.element.querySelector(".body").append(line);
-  if (atEnd) toEnd();
-}
-
-function tick() {
-  const mark = make("span", { role: "img", ariaLabel: "received by the server", title: "Received by the server" });
-  mark.append(drawing(TICK));
-  return mark;
-}
-
-$("composer").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const text = $("text").value.trim();
-  if (!text) return;
-  $("text").value = "";
-  typed();
-  typing(false);
-  post("message", { text }, bubble(text));
-  $("text").focus();
-});
-
-$("text").addEventListener("keydown", (event) => {
-  // An Enter that ends the composition of a character is not meant for us.
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  $("composer").requestSubmit();
-});
-
-$("text").addEventListener("input", () => {
-  typed();
-  typing($("text").value.trim() !== "");
-});
-
-function typed() {
-  $("text").style.height = "auto";
-  $("text").style.height = `${$("text").scrollHeight}px`;
-  $("send").disabled = $("text").value.trim() === "";
-}
-
-// -------------------------------------------------------------------------------------- images
-
-// No SVG: it is a document, not only an image.
-const SHOWN = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
-const LARGEST = 500_000; // bytes; servers accept messages of one megabyte, in base64 too
-
-async function share(files) {
-  for (const file of files) {
-    try {
-      const blob = await shrink(file);
-      const value = { name: file.name, type: blob.type, data: await blob.arrayBuffer() };
-      post("image", value, picture(blob, file.name || "Your image"));
-    } catch {
-      system(`${file.name || "This"} is not an image that the browser can read.`);
-    }
-  }
-}
-
-/** The file as it is if it is small enough, else a smaller picture of it. */
-async function shrink(file) {
-  if (file.size <= LARGEST && SHOWN.includes(file.type)) return file;
-  const bitmap = await createImageBitmap(file);
-  for (let side = 1800; ; side = Math.round(side * 0.75)) {
-    const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
-    const canvas = make("canvas", {
-      width: Math.max(1, Math.round(bitmap.width * scale)),
-      height: Math.max(1, Math.round(bitmap.height * scale)),
-    });
-    canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
-    const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/webp", 0.85));
-    if (blob.size <= LARGEST || side < 50) return blob;
-  }
-}
-
-$("attach").addEventListener("click", () => $("file").click());
-$("file").addEventListener("change", () => {
-  share([...$("file").files]);
-  $("file").value = "";
-});
-
-document.addEventListener("paste", (event) => {
-  const files = [...event.clipboardData.files];
-  if (files.length === 0) return;
-  event.preventDefault();
-  share(files);
-});
-
-const bringsFiles = ({ dataTransfer }) => dataTransfer.types.includes("Files");
-document.addEventListener("dragover", (event) => {
-  if (!bringsFiles(event)) return;
-  event.preventDefault();
-  document.body.dataset.dropping = "";
-});
-document.addEventListener("dragleave", (event) => {
-  if (event.relatedTarget === null) delete document.body.dataset.dropping;
-});
-document.addEventListener("drop", (event) => {
-  delete document.body.dataset.dropping;
-  if (!bringsFiles(event)) return;
-  event.preventDefault();
-  share([...event.dataTransfer.files]);
-});
-
-// ---------------------------------------------------------------------------- the phone's menu
-
-function openMenu(open) {
-  const was = "menu" in document.body.dataset;
-  if (open === was) return;
-  document.body.toggleAttribute("data-menu", open);
-  $("menu").ariaExpanded = String(open);
-  $("main").inert = open;
-  $(open ? "close" : "menu").focus();
-}
-
-$("menu").addEventListener("click", () => openMenu(true));
-$("close").addEventListener("click", () => openMenu(false));
-$("shade").addEventListener("click", () => openMenu(false));
-document.addEventListener("keydown", ({ key }) => key === "Escape" && openMenu(false));
-matchMedia("(min-width: 761px)").addEventListener("change", () => openMenu(false));
-
-remember("name", name);
-showName();
-showRoom();
-typed();
-if (matchMedia("(hover: hover)").matches) $("text").focus();
+showState("waiting", "Connecting");
+showTransport(null);
+if (me.name) enter();
+else welcome();
+socket.connect();

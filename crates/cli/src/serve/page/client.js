@@ -220,7 +220,7 @@ class Engine extends Emitter {
       this.fire("upgrade_error", new Error("the WebSocket could not be opened"));
       if (this.#paused) {
         this.#paused = false;
-        this.#poll();
+        if (!this.#polling) this.#poll();
         this.#post();
       }
     };
