@@ -22,6 +22,7 @@ mod handshake;
 mod http;
 mod http_connections;
 mod listen;
+mod memory;
 mod namespace;
 mod outbox;
 mod polling;

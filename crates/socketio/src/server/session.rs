@@ -25,6 +25,7 @@ use super::broadcast::Flags;
 use super::connect;
 use super::encode::Encoded;
 use super::handshake::Handshake;
+use super::memory;
 use super::outbox::{Flushed, Link, Outbox, Pushed};
 use super::running::{self, Running};
 use super::socket::Socket;
@@ -490,7 +491,9 @@ impl Session {
         }
         if let Some(closed) = told.closed {
             tracing::debug!(session = ?self.id, reason = closed.reason.as_str(), "session closed");
-            self.shared.sessions().remove(&self.id, closed.key);
+            if self.shared.sessions().remove(&self.id, closed.key) {
+                memory::give_back(&self.shared);
+            }
             self.shared.cancel_deadline(closed.key);
             for socket in closed.sockets {
                 socket.left(closed.reason, closed.description.as_deref());

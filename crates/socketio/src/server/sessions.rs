@@ -1,6 +1,5 @@
 //! The table of sessions: found by id for requests, by key for deadlines.
 
-use std::cell::Cell;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -24,14 +23,24 @@ struct Table {
     by_id: HashTable<u32>,
     slots: Vec<Option<Arc<Session>>>,
     free: Vec<u32>,
+    /// The most sessions there were since a crowd has left.
+    peak: usize,
 }
+
+/// So many sessions are a crowd.
+const CROWD: usize = 1000;
 
 impl Sessions {
     /// Adds a session; `None` if one with this id is there already.
     pub(crate) fn insert(&self, session: &Arc<Session>) -> Option<u32> {
         let hash = self.hasher.hash_one(session.id());
         let mut table = self.table.write();
-        let Table { by_id, slots, free } = &mut *table;
+        let Table {
+            by_id,
+            slots,
+            free,
+            peak,
+        } = &mut *table;
         let same = |&key: &u32| {
             slots[key as usize]
                 .as_ref()
@@ -48,6 +57,7 @@ impl Sessions {
         });
         slots[key as usize] = Some(session.clone());
         by_id.insert_unique(hash, key, |&key| rehash(&self.hasher, slots, key));
+        *peak = by_id.len().max(*peak);
         Some(key)
     }
 
@@ -70,14 +80,18 @@ impl Sessions {
         self.table.read().slots.get(key as usize).cloned().flatten()
     }
 
-    /// Takes a session out. What it used is given back when most sessions have gone.
-    pub(crate) fn remove(&self, id: &SessionId, key: u32) {
-        give_back();
+    /// Takes a session out. True when a crowd has left: then there is memory to give back.
+    pub(crate) fn remove(&self, id: &SessionId, key: u32) -> bool {
         let hash = self.hasher.hash_one(id);
         let mut table = self.table.write();
-        let Table { by_id, slots, free } = &mut *table;
+        let Table {
+            by_id,
+            slots,
+            free,
+            peak,
+        } = &mut *table;
         let Ok(entry) = by_id.find_entry(hash, |&found| found == key) else {
-            return;
+            return false;
         };
         entry.remove();
         slots[key as usize] = None;
@@ -94,6 +108,11 @@ impl Sessions {
         } else if free.len() > 2 * slots.len() + 64 {
             free.retain(|&key| (key as usize) < slots.len());
         }
+        let has_left = *peak >= CROWD && by_id.len() < *peak / 4;
+        if has_left {
+            *peak = by_id.len();
+        }
+        has_left
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -102,26 +121,6 @@ impl Sessions {
 
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
         self.table.read().slots.iter().flatten().cloned().collect()
-    }
-}
-
-/// Sessions that end on a thread between two calls of the allocator that gather what is free.
-const GATHER_AFTER: u32 = 256;
-
-thread_local! {
-    static ENDED: Cell<u32> = const { Cell::new(0) };
-}
-
-/// Lets the allocator give memory back after many sessions have ended.
-///
-/// A session consists of small pieces. glibc keeps freed small pieces apart, so that the space around
-/// them stays in use, until a large piece is freed: then it joins them and returns what is free at
-/// the end of the heap. Other allocators do this by themselves; for them this is one call.
-fn give_back() {
-    let ended = ENDED.get() + 1;
-    ENDED.set(ended % GATHER_AFTER);
-    if ended == GATHER_AFTER {
-        drop(std::hint::black_box(Vec::<u8>::with_capacity(96 * 1024)));
     }
 }
 
