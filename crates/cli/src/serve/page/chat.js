@@ -8,7 +8,7 @@
 //   leave
 // Server to the others in the room:
 //   message  { id, name, text, at }
-//   image    { id, name, type, data, at }
+//   image    { id, name, type, data, at }   `name` is the author's
 //   typing   { id, name, typing }
 //   users    [{ id, name }]
 //   system   { text }
@@ -273,17 +273,17 @@ function prose(text) {
   return element("p", {}, ...nodes);
 }
 
-function picture({ name, type, data }) {
+function picture(from, { type, data }) {
   if (!PICTURES.has(type) || !(data instanceof ArrayBuffer || ArrayBuffer.isView(data))) {
-    return element("p", {}, `${name} is of a kind that is not shown here (${type})`);
+    return element("p", {}, `A picture of a kind that is not shown here (${type})`);
   }
   const address = URL.createObjectURL(new Blob([data], { type }));
-  const image = element("img", { src: address, alt: name || "a picture" });
+  const image = element("img", { src: address, alt: `A picture from ${from}` });
   image.dataset.bytes = data.byteLength;
   const stay = atBottom();
   image.addEventListener("load", () => stay && toBottom());
   const link = element("a", { href: address, target: "_blank", rel: "noopener", className: "picture" }, image);
-  const caption = element("figcaption", {}, `${name}, ${size(data.byteLength)}`);
+  const caption = element("figcaption", {}, `${type.slice(6)}, ${size(data.byteLength)}`);
   return element("figure", {}, link, caption);
 }
 
@@ -304,7 +304,7 @@ socket.on("message", (message) => {
   setTyping({ id: message.id, typing: false });
   say(message, prose(message.text));
 });
-socket.on("image", (image) => say(image, picture(image)));
+socket.on("image", (image) => say(image, picture(image.name, image)));
 
 // ---- Unread -------------------------------------------------------------------------------
 
@@ -412,7 +412,7 @@ async function sendImage(file) {
     return;
   }
   if (!seated || me.room !== room) return;
-  const entry = say({ id: socket.id, name: me.name, at: Date.now() }, picture(image), true);
+  const entry = say({ id: socket.id, name: me.name, at: Date.now() }, picture("you", image), true);
   deliver(entry, "image", image);
 }
 
