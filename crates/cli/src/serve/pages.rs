@@ -8,27 +8,27 @@ const FILES: [(&str, &str, &str); 5] = [
     (
         "/",
         "text/html; charset=utf-8",
-        include_str!("page/index.html"),
+        include_str!("web/index.html"),
     ),
     (
         "/style.css",
         "text/css; charset=utf-8",
-        include_str!("page/style.css"),
+        include_str!("web/style.css"),
     ),
     (
         "/chat.js",
         "text/javascript; charset=utf-8",
-        include_str!("page/chat.js"),
+        include_str!("web/chat.js"),
     ),
     (
         "/client.js",
         "text/javascript; charset=utf-8",
-        include_str!("page/client.js"),
+        include_str!("web/client.js"),
     ),
     (
         "/favicon.svg",
         "image/svg+xml",
-        include_str!("page/favicon.svg"),
+        include_str!("web/favicon.svg"),
     ),
 ];
 
