@@ -16,6 +16,10 @@ if (flags.allowRequest) {
     else cb(flags.allowRequest === "deny" ? null : flags.allowRequest, false);
   };
 }
+// What JSON cannot say: an origin by pattern or by function.
+const origin = options.cors?.origin;
+if (origin?.pattern) options.cors.origin = new RegExp(origin.pattern);
+if (origin?.ending) options.cors.origin = (asking, cb) => cb(null, asking?.endsWith(origin.ending) ?? false);
 const http = createServer((req, res) => {
   res.statusCode = req.url === "/app" ? 200 : 404;
   res.end(req.url === "/app" ? "app" : "");
@@ -106,6 +110,21 @@ function register(nsp) {
       ack();
     });
     socket.on("kick", (room, close) => here.in(room).disconnectSockets(close));
+    socket.on("remote ask", async (room, value, ms, ack) => {
+      const [remote] = await here.in(room).fetchSockets();
+      ack(await remote.timeout(ms).emitWithAck("question", value).catch(() => null));
+    });
+    socket.on("emit with", (how, times, event, value) => {
+      for (let i = 0; i < times; i++) {
+        let target = how.local ? here.local : socket;
+        if (how.volatile) target = target.volatile;
+        if (how.compress === false) target = target.compress(false);
+        if (how.send) target.send(value);
+        else target.emit(event, value);
+      }
+    });
+    socket.on("make", (name, ack) => ack(io.of(name).name));
+    socket.on("emit to children", (event, value) => children.emit(event, value));
     socket.on("leave me", (close) => socket.disconnect(close));
     socket.on("handshake", (ack) => ack(socket.handshake));
     socket.on("transport", (ack) => ack(socket.conn.transport.name));
@@ -125,11 +144,21 @@ function register(nsp) {
       socket.onAny((name, ...args) => socket.emit("any", name, args.filter((a) => typeof a !== "function").length));
       socket.onAnyOutgoing((name) => name !== "any" && fact({ outgoing: name }));
     });
-    socket.on("close server", () => io.close());
+    socket.on("close server", async (times = 1) => {
+      for (let i = 0; i < times; i++) await io.close();
+      fact({ closed: times });
+    });
     socket.on("close engine", () => io.engine.close());
   });
 }
 
+io.of("/guarded").use(async (socket, next) => {
+  const { rooms = [], wait = 0 } = socket.handshake.auth;
+  await socket.join(rooms);
+  if (wait) await new Promise((resolve) => setTimeout(resolve, wait));
+  fact({ asked: { rooms } });
+  next();
+});
 io.of("/guarded").use((socket, next) => {
   if (socket.handshake.auth.token === "ok") return next();
   next(Object.assign(new Error("not authorized"), { data: { code: 42 } }));
@@ -137,6 +166,8 @@ io.of("/guarded").use((socket, next) => {
 register(io);
 register(io.of("/admin"));
 register(io.of("/guarded"));
-register(io.of(/^\/dyn-\d+$/));
+const children = io.of(/^\/dyn-\d+$/);
+children.use((socket, next) => next(socket.handshake.auth.refuse ? new Error("refused") : undefined));
+register(children);
 register(io.of((name, auth, next) => next(null, name.startsWith("/fn-") && auth?.key === 1)));
 http.listen(Number(args.port ?? 0), "127.0.0.1", () => fact({ listening: http.address().port }));

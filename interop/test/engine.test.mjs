@@ -1,6 +1,7 @@
 // Engine.IO on the wire: requests and answers byte by byte.
 import assert from "node:assert/strict";
 import http from "node:http";
+import net from "node:net";
 import { describe, it } from "node:test";
 import { HANDSHAKE, Server, Ws, expected, get, isReference, open, post, raw, request, upgradeRequest, withServer, within } from "../harness.mjs";
 
@@ -145,6 +146,15 @@ describe("routing", { concurrency: true }, () => {
     assert.equal(await raw(server, upgradeRequest("/elsewhere")), "");
   }));
 
+  it("E020 a foreign upgrade is left alone", withServer({ destroyUpgrade: false, destroyUpgradeTimeout: 20 }, {}, async (server) => {
+    const socket = net.connect(server.port, "127.0.0.1", () => socket.write(upgradeRequest("/elsewhere")));
+    const first = new Promise((resolve) => ["data", "close"].forEach((event) => socket.once(event, (data) => resolve(String(data)))));
+    // Ours has an app behind it, which answers; Node leaves the connection open without a word.
+    if (isReference) assert.equal(await Promise.race([first, new Promise((resolve) => setTimeout(resolve, 200, "open"))]), "open");
+    else assert.match(await within(first), /^HTTP\/1\.1 404 /);
+    socket.destroy();
+  }));
+
   it("E053 M10 transports can be switched off", async () => {
     const polling = await Server.start({ transports: ["polling"] });
     assert.deepEqual((await open(polling)).upgrades, []);
@@ -222,6 +232,29 @@ describe("routing", { concurrency: true }, () => {
   }));
 });
 
+describe("CORS", { concurrency: true }, () => {
+  // An option, an origin that asks, what is named as allowed, and whether the answer varies.
+  const cases = [
+    // Not better, but harmless: ours takes a star that is given by name for an origin like any other.
+    ["*", "https://a", "*", expected({ reference: undefined, ours: "Origin" })],
+    ["https://a", "https://b", "https://a", "Origin"],
+    [true, "https://b", "https://b", "Origin"],
+    [["https://a"], "https://b", undefined, "Origin"],
+    [{ pattern: "\\.test$" }, "https://a.test", "https://a.test", "Origin"],
+    [{ pattern: "\\.test$" }, "https://a.test.example", undefined, "Origin"],
+    [{ ending: ".test" }, "https://a.test", "https://a.test", "Origin"],
+    // The reference says nothing where its function refuses, so that a cache may show the refusal to others.
+    [{ ending: ".test" }, "https://b", undefined, expected({ reference: undefined, ours: "Origin" })],
+  ];
+  for (const [option, origin, allowed, vary] of cases) {
+    it(`E058 ${JSON.stringify(option)} for ${origin}`, withServer({ cors: { origin: option } }, {}, async (server) => {
+      const { status, headers } = await get(server, HANDSHAKE, { origin });
+      assert.deepEqual([status, headers["access-control-allow-origin"], headers.vary], [200, allowed, vary]);
+      assert.equal(headers["access-control-allow-credentials"], undefined);
+    }));
+  }
+});
+
 describe("polling", { concurrency: true }, () => {
   it("E021-E025 packets go both ways", withServer({}, {}, async (server) => {
     const { path } = await open(server);
@@ -262,6 +295,44 @@ describe("polling", { concurrency: true }, () => {
     assert.equal((await server.fact("disconnect")).disconnect.reason, "transport error");
   }));
 
+  it("E028 a second POST", withServer({}, {}, async (server) => {
+    const { path } = await open(server);
+    await post(server, path, "40");
+    await get(server, path);
+    const first = net.connect(server.port, "127.0.0.1");
+    first.on("error", () => {});
+    const ended = new Promise((resolve) => first.once("close", resolve));
+    first.write(`POST ${path} HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n`);
+    // From here on the server waits for its body.
+    assert.match(String(await within(new Promise((resolve) => first.once("data", resolve)))), /^HTTP\/1\.1 100 /);
+    const second = await post(server, path, "3");
+    assert.deepEqual([second.status, second.body], [400, ""]);
+    await within(ended, "the end of the first POST");
+    assert.equal((await server.fact("disconnect")).disconnect.reason, "transport error");
+    assert.equal((await get(server, path)).body, refused(1, "Session ID unknown"));
+  }));
+
+  it("E029 a POST that is dropped", withServer({}, {}, async (server) => {
+    const { path } = await open(server);
+    await post(server, path, "40");
+    await get(server, path);
+    const socket = net.connect(server.port, "127.0.0.1");
+    socket.write(`POST ${path} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n`);
+    await within(new Promise((resolve) => socket.once("data", resolve)));
+    socket.destroy();
+    assert.equal((await server.fact("disconnect")).disconnect.reason, "transport error");
+  }));
+
+  it("E033 a body in chunks", withServer({ maxHttpBufferSize: 100 }, {}, async (server) => {
+    const { path } = await open(server);
+    const chunked = (body) =>
+      raw(server, `POST ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n` +
+        `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`);
+    assert.match(await chunked("40"), /^HTTP\/1\.1 200 [^]*\r\n\r\nok$/);
+    assert.match(await chunked("4".repeat(101)), /^HTTP\/1\.1 413 /);
+    assert.match((await get(server, path)).body, /^40\{/);
+  }));
+
   it("E029 a GET that is dropped", withServer({}, {}, async (server) => {
     const { path } = await open(server);
     await post(server, path, "40");
@@ -291,16 +362,23 @@ describe("polling", { concurrency: true }, () => {
 
   it("E031 E032 M50 the limit of a body", withServer({ maxHttpBufferSize: 100 }, {}, async (server) => {
     const { path } = await open(server);
-    assert.equal((await post(server, path, "4" + "0".padEnd(99, " "))).body, "ok");
-    const above = await post(server, path, "4".repeat(101));
+    await post(server, path, "40");
+    await get(server, path);
+    const event = (length) => `42["echo","${"x".repeat(length - 13)}"]`;
+    assert.equal((await post(server, path, event(100))).body, "ok");
+    assert.equal((await get(server, path)).body, event(100));
+    const above = await post(server, path, event(101));
     assert.deepEqual([above.status, above.body], [413, ""]);
+    await post(server, path, event(50));
+    assert.equal((await get(server, path)).body, event(50));
   }));
 
   it("E035 E037 bad packets", withServer({}, {}, async (server) => {
     const { path } = await open(server);
     await post(server, path, "40");
     await get(server, path);
-    assert.equal((await post(server, path, '42["echo",1]\x1eabc')).body, "ok");
+    assert.equal((await post(server, path, '42["drop me"]\x1eabc')).body, "ok");
+    assert.equal((await server.fact("error")).error, "dropped");
     assert.equal((await server.fact("disconnect")).disconnect.reason, "parse error");
     assert.equal((await get(server, path)).body, refused(1, "Session ID unknown"));
   }));
@@ -363,6 +441,20 @@ describe("WebSocket", { concurrency: true }, () => {
     }
     assert.equal(await ws.next(), "2");
     assert.equal(await ws.ended(), 1005);
+    assert.equal((await server.fact("disconnect")).disconnect.reason, "ping timeout");
+  }));
+
+  it("E042 another packet puts off the timeout, once", withServer({ pingInterval: 100, pingTimeout: 400 }, {}, async (server) => {
+    const ws = await Ws.connect(server);
+    assert.equal(await ws.next(), "2");
+    const pinged = Date.now();
+    const later = (ms) => setTimeout(() => ws.send('42["unknown"]'), ms);
+    const timers = [later(200), later(350), later(500)];
+    assert.equal(await ws.ended(), 1005);
+    timers.forEach(clearTimeout);
+    const took = Date.now() - pinged;
+    // 200 ms and the timeout again; 900 ms if the last packet counted.
+    assert.ok(took > 500 && took < 800, `${took} ms`);
     assert.equal((await server.fact("disconnect")).disconnect.reason, "ping timeout");
   }));
 
@@ -449,6 +541,21 @@ describe("upgrade", { concurrency: true }, () => {
   it("an upgrade request that names polling is closed", withServer({}, {}, async (server) => {
     const ws = await Ws.open(server, "EIO=4&transport=polling");
     assert.equal(await ws.ended(), 1005);
+  }));
+
+  it("E043 the schedule of pings is that of before", withServer({ pingInterval: 800 }, {}, async (server) => {
+    const { sid } = await open(server);
+    const opened = Date.now();
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    const ws = await probe(server, sid);
+    ws.send("2probe");
+    await ws.next();
+    ws.send("5");
+    assert.equal(await ws.next(), "2");
+    const took = Date.now() - opened;
+    // 1,200 ms if it began anew.
+    assert.ok(took > 700 && took < 1100, `${took} ms`);
+    ws.socket.terminate();
   }));
 
   it("E043 a ping that is due at the upgrade keeps its timeout", withServer({ pingInterval: 100, pingTimeout: 200 }, {}, async (server) => {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use socketio::{
-    Ack, Args, BroadcastAckError, ConnectError, Cors, EngineRefusal, Forbidden, Handlers, SameSite,
-    Server, ServerBuilder, SessionCookie, Socket, Transport,
+    Ack, Args, BroadcastAckError, ConnectError, Cors, EngineRefusal, Forbidden, Handlers,
+    ParentNamespace, SameSite, Server, ServerBuilder, SessionCookie, Socket, Transport,
 };
 
 fn fact(fact: Value) {
@@ -44,6 +44,7 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
             ("allowUpgrades", Value::Bool(false)) => builder.without_upgrades(),
             ("addTrailingSlash", Value::Bool(false)) => builder.without_trailing_slash(),
             ("path", value) => builder.path(value.as_str().expect("a path")),
+            ("destroyUpgrade", Value::Bool(false)) => builder.destroy_upgrade(None),
             ("destroyUpgradeTimeout", value) => builder.destroy_upgrade(Some(millis(value))),
             ("cleanupEmptyChildNamespaces", _) => builder.cleanup_empty_child_namespaces(),
             ("cookie", value) => builder.cookie(cookie(value)),
@@ -124,6 +125,15 @@ fn cors(value: &Value) -> Cors {
     let cors = match &value["origin"] {
         Value::Array(origins) => Cors::new().origins(origins.iter().filter_map(Value::as_str)),
         Value::String(origin) => Cors::new().origin(origin),
+        Value::Bool(true) => Cors::new().mirror_origin(),
+        Value::Object(rule) => match (rule.get("pattern"), rule.get("ending")) {
+            (Some(Value::String(pattern)), _) => Cors::new().origin_pattern(pattern),
+            (_, Some(Value::String(ending))) => {
+                let ending = ending.clone();
+                Cors::new().origin_fn(move |origin| origin.ends_with(&ending))
+            }
+            _ => panic!("unknown rule of origins: {rule:?}"),
+        },
         _ => Cors::new(),
     };
     match value["credentials"] == true {
@@ -132,9 +142,33 @@ fn cors(value: &Value) -> Cors {
     }
 }
 
+/// Emits once or more; `how` says what is special about it.
+async fn emit_with(
+    socket: Socket,
+    (how, times, event, value): (Value, u32, String, socketio::Value),
+) {
+    let event = match how["send"] == true {
+        true => "message".to_owned(),
+        false => event,
+    };
+    for _ in 0..times {
+        if how["local"] == true {
+            socket.namespace().local().emit(&event, &value);
+        } else if how["volatile"] == true {
+            socket.volatile().emit(&event, &value);
+        } else if how["compress"] == false {
+            socket.uncompressed().emit(&event, &value);
+        } else if how["send"] == true {
+            socket.send(&value);
+        } else {
+            socket.emit(&event, &value);
+        }
+    }
+}
+
 type Addressed = (Vec<String>, Vec<String>, String, Value);
 
-fn register(io: &Server, handlers: &Handlers) {
+fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
     handlers.on_connect(async |socket: Socket| {
         fact(json!({ "connect": { "nsp": socket.namespace().name(), "id": socket.id() } }));
         socket
@@ -242,6 +276,28 @@ fn register(io: &Server, handlers: &Handlers) {
         },
     );
     handlers.on(
+        "remote ask",
+        async |socket: Socket, (room, value, ms): (String, Value, u64)| {
+            let found = socket.namespace().to(room).fetch_sockets().await;
+            let found = found.expect("this server alone");
+            let timeout = Duration::from_millis(ms);
+            let answer = found[0].emit_with_ack::<Value>(timeout, "question", value);
+            answer.await.unwrap_or_default()
+        },
+    );
+    handlers.on("emit with", emit_with);
+    let server = io.clone();
+    handlers.on("make", async move |_: Socket, name: String| {
+        server.of(name).name().to_owned()
+    });
+    let children = children.clone();
+    handlers.on(
+        "emit to children",
+        async move |_: Socket, (event, value): (String, Value)| {
+            children.emit(event, value).expect("an event");
+        },
+    );
+    handlers.on(
         "leave me",
         async |socket: Socket, close: bool| match close {
             true => socket.disconnect_and_close(),
@@ -282,7 +338,19 @@ fn register(io: &Server, handlers: &Handlers) {
     let server = io.clone();
     handlers.on("count", async move |_: Socket| server.clients_count());
     let server = io.clone();
-    handlers.on("close server", async move |_: Socket| server.close().await);
+    handlers.on(
+        "close server",
+        async move |_: Socket, times: Option<u32>| {
+            let times = times.unwrap_or(1);
+            // A task of its own, so that the fact is told whatever becomes of the connection's handlers.
+            tokio::spawn(async move {
+                for _ in 0..times {
+                    server.close().await;
+                }
+                fact(json!({ "closed": times }));
+            });
+        },
+    );
     let server = io.clone();
     handlers.on("close engine", async move |_: Socket| {
         server.close_connections()
@@ -310,18 +378,34 @@ async fn main() -> std::io::Result<()> {
     });
     io.on_new_namespace(|namespace| fact(json!({ "new_namespace": namespace.name() })));
     io.of("/guarded")
+        .middleware(async |socket: Socket, auth: Option<Value>| {
+            let auth = auth.unwrap_or_default();
+            let rooms = rooms(&auth["rooms"]);
+            socket.join(&rooms);
+            tokio::time::sleep(Duration::from_millis(auth["wait"].as_u64().unwrap_or(0))).await;
+            fact(json!({ "asked": { "rooms": rooms } }));
+            Ok::<_, ConnectError>(())
+        });
+    io.of("/guarded")
         .middleware(async |_: Socket, auth: Option<Value>| {
             match auth.is_some_and(|auth| auth["token"] == "ok") {
                 true => Ok(()),
                 false => Err(ConnectError::new("not authorized").with_data(json!({ "code": 42 }))),
             }
         });
-    register(&io, &io);
-    register(&io, &io.of("/admin"));
-    register(&io, &io.of("/guarded"));
-    register(&io, &io.of_pattern(r"^/dyn-\d+$"));
+    let children = io.of_pattern(r"^/dyn-\d+$");
+    children.middleware(async |_: Socket, auth: Option<Value>| {
+        match auth.is_some_and(|auth| auth["refuse"] == true) {
+            true => Err(ConnectError::new("refused")),
+            false => Ok(()),
+        }
+    });
+    register(&io, &io, &children);
+    register(&io, &io.of("/admin"), &children);
+    register(&io, &io.of("/guarded"), &children);
+    register(&io, &children, &children);
     let predicate = async |name: String, auth: Value| name.starts_with("/fn-") && auth["key"] == 1;
-    register(&io, &io.of_fn(predicate));
+    register(&io, &io.of_fn(predicate), &children);
 
     let port: u16 = arguments
         .get("--port")
