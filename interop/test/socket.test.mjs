@@ -122,6 +122,154 @@ describe("namespaces", { concurrency: true }, () => {
     ws.socket.terminate();
   }));
 
+  it("S011 S013 middlewares run in order, and the rooms they join are kept", withServer({}, {}, async (server) => {
+    const ws = await Ws.open(server);
+    await ws.next();
+    ws.send('40/guarded,{"token":"no","rooms":["a"]}');
+    assert.match(await ws.next(), /^44\/guarded,/);
+    assert.deepEqual((await server.fact("asked")).asked, { rooms: ["a"] });
+    ws.send('40/guarded,{"token":"ok","rooms":["a","b"]}');
+    const { sid } = JSON.parse((await ws.next()).slice("40/guarded,".length));
+    // Of the two that were in "a", only the one that got in is left.
+    ws.send('42/guarded,1["sockets","a"]');
+    const [[found, ...others]] = JSON.parse((await ws.next()).slice("43/guarded,1".length));
+    assert.deepEqual([found.id, found.rooms.sort(), others], [sid, [sid, "a", "b"].sort(), []]);
+    ws.socket.terminate();
+  }));
+
+  it("S012 the client leaves while a middleware is asked", withServer({}, {}, async (server) => {
+    const ws = await Ws.open(server);
+    await ws.next();
+    ws.send('40/guarded,{"token":"ok","wait":100,"rooms":["gone"]}');
+    ws.socket.close();
+    await server.fact("asked", ({ rooms }) => rooms[0] === "gone");
+    const next = await Ws.open(server);
+    await next.next();
+    next.send('40/guarded,{"token":"ok"}');
+    const { sid } = JSON.parse((await next.next()).slice("40/guarded,".length));
+    // The first and only one that is told.
+    assert.deepEqual((await server.fact("connect")).connect, { nsp: "/guarded", id: sid });
+    next.send('42/guarded,1["sockets","gone"]');
+    assert.equal(await next.next(), "43/guarded,1[[]]");
+    next.socket.terminate();
+  }));
+
+  it("S037 the catch-all listener comes before the middlewares", withServer({}, {}, async (server) => {
+    const ws = await Ws.connect(server);
+    ws.send('42["spy"]');
+    ws.send('42["drop me",1]');
+    assert.equal(await ws.next(), '42["any","drop me",1]');
+    assert.equal((await server.fact("error")).error, "dropped");
+    ws.send('42["echo",1,2]');
+    assert.deepEqual([await ws.next(), await ws.next()], ['42["any","echo",2]', '42["echo",1,2]']);
+    ws.socket.terminate();
+  }));
+
+  it("S032 volatile events are for a GET that waits", withServer({}, {}, async (server) => {
+    const { path } = await open(server);
+    await post(server, path, "40");
+    await get(server, path);
+    await post(server, path, '42["emit with",{"volatile":true},1,"v",1]\x1e42["echo",1]');
+    assert.equal((await get(server, path)).body, '42["echo",1]');
+    const waiting = get(server, path);
+    for (let i = 0; i < 3; i++) await get(server, "/app");
+    await post(server, path, '42["emit with",{"volatile":true},1,"v",2]');
+    assert.equal((await waiting).body, '42["v",2]');
+  }));
+
+  it("S033 volatile events are dropped where the client does not read", withServer({}, {}, async (server) => {
+    const ws = await Ws.connect(server);
+    ws.socket.pause();
+    // 40 MB: more than what the system keeps on its way.
+    ws.send(`42["emit with",{"volatile":true},400,"v","${"x".repeat(100_000)}"]`);
+    const witness = await Ws.connect(server);
+    witness.send('421["count"]');
+    await witness.next();
+    ws.socket.resume();
+    ws.send('42["echo","end"]');
+    let count = 0;
+    while ((await ws.next()).startsWith('42["v"')) count++;
+    assert.ok(count > 0 && count < 400, `${count} of 400`);
+    for (const socket of [ws, witness]) socket.socket.terminate();
+  }));
+
+  it("S034 S035 S036 uncompressed, local and nameless events", withServer({}, {}, async (server) => {
+    const ws = await Ws.connect(server);
+    for (const [how, told] of [
+      [{ compress: false }, '42["e",{"a":1}]'],
+      [{ local: true }, '42["e",{"a":1}]'],
+      [{ send: true }, '42["message",{"a":1}]'],
+      [{ send: true, compress: false }, '42["message",{"a":1}]'],
+    ]) {
+      ws.send(`42["emit with",${JSON.stringify(how)},1,"e",{"a":1}]`);
+      assert.equal(await ws.next(), told, JSON.stringify(how));
+    }
+    ws.socket.terminate();
+  }));
+
+  it("S021 S023 S041 acks of a socket that was fetched", withServer({}, {}, async (server) => {
+    const [a, b] = [await Ws.connect(server), await Ws.connect(server)];
+    a.send(`421["remote ask","${b.id}",7,2000]`);
+    const [, id] = (await b.next()).match(/^42(\d+)\["question",7\]$/);
+    b.send(`43${id}["seven","more"]`);
+    assert.equal(await a.next(), '431["seven"]');
+    a.send(`422["remote ask","${b.id}",8,50]`);
+    const [, late] = (await b.next()).match(/^42(\d+)\["question",8\]$/);
+    assert.equal(await a.next(), "432[null]");
+    // Too late, and unknown: both are ignored.
+    b.send(`43${late}["eight"]`);
+    b.send('43999["who?"]');
+    b.send('42["echo",1]');
+    assert.equal(await b.next(), '42["echo",1]');
+    for (const socket of [a, b]) socket.socket.terminate();
+  }));
+
+  it("S045 S047 a child that the server makes, and all children at once", withServer({}, {}, async (server) => {
+    const ws = await Ws.connect(server);
+    ws.send('421["make","/dyn-5"]');
+    assert.equal(await ws.next(), '431["/dyn-5"]');
+    await server.fact("new_namespace", (name) => name === "/dyn-5");
+    for (const name of ["/dyn-5", "/dyn-6"]) {
+      ws.send(`40${name},`);
+      assert.match(await ws.next(), new RegExp(`^40${name},`));
+    }
+    ws.send('42/dyn-5,["echo","inherited"]');
+    assert.equal(await ws.next(), '42/dyn-5,["echo","inherited"]');
+    ws.send('42["emit to children","all",1]');
+    assert.deepEqual([await ws.next(), await ws.next()].sort(), ['42/dyn-5,["all",1]', '42/dyn-6,["all",1]']);
+    ws.socket.terminate();
+  }));
+
+  for (const cleanup of [true, false]) {
+    const title = `S048 S049 an empty child is ${cleanup ? "removed" : "kept"}`;
+    it(title, withServer(cleanup ? { cleanupEmptyChildNamespaces: true } : {}, {}, async (server) => {
+      const ws = await Ws.connect(server);
+      const made = [];
+      const join = async (name, auth = "") => {
+        ws.send(`40${name},${auth}`);
+        return (await ws.next()).slice(0, 2);
+      };
+      assert.equal(await join("/dyn-1"), "40");
+      ws.send("41/dyn-1,");
+      await server.fact("disconnect", ({ nsp }) => nsp === "/dyn-1");
+      assert.equal(await join("/dyn-2", '{"refuse":true}'), "44");
+      assert.equal(await join("/dyn-1"), "40");
+      assert.equal(await join("/dyn-2"), "40");
+      assert.equal(await join("/dyn-3"), "40");
+      while (made.at(-1) !== "/dyn-3") made.push((await server.fact("new_namespace", (name) => name.startsWith("/dyn"))).new_namespace);
+      assert.deepEqual(made, cleanup ? ["/dyn-1", "/dyn-2", "/dyn-1", "/dyn-2", "/dyn-3"] : ["/dyn-1", "/dyn-2", "/dyn-3"]);
+      ws.socket.terminate();
+    }));
+  }
+
+  it("S057 S058 the server is closed twice", withServer({}, {}, async (server) => {
+    const ws = await Ws.connect(server);
+    ws.send('42["close server",2]');
+    assert.equal((await server.fact("disconnect")).disconnect.reason, "server shutting down");
+    await ws.ended();
+    assert.equal((await server.fact("closed")).closed, 2);
+  }));
+
   it("S014 event middleware", withServer({}, {}, async (server) => {
     const ws = await Ws.connect(server);
     ws.send('42["drop me"]');

@@ -282,7 +282,7 @@ fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
             let found = found.expect("this server alone");
             let timeout = Duration::from_millis(ms);
             let answer = found[0].emit_with_ack::<Value>(timeout, "question", value);
-            answer.await.unwrap_or_default()
+            answer.await.ok()
         },
     );
     handlers.on("emit with", emit_with);
