@@ -28,7 +28,7 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
         )
     })?;
     let address = listening.local_addr()?;
-    let listening = listening.fallback(pages::router());
+    let listening = listening.fallback(pages::router(&options.path));
     let scheme = match (&options.tls_cert, &options.tls_key) {
         (Some(_), Some(_)) => "https",
         _ => "http",

@@ -35,16 +35,21 @@ const FILES: [(&str, &str, &str); 5] = [
 /// What the page may load: its own files, images that were shared, and its server.
 const POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:";
 
-/// Serves the files of the page.
-pub(crate) fn router() -> Router {
+/// What the page says of the path of the Socket.IO requests.
+const PATH: &str = "content=\"/socket.io/\"";
+
+/// Serves the files of the page, which connects to a server at `path`.
+pub(crate) fn router(path: &str) -> Router {
+    let path = format!("content=\"{}/\"", path.trim_end_matches('/'));
     FILES
         .into_iter()
-        .fold(Router::new(), |router, (path, content_type, content)| {
+        .fold(Router::new(), |router, (url, content_type, content)| {
             let headers = [
                 (CONTENT_TYPE, content_type),
                 (CACHE_CONTROL, "no-cache"),
                 (CONTENT_SECURITY_POLICY, POLICY),
             ];
-            router.route(path, get(move || async move { (headers, content) }))
+            let content = content.replace(PATH, &path);
+            router.route(url, get(move || async move { (headers, content) }))
         })
 }

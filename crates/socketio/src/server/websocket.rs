@@ -580,3 +580,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // An idle connection is this future, a session and a socket.
+    #[test]
+    fn the_future_of_a_connection_is_small() {
+        assert!(
+            size_of::<TcpTask>() <= 128,
+            "{} bytes",
+            size_of::<TcpTask>()
+        );
+    }
+}

@@ -7,7 +7,7 @@ import { Client } from "./client.js";
 
 const MAX_IMAGE = 500_000;
 const $ = (id) => document.getElementById(id);
-const client = new Client();
+const client = new Client(document.querySelector('meta[name="socket-path"]').content);
 const typing = new Map();
 let me = { name: localStorage.name ?? `Guest ${Math.ceil(Math.random() * 999)}`, room: location.hash.slice(1) || "lobby" };
 let unread = 0;
