@@ -157,6 +157,9 @@ describe("namespaces", { concurrency: true }, () => {
   it("S037 the catch-all listener comes before the middlewares", withServer({}, {}, async (server) => {
     const ws = await Ws.connect(server);
     ws.send('42["spy"]');
+    // The reference handles events one tick after it has read them, and several may be read at once.
+    ws.send('421["ack",1]');
+    while ((await ws.next()) !== "431[1]");
     ws.send('42["drop me",1]');
     assert.equal(await ws.next(), '42["any","drop me",1]');
     assert.equal((await server.fact("error")).error, "dropped");
