@@ -15,7 +15,7 @@ use ::http::header::{
     self, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, UPGRADE,
 };
 use ::http::request::Parts;
-use ::http::{HeaderMap, HeaderValue, Request, StatusCode};
+use ::http::{Extensions, HeaderMap, HeaderValue, Request, StatusCode};
 use bytes::Bytes;
 use http_body::Body;
 
@@ -70,15 +70,18 @@ impl<B> Unpin for Answer<B> {}
 ///
 /// What nearly all requests are, a GET or a POST of a session, takes no detour; the rest is in
 /// `answer_slowly`.
-pub(crate) fn answer<Q, B>(shared: &Arc<Shared>, request: Request<Q>) -> Answer<B>
+pub(crate) fn answer<Q, B>(
+    shared: &Arc<Shared>,
+    request: Request<Q>,
+    peer: Option<Peer>,
+) -> Answer<B>
 where
     Q: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     B: Send + 'static,
 {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let config = shared.config();
     let mut headers = HeaderMap::new();
-    let upgrade = is_upgrade(shared, &parts);
     if let Some(cors) = &config.cors
         && let Flow::Preflight(status) = cors.apply(&parts.method, &parts.headers, &mut headers)
     {
@@ -93,6 +96,8 @@ where
         return Answer::Now(Some(respond(status, headers, file)));
     }
     if !config.engine_middlewares.is_empty() {
+        parts.extensions.extend(extension(peer));
+        let upgrade = is_upgrade(shared, &parts);
         let shared = shared.clone();
         return Answer::Later(Box::pin(async move {
             for middleware in &shared.config().engine_middlewares {
@@ -107,24 +112,39 @@ where
                     }
                 }
             }
-            dispatch(&shared, parts, body, upgrade, headers).await
+            dispatch(&shared, parts, body, peer, headers).await
         }));
     }
-    dispatch(shared, parts, body, upgrade, headers)
+    dispatch(shared, parts, body, peer, headers)
+}
+
+fn extension(peer: Option<Peer>) -> Extensions {
+    let mut extensions = Extensions::new();
+    if let Some(peer) = peer {
+        extensions.insert(peer);
+    }
+    extensions
 }
 
 fn dispatch<Q, B>(
     shared: &Arc<Shared>,
-    parts: Parts,
+    mut parts: Parts,
     body: Q,
-    upgrade: bool,
+    peer: Option<Peer>,
     headers: HeaderMap,
 ) -> Answer<B>
 where
     Q: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     B: Send + 'static,
 {
-    match check(shared, &parts, upgrade) {
+    let upgrade = is_upgrade(shared, &parts);
+    let checked = check(shared, &parts, upgrade);
+    let is_usual = matches!(checked, Ok(Checked::Known(..)));
+    if upgrade || !is_usual || !shared.config().headers.is_empty() {
+        // Only where it may be asked for: an extension costs three allocations.
+        parts.extensions.extend(extension(peer));
+    }
+    match checked {
         Err(error) => Answer::Now(Some(refuse(shared, &parts, upgrade, headers, &error))),
         Ok(Checked::Known(session, transport)) if upgrade => {
             let owner = Owner::Known(session, transport);

@@ -282,9 +282,13 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let mut closing = false;
+    let (mut registered, mut closing) = (false, false);
     let result = std::future::poll_fn(|cx| {
-        http.register(cx);
+        // A task's waker stays the same.
+        if !registered {
+            http.register(cx);
+            registered = true;
+        }
         if http.is_idle() {
             return Poll::Ready(Ok(()));
         }
@@ -322,13 +326,12 @@ where
     type Error = Infallible;
     type Future = Answering<B>;
 
-    fn call(&self, mut request: Request<Incoming>) -> Answering<B> {
+    fn call(&self, request: Request<Incoming>) -> Answering<B> {
         let pending = self.http.begin();
-        request.extensions_mut().insert(self.peer);
         let server = self.service.server();
         if server.serves(request.uri().path()) {
             return Answering {
-                answer: http::answer(server, request),
+                answer: http::answer(server, request, Some(self.peer)),
                 _pending: pending,
             };
         }

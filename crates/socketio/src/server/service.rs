@@ -63,7 +63,7 @@ where
 
     fn call(&mut self, request: Request<Q>) -> ResponseFuture<S::Future, B> {
         ResponseFuture(match self.server.serves(request.uri().path()) {
-            true => Kind::Ours(http::answer(&self.server, request)),
+            true => Kind::Ours(http::answer(&self.server, request, None)),
             false => Kind::Inner(Box::pin(self.inner.call(request))),
         })
     }
