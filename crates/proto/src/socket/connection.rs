@@ -165,7 +165,7 @@ impl<S: Clone> Connection<S> {
         is_late
     }
 
-    /// Handles a text message. `None` means that attachments follow.
+    /// Handles a text message. `None` means that attachments follow, or that nothing is to be done.
     ///
     /// # Errors
     ///
@@ -201,8 +201,8 @@ impl<S: Clone> Connection<S> {
                 }))
             }
             kind => {
-                check_control(kind, data)?;
-                self.control(kind, nsp.into(), data.into())
+                let data = check_control(kind, data)?;
+                self.control(kind, nsp.into(), data)
             }
         }
     }
@@ -263,8 +263,8 @@ impl<S: Clone> Connection<S> {
                 }))
             }
             kind => {
-                check_control(kind, &data)?;
-                self.control(kind, nsp.into_owned().into(), data.into_owned().into())
+                let data = check_control(kind, &data)?.into_owned();
+                self.control(kind, nsp.into_owned().into(), data.into())
             }
         }
     }

@@ -59,7 +59,7 @@ impl Decoder {
                     PacketKind::Event if !header.data.is_empty() => drop(json::event(header.data)?),
                     PacketKind::Ack if !header.data.is_empty() => drop(json::ack(header.data)?),
                     PacketKind::Event | PacketKind::Ack => {}
-                    kind => check_control(kind, header.data)?,
+                    kind => drop(check_control(kind, header.data)?),
                 }
                 Ok(Some(Packet {
                     kind: header.kind,
@@ -86,11 +86,11 @@ impl Decoder {
             _ => return Ok(Text::Whole(header)),
         };
         if !header.data.is_empty() {
-            match kind {
-                PacketKind::Event => drop(json::event(header.data)?),
-                _ => drop(json::ack(header.data)?),
-            }
-            placeholder::check(header.data, header.attachments)?;
+            let args = match kind {
+                PacketKind::Event => json::event(header.data)?.args,
+                _ => json::ack(header.data)?,
+            };
+            placeholder::check(&args, header.attachments)?;
         }
         self.partial = Some(Box::new(Partial {
             kind,
@@ -173,6 +173,13 @@ mod tests {
             ("2", packet(Event, "/", None, "")),
             ("2[1]", packet(Event, "/", None, "[1]")),
             ("2 [\"x\"]", packet(Event, "/", Some(0), "[\"x\"]")),
+            (
+                "2\u{feff}\u{b}[\"x\"]",
+                packet(Event, "/", Some(0), "[\"x\"]"),
+            ),
+            ("2 007\t[\"x\"]", packet(Event, "/", Some(7), "[\"x\"]")),
+            (" {}", packet(Connect, "/", None, "{}")),
+            ("\u{a0}/a,", packet(Connect, "/a", None, "")),
             ("2/,[\"x\"]", packet(Event, "/", None, "[\"x\"]")),
             ("3", packet(Ack, "/", None, "")),
             ("312[]", packet(Ack, "/", Some(12), "[]")),
@@ -194,9 +201,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_in_the_reference_s_words() {
         for (text, error) in [
-            ("", "unknown packet type  "),
+            ("", "unknown packet type NaN"),
             ("7", "unknown packet type 7"),
-            ("é", "unknown packet type é"),
+            ("-1", "unknown packet type NaN"),
+            ("é", "unknown packet type NaN"),
             ("0[]", "invalid payload"),
             ("0\"a\"", "invalid payload"),
             ("0null", "invalid payload"),

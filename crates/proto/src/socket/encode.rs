@@ -1,6 +1,6 @@
 //! Packets as text. The Engine.IO type in front is the caller's.
 
-use super::packet::PacketKind;
+use super::packet::{Packet, PacketKind};
 
 /// Writes an event: its name and the arguments, which are JSON values separated by commas.
 pub fn encode_event(
@@ -21,16 +21,16 @@ pub fn encode_event(
     out.push(b']');
 }
 
-/// Writes an event whose payload is a whole JSON array.
-pub(super) fn encode_array(
-    out: &mut Vec<u8>,
-    nsp: &str,
-    id: Option<u64>,
-    attachments: usize,
-    data: &str,
-) {
-    header(out, PacketKind::Event, nsp, id, attachments);
-    out.extend_from_slice(data.as_bytes());
+/// Writes a packet whose payload is JSON text already.
+pub(super) fn encode_packet(out: &mut Vec<u8>, packet: &Packet<'_>) {
+    // The header adds what says that there are attachments.
+    let kind = match packet.kind {
+        PacketKind::BinaryEvent => PacketKind::Event,
+        PacketKind::BinaryAck => PacketKind::Ack,
+        kind => kind,
+    };
+    header(out, kind, &packet.nsp, packet.id, packet.attachments.len());
+    out.extend_from_slice(packet.data.as_bytes());
 }
 
 /// Writes the answer to an event; the arguments are JSON values separated by commas.

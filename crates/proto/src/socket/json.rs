@@ -27,10 +27,19 @@ pub struct MalformedJson {
 ///
 /// When it is not, or is nested too deeply.
 pub fn validate(text: &str) -> Result<(), MalformedJson> {
+    value(text).map(drop)
+}
+
+/// Checks that a text is one JSON value, and makes it readable for every decoder.
+pub(super) fn value(text: &str) -> Result<Cow<'_, str>, MalformedJson> {
     let mut scanner = Scanner::new(text);
     scanner.space();
     scanner.value(0)?;
-    scanner.end()
+    scanner.end()?;
+    Ok(match scanner.has_lone_surrogate {
+        false => Cow::Borrowed(text),
+        true => Cow::Owned(replace_lone_surrogates(text)),
+    })
 }
 
 /// An event's payload, taken apart.
@@ -591,6 +600,7 @@ mod tests {
         assert_eq!(found.name, "\u{fffd}x");
         assert_eq!(found.args, r#""\ufffd\ud83e\udd80","\\ud800""#);
         assert_eq!(ack(r#"["\ud800"]"#).unwrap(), r#""\ufffd""#);
+        assert_eq!(value(r#"{"\udfff":1}"#).unwrap(), r#"{"\ufffd":1}"#);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Packets: `<type>[<attachments>-][<namespace>,][<ack id>][JSON]`.
 //!
-//! The header is read as the reference's parser reads it, its oddities included: a space counts as
-//! the ack id 0, and a namespace may end with the packet instead of a comma.
+//! The header is read as the reference's parser reads it, its oddities included: white space counts
+//! as the digit 0, and a namespace may end with the packet instead of a comma. It does not take
+//! numbers of attachments that are not written in digits alone (`5+1-`), nor ack ids with white space
+//! between digits.
 
 use std::borrow::Cow;
 
@@ -70,7 +72,7 @@ pub enum ParseError {
     #[error("got plaintext data when reconstructing a packet")]
     UnexpectedText,
     /// The type is none.
-    #[error("unknown packet type {0}")]
+    #[error("unknown packet type {}", number(*.0))]
     UnknownType(char),
 }
 
@@ -78,6 +80,12 @@ impl From<MalformedJson> for ParseError {
     fn from(_: MalformedJson) -> ParseError {
         ParseError::Payload
     }
+}
+
+/// A packet's type as JavaScript writes it, which has converted it to a number.
+fn number(kind: char) -> String {
+    kind.to_digit(10)
+        .map_or_else(|| "NaN".to_owned(), |digit| digit.to_string())
 }
 
 /// Says whether an event's name belongs to the protocol.
@@ -109,6 +117,7 @@ pub(super) struct Header<'a> {
 impl<'a> Header<'a> {
     #[inline]
     pub(super) fn parse(text: &'a str, max_attachments: usize) -> Result<Header<'a>, ParseError> {
+        let mut kind_length = 1;
         let kind = match text.as_bytes().first() {
             Some(b'0') => PacketKind::Connect,
             Some(b'1') => PacketKind::Disconnect,
@@ -117,9 +126,16 @@ impl<'a> Header<'a> {
             Some(b'4') => PacketKind::ConnectError,
             Some(b'5') => PacketKind::BinaryEvent,
             Some(b'6') => PacketKind::BinaryAck,
-            _ => return Err(ParseError::UnknownType(text.chars().next().unwrap_or(' '))),
+            _ => match text.chars().next() {
+                Some(space) if is_space(space) => {
+                    kind_length = space.len_utf8();
+                    PacketKind::Connect
+                }
+                // The reference cannot read an empty message either.
+                other => return Err(ParseError::UnknownType(other.unwrap_or(' '))),
+            },
         };
-        let mut rest = &text[1..];
+        let mut rest = &text[kind_length..];
         let mut attachments = 0;
         if matches!(kind, PacketKind::BinaryEvent | PacketKind::BinaryAck) {
             let (count, after) = rest.split_once('-').ok_or(ParseError::AttachmentCount)?;
@@ -153,37 +169,40 @@ fn attachment_count(count: &str, max: usize) -> Result<usize, ParseError> {
     }
 }
 
-/// The reference takes everything for a digit that JavaScript converts to a number, so that white
-/// space counts as 0.
 #[inline]
 fn ack_id(rest: &str) -> Result<(Option<u64>, &str), ParseError> {
-    let is_digit = |b: &u8| b.is_ascii_digit() || matches!(b, b' ' | b'\t' | b'\n' | b'\r');
-    if !rest.as_bytes().first().is_some_and(is_digit) {
+    // What follows is mostly the payload.
+    if let None | Some(b'[' | b'{') = rest.as_bytes().first() {
         return Ok((None, rest));
     }
     let length = rest
-        .bytes()
-        .position(|b| !is_digit(&b))
+        .find(|c: char| !c.is_ascii_digit() && !is_space(c))
         .unwrap_or(rest.len());
     let (id, rest) = rest.split_at(length);
-    let id = match id.trim_ascii() {
-        "" => 0,
+    let id = match id.trim_matches(is_space) {
+        "" if id.is_empty() => None,
+        "" => Some(0),
         // White space inside, or a number beyond what any peer counts to.
-        id => id.parse().map_err(|_| ParseError::Payload)?,
+        id => Some(id.parse().map_err(|_| ParseError::Payload)?),
     };
-    Ok((Some(id), rest))
+    Ok((id, rest))
+}
+
+/// White space in the sense of JavaScript, which converts it to the number 0.
+fn is_space(c: char) -> bool {
+    (c.is_whitespace() && c != '\u{85}') || c == '\u{feff}'
 }
 
 /// Checks the payload of a packet that is neither an event nor an ack.
-pub(super) fn check_control(kind: PacketKind, data: &str) -> Result<(), ParseError> {
+pub(super) fn check_control(kind: PacketKind, data: &str) -> Result<Cow<'_, str>, ParseError> {
     if data.is_empty() {
-        return Ok(());
+        return Ok(Cow::Borrowed(data));
     }
-    json::validate(data)?;
+    let data = json::value(data)?;
     let first = data.trim_ascii_start().as_bytes().first();
     match (kind, first) {
         (PacketKind::Connect | PacketKind::ConnectError, Some(b'{'))
-        | (PacketKind::ConnectError, Some(b'"')) => Ok(()),
+        | (PacketKind::ConnectError, Some(b'"')) => Ok(data),
         _ => Err(ParseError::Payload),
     }
 }

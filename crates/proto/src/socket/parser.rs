@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use bytes::Bytes;
 
 use super::decoder::Decoder;
-use super::encode::{encode_ack, encode_connect, encode_connect_error, encode_disconnect};
-use super::packet::{Packet, PacketKind, ParseError};
+use super::encode::encode_packet;
+use super::packet::{Packet, ParseError};
 
 /// Translates between packets and the messages of a wire format.
 ///
@@ -61,29 +61,7 @@ pub struct JsonParser {
 impl Parser for JsonParser {
     fn encode(&self, packet: &Packet<'_>) -> Vec<EncodedMessage> {
         let mut out = Vec::new();
-        let (nsp, data) = (&*packet.nsp, &*packet.data);
-        let inside = data
-            .strip_prefix('[')
-            .and_then(|d| d.strip_suffix(']'))
-            .unwrap_or_default();
-        let count = packet.attachments.len();
-        match packet.kind {
-            PacketKind::Connect => encode_connect(&mut out, nsp, data),
-            PacketKind::Disconnect => encode_disconnect(&mut out, nsp),
-            PacketKind::ConnectError => encode_connect_error(&mut out, nsp, data),
-            PacketKind::Ack | PacketKind::BinaryAck => {
-                encode_ack(
-                    &mut out,
-                    nsp,
-                    packet.id.unwrap_or_default(),
-                    count,
-                    inside.as_bytes(),
-                );
-            }
-            PacketKind::Event | PacketKind::BinaryEvent => {
-                super::encode::encode_array(&mut out, nsp, packet.id, count, data);
-            }
-        }
+        encode_packet(&mut out, packet);
         let text = String::from_utf8(out).expect("made of strings");
         let attachments = packet
             .attachments
@@ -119,6 +97,7 @@ impl PacketDecoder for Decoder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::packet::PacketKind;
     use super::*;
 
     // P013.
@@ -147,6 +126,9 @@ mod tests {
                 1,
             ),
             (PacketKind::Ack, "/n", Some(4), r#"[1,2]"#, 0),
+            (PacketKind::Ack, "/", Some(4), "[ 1 ] ", 0),
+            (PacketKind::Ack, "/", None, "", 0),
+            (PacketKind::Event, "/", None, "", 0),
         ] {
             let (kind, nsp, id, data, attachments) = packet;
             let attachments = vec![Bytes::from_static(b"x"); attachments];
