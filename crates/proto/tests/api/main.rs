@@ -6,3 +6,5 @@ mod engine_polling;
 mod engine_random;
 mod engine_sessions;
 mod engine_upgrade;
+mod socket_connection;
+mod socket_packets;
