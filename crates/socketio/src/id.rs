@@ -1,6 +1,6 @@
-//! The two ids: of a session (Engine.IO) and of a socket (Socket.IO).
+//! The ids: of a session (Engine.IO), of a socket (Socket.IO), and the private one for recovery.
 //!
-//! Both are 20 characters of `[A-Za-z0-9_-]`, made from 120 random bits, and fit into 24 bytes
+//! They are 20 characters of `[A-Za-z0-9_-]`, made from 120 random bits, and fit into 24 bytes
 //! without an allocation. Ids from elsewhere (another server, a custom generator) may be any text.
 //! This module does not know which ids exist.
 //! Specification: Engine.IO v4, "Handshake" (`sid`); Socket.IO v5, "Connection to a namespace".
@@ -23,6 +23,16 @@ pub struct SessionId(Id);
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct SocketId(Id);
 
+/// The private id of a client in a namespace, by which it proves who it is when it comes back.
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Pid(Id);
+
+impl fmt::Debug for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pid(..)")
+    }
+}
+
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SessionId(..)")
@@ -36,20 +46,20 @@ impl fmt::Debug for SocketId {
 }
 
 macro_rules! id_newtype {
-    ($name:ident) => {
+    ($visibility:vis $name:ident) => {
         impl $name {
             /// Makes an id that nobody can guess.
-            pub fn generate() -> $name {
+            $visibility fn generate() -> $name {
                 $name(Id::generate())
             }
 
             /// Gives the id as text.
-            pub fn as_str(&self) -> &str {
+            $visibility fn as_str(&self) -> &str {
                 self.0.as_str()
             }
 
             /// Gives the id as bytes, which costs less than the text.
-            #[allow(dead_code, reason = "both ids have the same methods")]
+            #[allow(dead_code, reason = "all ids have the same methods")]
             pub(crate) fn as_bytes(&self) -> &[u8] {
                 self.0.as_bytes()
             }
@@ -105,8 +115,9 @@ macro_rules! id_newtype {
     };
 }
 
-id_newtype!(SessionId);
-id_newtype!(SocketId);
+id_newtype!(pub SessionId);
+id_newtype!(pub SocketId);
+id_newtype!(pub(crate) Pid);
 
 /// A text that is nearly always as long as a generated id.
 ///

@@ -10,10 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use serde_json::Value;
+use socketio_proto::socket::Parser;
 use thiserror::Error;
 
 use super::ack::{Collector, Waiter};
 use super::broadcast::{Flags, Target};
+use super::encode::{EventArgs, EventHead};
+use super::recovery::{Log, Numbered, Offset};
 use super::remote::RemoteSocket;
 use super::rooms::{Member, Rooms};
 use super::socket::Socket;
@@ -148,8 +151,8 @@ pub struct BroadcastPacket {
     pub event: String,
     /// The arguments, if [`Adapter::needs_args`] says that they are needed.
     pub args: Option<Args>,
-    /// The finished frames.
-    pub(crate) frames: Vec<Bytes>,
+    /// The finished frames, or what they are made of when each broadcast carries an offset.
+    pub(crate) frames: Frames,
     pub(crate) flags: Flags,
     /// Set when the receivers are to answer.
     pub(crate) collector: Option<(u64, Arc<Collector>)>,
@@ -165,6 +168,14 @@ impl BroadcastPacket {
     pub fn is_volatile(&self) -> bool {
         self.flags.volatile
     }
+}
+
+/// The frames of a broadcast.
+#[derive(Clone)]
+pub(crate) enum Frames {
+    Finished(Vec<Bytes>),
+    /// To be finished with an offset, which only the server that sends it knows.
+    Unfinished(EventArgs),
 }
 
 impl fmt::Debug for BroadcastPacket {
@@ -194,6 +205,9 @@ type RoomListener = dyn Fn(&RoomEvent) + Send + Sync;
 /// The sockets of one namespace on this server and the rooms they are in.
 pub struct LocalAdapter {
     rooms: RwLock<Rooms<Socket>>,
+    log: Option<Arc<Log>>,
+    nsp: Box<str>,
+    parser: Option<Arc<dyn Parser>>,
     listeners: RwLock<Vec<Arc<RoomListener>>>,
     has_listeners: AtomicBool,
 }
@@ -205,12 +219,24 @@ impl Member for Socket {
 }
 
 impl LocalAdapter {
-    pub(crate) fn new() -> LocalAdapter {
+    pub(crate) fn new(
+        nsp: &str,
+        parser: Option<&Arc<dyn Parser>>,
+        log: Option<Arc<Log>>,
+    ) -> LocalAdapter {
         LocalAdapter {
             rooms: RwLock::new(Rooms::new()),
+            log,
+            nsp: nsp.into(),
+            parser: parser.cloned(),
             listeners: RwLock::default(),
             has_listeners: AtomicBool::new(false),
         }
+    }
+
+    /// What is remembered for clients that come back.
+    pub(crate) fn log(&self) -> Option<&Arc<Log>> {
+        self.log.as_ref()
     }
 
     /// The number of sockets.
@@ -258,12 +284,18 @@ impl LocalAdapter {
 
     /// Makes a socket join rooms.
     pub fn join(&self, socket: &Socket, names: &[String]) {
+        let events = self.join_quietly(socket, names);
+        self.tell(&events);
+    }
+
+    /// The same, where listeners cannot be told yet; gives what they are to be told.
+    pub(crate) fn join_quietly(&self, socket: &Socket, names: &[String]) -> Vec<RoomEvent> {
         let mut events = Vec::new();
         {
             let mut rooms = self.rooms.write();
             let slot = socket.slot();
             if rooms.at(slot) != Some(socket) {
-                return;
+                return events;
             }
             for name in names {
                 let joined = rooms.join(slot, name);
@@ -277,7 +309,7 @@ impl LocalAdapter {
                 }
             }
         }
-        self.tell(&events);
+        events
     }
 
     /// Makes a socket leave rooms.
@@ -308,6 +340,24 @@ impl LocalAdapter {
         let mut receivers = 0;
         let mut full = Vec::new();
         let mut told = Vec::new();
+        let finished;
+        let mut numbered = None;
+        let frames = match (&packet.frames, &self.log) {
+            (Frames::Finished(frames), _) => frames,
+            (Frames::Unfinished(args), log) => {
+                let head = EventHead {
+                    parser: self.parser.as_ref(),
+                    nsp: &self.nsp,
+                    id: None,
+                    name: &packet.event,
+                };
+                numbered = log.as_ref().map(|log| log.number());
+                let offset = numbered.as_ref().map(Numbered::offset);
+                finished = args.to_shared(head, offset.as_ref().map(Offset::as_bytes));
+                &finished
+            }
+        };
+        let number = numbered.as_ref().map(|numbered| numbered.number);
         self.rooms
             .read()
             .select(&target.rooms, &target.except, |socket| {
@@ -322,15 +372,18 @@ impl LocalAdapter {
                 if packet.args.is_some() {
                     told.push(socket.clone());
                 }
-                if socket
-                    .0
-                    .session
-                    .send_shared(&packet.frames, &packet.flags)
-                    .is_err()
-                {
+                let send = || socket.0.session.send_shared(frames, &packet.flags);
+                let sent = match (number, socket.trail()) {
+                    (Some(number), Some(trail)) => trail.broadcast(number, send),
+                    _ => send(),
+                };
+                if sent.is_err() {
                     full.push(socket.clone());
                 }
             });
+        if let Some(numbered) = numbered {
+            numbered.keep(frames, target);
+        }
         // Both may run code that takes the index's lock.
         if let Some(args) = &packet.args {
             told.iter()
@@ -389,7 +442,7 @@ impl LocalAdapter {
         true
     }
 
-    fn tell(&self, events: &[RoomEvent]) {
+    pub(crate) fn tell(&self, events: &[RoomEvent]) {
         if !events.is_empty() && self.has_listeners.load(Ordering::Acquire) {
             let listeners = self.listeners.read().clone();
             events

@@ -145,7 +145,7 @@ impl Broadcast {
         then: impl FnOnce(&BroadcastPacket) -> R,
     ) -> Result<R, EmitError> {
         let id = ack.map(|(id, _)| id);
-        let frames = self.namespace.encode_event(event, args, id)?;
+        let frames = self.namespace.encode_event(event, args, id, &self.flags)?;
         let packet = BroadcastPacket {
             event: event.to_owned(),
             args: match handlers::anybody_listens_to_outgoing()

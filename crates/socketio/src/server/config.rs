@@ -18,6 +18,7 @@ use super::adapter::{Adapter, LocalAdapter};
 use super::client_files::{ClientFiles, ClientFilesError};
 use super::cookie::SessionCookie;
 use super::cors::{Cors, CorsError};
+use super::recovery::Recovery;
 use super::request::{EngineRefusal, Forbidden, RequestInfo};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -59,6 +60,7 @@ pub(crate) struct Config {
     pub(crate) queue_policy: QueuePolicy,
     pub(crate) max_running: u32,
     pub(crate) body_timeout: Duration,
+    pub(crate) recovery: Option<Recovery>,
 }
 
 /// Sets the options of a [`Server`].
@@ -98,6 +100,7 @@ impl Default for ServerBuilder {
                 queue_policy: QueuePolicy::default(),
                 max_running: 1024,
                 body_timeout: Duration::from_secs(60),
+                recovery: None,
             },
             client_files: None,
         }
@@ -342,6 +345,13 @@ impl ServerBuilder {
     /// Sets how long a client may take to send the body of one request. Default: 60 s.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.config.body_timeout = timeout;
+        self
+    }
+
+    /// Lets clients that lost their connection go on where they were. Default: off.
+    #[doc(alias = "connectionStateRecovery")]
+    pub fn recovery(mut self, recovery: Recovery) -> Self {
+        self.config.recovery = Some(recovery);
         self
     }
 

@@ -9,6 +9,7 @@ use super::encode;
 use super::handler::Call;
 use super::handlers::Moment;
 use super::namespace::{NamespaceInner, Namespaces};
+use super::recovery::{Claim, Finished, NotRecovered};
 use super::running::{self, Running};
 use super::session::Session;
 use super::socket::Socket;
@@ -41,16 +42,34 @@ pub(crate) fn connect(session: &Arc<Session>, nsp: &str, auth: &str, running: &m
 }
 
 fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, running: &mut Running) {
-    let socket = Socket::new(
-        SocketId::generate(),
-        namespace.clone(),
-        session.clone(),
-        auth,
-    );
+    let claim = match claim(session, &namespace, auth) {
+        Some(claim) if claim.is_unsure() => return ask(session, &namespace, claim),
+        claim => claim,
+    };
+    let socket = match &claim {
+        Some(claim) => {
+            let trail = claim.trail().clone();
+            Socket::recovered(trail, namespace.clone(), session.clone(), auth)
+        }
+        None => Socket::new(
+            SocketId::generate(),
+            namespace.clone(),
+            session.clone(),
+            auth,
+        ),
+    };
     namespace.local().insert(&socket);
-    let middlewares = namespace.handlers().middlewares();
+    let mut middlewares = namespace.handlers().middlewares();
+    if claim.is_some()
+        && namespace
+            .local()
+            .log()
+            .is_some_and(|log| log.skips_middlewares())
+    {
+        middlewares.clear();
+    }
     if middlewares.is_empty() {
-        return joined(&socket, running);
+        return joined(&socket, claim, running);
     }
     running.start(
         session,
@@ -75,39 +94,75 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
                 }
             }
             let mut running = Running::default();
-            joined(&socket, &mut running);
+            joined(&socket, claim, &mut running);
             std::future::poll_fn(|cx| running.poll(cx)).await;
         }),
     );
 }
 
-/// The socket is in: it is told first, then the handlers.
-fn joined(socket: &Socket, running: &mut Running) {
-    socket.set_connected(true);
-    if !socket.0.session.accept(socket.0.namespace.name(), socket) {
-        // The connection has ended in the meantime.
-        socket.set_connected(false);
-        socket.0.namespace.remove(socket);
-        return;
+/// Looks whether this is a client that has come back.
+fn claim(session: &Session, namespace: &NamespaceInner, auth: &str) -> Option<Claim> {
+    let counters = session.shared().counters();
+    match namespace.local().log()?.claim(auth)? {
+        Ok(claim) => Some(claim),
+        Err(cause) => {
+            match cause {
+                NotRecovered::Offset => counters.not_recovered_offset(),
+                NotRecovered::Unknown => counters.not_recovered_unknown(),
+            }
+            tracing::debug!(session = ?session.id(), ?cause, "a client was not recovered");
+            None
+        }
     }
-    socket.send_control(
-        PacketKind::Connect,
-        &format!(r#"{{"sid":"{}"}}"#, socket.id()),
-    );
+}
+
+/// Makes a client that may have got a part of what it had missed come back once more: after a CONNECT
+/// its offset is exact.
+fn ask(session: &Arc<Session>, namespace: &NamespaceInner, claim: Claim) {
+    let welcome = encode::welcome(claim.trail().sid(), Some(claim.trail().pid()));
+    session.refuse_namespace(namespace.name());
+    send_control(session, PacketKind::Connect, namespace.name(), &welcome);
+    namespace.not_entered();
+    claim.ask();
+    session.close();
+}
+
+/// The socket is in: it is told first, then the handlers.
+fn joined(socket: &Socket, claim: Option<Claim>, running: &mut Running) {
+    let namespace = &socket.0.namespace;
+    match claim {
+        Some(claim) => {
+            if claim.finish(socket, namespace.local()) == Finished::Failed {
+                namespace.remove(socket);
+                return socket.0.session.close();
+            }
+            socket.0.session.shared().counters().recovered();
+        }
+        None => {
+            if !socket.enter() {
+                return namespace.remove(socket);
+            }
+            let pid = socket.trail().map(|trail| {
+                if let Some(log) = namespace.local().log() {
+                    log.joined(socket, trail);
+                }
+                trail.pid()
+            });
+            socket.send_control(PacketKind::Connect, &encode::welcome(socket.id(), pid));
+        }
+    }
     running::lifecycle(socket, Moment::Connect, socket.auth_text(), running);
 }
 
 fn refuse(session: &Arc<Session>, nsp: &str, error: &ConnectError) {
     session.refuse_namespace(nsp);
+    send_control(session, PacketKind::ConnectError, nsp, &error.to_json());
+}
+
+fn send_control(session: &Arc<Session>, kind: PacketKind, nsp: &str, data: &str) {
     let parser = session.shared().parser();
-    encode::control(
-        parser,
-        PacketKind::ConnectError,
-        nsp,
-        &error.to_json(),
-        |encoded| {
-            // A connection that has ended needs no answer.
-            let _ = session.send(encoded, &Flags::default());
-        },
-    );
+    encode::control(parser, kind, nsp, data, |encoded| {
+        // A connection that has ended needs no answer.
+        let _ = session.send(encoded, &Flags::default());
+    });
 }

@@ -16,6 +16,8 @@ macro_rules! counters {
         pub struct Stats {
             /// Sessions that are open.
             pub clients: usize,
+            /// Bytes that are kept for clients which may come back.
+            pub recovery_bytes: usize,
             $($(#[doc = $doc])+ pub $name: u64,)+
         }
 
@@ -24,8 +26,8 @@ macro_rules! counters {
                 self.$name.fetch_add(1, Ordering::Relaxed);
             })+
 
-            pub(crate) fn stats(&self, clients: usize) -> Stats {
-                Stats { clients, $($name: self.$name.load(Ordering::Relaxed),)+ }
+            pub(crate) fn stats(&self, clients: usize, recovery_bytes: usize) -> Stats {
+                Stats { clients, recovery_bytes, $($name: self.$name.load(Ordering::Relaxed),)+ }
             }
         }
     };
@@ -34,6 +36,12 @@ macro_rules! counters {
 counters! {
     /// Sessions that have moved from polling to WebSocket.
     upgraded,
+    /// Clients that came back with their id, rooms, data and missed events.
+    recovered,
+    /// Clients that came back and were unknown: away for too long, or this is another server.
+    not_recovered_unknown,
+    /// Clients that came back and whose offset is not known, or what they missed not kept any more.
+    not_recovered_offset,
     /// Volatile packets that could not be written at once.
     dropped_volatile,
     /// Packets for clients whose queue was full.

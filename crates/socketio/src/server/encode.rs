@@ -14,6 +14,7 @@ use socketio_proto::websocket::{self, Opcode};
 
 use crate::args;
 use crate::error::EmitError;
+use crate::id::{Pid, SocketId};
 
 /// One packet as engine messages, borrowed from the thread's buffers.
 pub(crate) enum Encoded<'a> {
@@ -78,45 +79,143 @@ thread_local! {
 /// A buffer larger than this is not kept for the next packet.
 const KEPT: usize = 256 * 1024;
 
-/// Encodes an event and hands it to `then`.
-pub(crate) fn event<T: Serialize + ?Sized, R>(
-    parser: Option<&Arc<dyn Parser>>,
-    nsp: &str,
-    id: Option<u64>,
-    name: &str,
-    args: &T,
-    then: impl FnOnce(Encoded<'_>) -> R,
-) -> Result<R, EmitError> {
-    if socket::is_reserved(name) {
-        tracing::warn!(event = name, "a reserved event name cannot be emitted");
-        return Err(EmitError::Reserved(name.to_owned()));
+/// What of an event is known before its arguments.
+#[derive(Clone, Copy)]
+pub(crate) struct EventHead<'a> {
+    pub(crate) parser: Option<&'a Arc<dyn Parser>>,
+    pub(crate) nsp: &'a str,
+    pub(crate) id: Option<u64>,
+    pub(crate) name: &'a str,
+}
+
+/// An event whose arguments are encoded, which runs code of the application's. The rest does not,
+/// and may happen under a lock.
+pub(crate) struct Unfinished<'a> {
+    head: EventHead<'a>,
+    scratch: &'a mut Scratch,
+}
+
+impl Unfinished<'_> {
+    /// Encodes the whole, with an offset as its last argument if there is one.
+    pub(crate) fn finish<R>(self, offset: Option<&[u8]>, then: impl FnOnce(Encoded<'_>) -> R) -> R {
+        let Unfinished { head, scratch } = self;
+        if let Some(offset) = offset {
+            push_offset(&mut scratch.args, offset);
+        }
+        head.encode(
+            &scratch.args,
+            &mut scratch.text,
+            &mut scratch.attachments,
+            then,
+        )
     }
-    with_args(args, |scratch| {
+}
+
+impl EventHead<'_> {
+    fn encode<R>(
+        &self,
+        args: &[u8],
+        text: &mut Vec<u8>,
+        attachments: &mut Vec<Bytes>,
+        then: impl FnOnce(Encoded<'_>) -> R,
+    ) -> R {
+        let EventHead {
+            parser,
+            nsp,
+            id,
+            name,
+        } = *self;
         if let Some(parser) = parser {
             let mut data = vec![b'['];
             socket::write_json_string(&mut data, name);
-            if !scratch.args.is_empty() {
+            if !args.is_empty() {
                 data.push(b',');
-                data.extend_from_slice(&scratch.args);
+                data.extend_from_slice(args);
             }
             data.push(b']');
+            let attachments = std::mem::take(attachments);
             return then(Encoded::Custom(&custom(
                 parser,
                 PacketKind::Event,
                 nsp,
                 id,
                 data,
-                scratch,
+                attachments,
             )));
         }
-        let count = scratch.attachments.len();
-        scratch.text.push(b'4');
-        socket::encode_event(&mut scratch.text, nsp, id, count, name, &scratch.args);
-        then(Encoded::Json {
-            text: &scratch.text,
-            attachments: &scratch.attachments,
+        text.push(b'4');
+        socket::encode_event(text, nsp, id, attachments.len(), name, args);
+        then(Encoded::Json { text, attachments })
+    }
+}
+
+fn push_offset(args: &mut Vec<u8>, offset: &[u8]) {
+    if !args.is_empty() {
+        args.push(b',');
+    }
+    args.push(b'"');
+    args.extend_from_slice(offset);
+    args.push(b'"');
+}
+
+/// Encodes an event's arguments and hands it to `then`.
+pub(crate) fn unfinished<T: Serialize + ?Sized, R>(
+    head: EventHead<'_>,
+    args: &T,
+    then: impl FnOnce(Unfinished<'_>) -> R,
+) -> Result<R, EmitError> {
+    if socket::is_reserved(head.name) {
+        tracing::warn!(event = head.name, "a reserved event name cannot be emitted");
+        return Err(EmitError::Reserved(head.name.to_owned()));
+    }
+    with_args(args, |scratch| then(Unfinished { head, scratch }))
+}
+
+/// Encodes an event and hands it to `then`.
+pub(crate) fn event<T: Serialize + ?Sized, R>(
+    head: EventHead<'_>,
+    args: &T,
+    then: impl FnOnce(Encoded<'_>) -> R,
+) -> Result<R, EmitError> {
+    unfinished(head, args, |event| event.finish(None, then))
+}
+
+/// The arguments of an event that gets its offset later, and several times in a cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct EventArgs {
+    args: Vec<u8>,
+    attachments: Vec<Bytes>,
+}
+
+impl EventArgs {
+    pub(crate) fn new<T: Serialize + ?Sized>(
+        head: EventHead<'_>,
+        args: &T,
+    ) -> Result<EventArgs, EmitError> {
+        unfinished(head, args, |event| EventArgs {
+            args: event.scratch.args.clone(),
+            attachments: event.scratch.attachments.clone(),
         })
-    })
+    }
+
+    /// Finished frames, to be shared by many receivers.
+    pub(crate) fn to_shared(&self, head: EventHead<'_>, offset: Option<&[u8]>) -> Vec<Bytes> {
+        let (mut args, mut attachments) = (self.args.clone(), self.attachments.clone());
+        if let Some(offset) = offset {
+            push_offset(&mut args, offset);
+        }
+        head.encode(&args, &mut Vec::new(), &mut attachments, |encoded| {
+            encoded.to_shared()
+        })
+    }
+}
+
+/// The payload of CONNECT's answer.
+pub(crate) fn welcome(sid: &SocketId, pid: Option<&Pid>) -> String {
+    match pid {
+        None => format!(r#"{{"sid":"{sid}"}}"#),
+        Some(pid) => format!(r#"{{"sid":"{sid}","pid":"{pid}"}}"#),
+    }
 }
 
 /// Encodes the answer to an event and hands it to `then`.
@@ -130,13 +229,14 @@ pub(crate) fn ack<T: Serialize + ?Sized, R>(
     with_args(args, |scratch| {
         if let Some(parser) = parser {
             let data = [b"[", &scratch.args[..], b"]"].concat();
+            let attachments = std::mem::take(&mut scratch.attachments);
             return then(Encoded::Custom(&custom(
                 parser,
                 PacketKind::Ack,
                 nsp,
                 Some(id),
                 data,
-                scratch,
+                attachments,
             )));
         }
         let count = scratch.attachments.len();
@@ -158,14 +258,7 @@ pub(crate) fn control<R>(
     then: impl FnOnce(Encoded<'_>) -> R,
 ) -> R {
     if let Some(parser) = parser {
-        let messages = custom(
-            parser,
-            kind,
-            nsp,
-            None,
-            data.into(),
-            &mut Scratch::default(),
-        );
+        let messages = custom(parser, kind, nsp, None, data.into(), Vec::new());
         return then(Encoded::Custom(&messages));
     }
     let mut text = vec![b'4'];
@@ -186,7 +279,7 @@ fn custom(
     nsp: &str,
     id: Option<u64>,
     data: Vec<u8>,
-    scratch: &mut Scratch,
+    attachments: Vec<Bytes>,
 ) -> Vec<EncodedMessage> {
     let data = String::from_utf8(data).expect("serde_json writes UTF-8");
     parser.encode(&Packet {
@@ -194,7 +287,7 @@ fn custom(
         nsp: nsp.into(),
         id,
         data: data.into(),
-        attachments: std::mem::take(&mut scratch.attachments),
+        attachments,
     })
 }
 

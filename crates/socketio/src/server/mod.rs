@@ -26,6 +26,7 @@ mod memory;
 mod namespace;
 mod outbox;
 mod polling;
+mod recovery;
 mod remote;
 mod request;
 mod rooms;
@@ -79,6 +80,7 @@ pub use handlers::Handlers;
 pub use handshake::Handshake;
 pub use listen::{Listening, TlsError};
 pub use namespace::{Namespace, ParentNamespace, ServerSideError};
+pub use recovery::Recovery;
 pub use remote::RemoteSocket;
 pub use request::{ConnectionError, EngineRefusal, Forbidden, RequestInfo};
 pub use service::{EmptyBody, NotFound, ResponseFuture, SocketIoLayer, SocketIoService};
@@ -201,7 +203,12 @@ impl Server {
 
     /// What the server has counted.
     pub fn stats(&self) -> Stats {
-        self.shared.counters.stats(self.clients_count())
+        let namespaces = self.shared.namespaces.all();
+        let logs = namespaces.iter().filter_map(|nsp| nsp.local().log());
+        let recovery_bytes = logs.map(|log| log.kept()).sum();
+        self.shared
+            .counters
+            .stats(self.clients_count(), recovery_bytes)
     }
 
     /// A tower layer that answers the requests for the server's path, for axum and others.

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::RwLock;
 use regex::Regex;
 use serde::Serialize;
@@ -18,11 +17,12 @@ use serde_json::Value;
 
 use super::Shared;
 use super::ack::BroadcastAck;
-use super::adapter::{Adapter, AdapterError, LocalAdapter};
-use super::broadcast::{Broadcast, RoomNames};
+use super::adapter::{Adapter, AdapterError, Frames, LocalAdapter};
+use super::broadcast::{Broadcast, Flags, RoomNames};
 use super::emit::Emit;
-use super::encode;
+use super::encode::{self, EventArgs, EventHead};
 use super::handlers::Handlers;
+use super::recovery::Log;
 use super::remote::RemoteSocket;
 use super::socket::Socket;
 use crate::args::Args;
@@ -79,28 +79,43 @@ impl NamespaceInner {
         self.ack_ids.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Encodes an event for many receivers.
     pub(crate) fn encode_event<T: Serialize + ?Sized>(
         &self,
         event: &str,
         args: &T,
         id: Option<u64>,
-    ) -> Result<Vec<Bytes>, EmitError> {
+        flags: &Flags,
+    ) -> Result<Frames, EmitError> {
         let server = self.server.upgrade().ok_or(EmitError::Disconnected)?;
-        encode::event(server.parser(), &self.name, id, event, args, |encoded| {
-            encoded.to_shared()
-        })
+        let head = EventHead {
+            parser: server.parser(),
+            nsp: &self.name,
+            id,
+            name: event,
+        };
+        if self.local.log().is_some() && id.is_none() && !flags.volatile {
+            return EventArgs::new(head, args).map(Frames::Unfinished);
+        }
+        encode::event(head, args, |encoded| Frames::Finished(encoded.to_shared()))
     }
 
-    /// Takes a socket out; an empty child of a dynamic namespace goes away with its last one.
-    pub(crate) fn remove(&self, socket: &Socket) {
-        if self.local.remove(socket)
-            && self.members.fetch_sub(1, Ordering::AcqRel) == 1
+    /// Takes back that a socket was about to be inserted.
+    pub(crate) fn not_entered(&self) {
+        if self.members.fetch_sub(1, Ordering::AcqRel) == 1
             && self.is_child
             && let Some(server) = self.server.upgrade()
         {
             server
                 .namespaces()
                 .clean_up(self, server.cleans_up_children());
+        }
+    }
+
+    /// Takes a socket out; an empty child of a dynamic namespace goes away with its last one.
+    pub(crate) fn remove(&self, socket: &Socket) {
+        if self.local.remove(socket) {
+            self.not_entered();
         }
     }
 }
@@ -458,7 +473,9 @@ impl Namespaces {
             if let Some(namespace) = by_name.get(name) {
                 return namespace.clone();
             }
-            let local = Arc::new(LocalAdapter::new());
+            let recovery = server.config().recovery.as_ref();
+            let log = recovery.map(|options| Log::new(options, server));
+            let local = Arc::new(LocalAdapter::new(name, server.parser(), log));
             let namespace = Arc::new(NamespaceInner {
                 name: name.into(),
                 server: Arc::downgrade(server),

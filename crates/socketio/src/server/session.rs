@@ -154,7 +154,12 @@ impl Session {
         running: &mut Running,
     ) -> bool {
         let mut state = self.state.lock();
+        let is_pong = matches!(packet, Packet::Pong(_));
         let Some(message) = state.engine.handle_packet(via, packet, now) else {
+            if is_pong && self.shared.config().recovery.is_some() {
+                let trails = state.connection.sockets().filter_map(Socket::trail);
+                trails.for_each(|trail| trail.ponged());
+            }
             return self.settle(state);
         };
         let incoming = match state.rare.as_mut().and_then(|rare| rare.decoder.as_mut()) {
@@ -352,17 +357,29 @@ impl Session {
         self.settle(state);
     }
 
+    /// Closes the session at once because its client has come back on another connection.
+    pub(crate) fn superseded(self: &Arc<Session>, description: &'static str) {
+        self.close_because(DisconnectReason::TransportError, description);
+    }
+
+    fn close_because(self: &Arc<Session>, reason: DisconnectReason, description: &'static str) {
+        let mut state = self.state.lock();
+        let rare = state.rare.get_or_insert_default();
+        rare.reason = Some(reason);
+        rare.description = Some(description.into());
+        state.engine.close(Discard::Yes);
+        self.settle(state);
+    }
+
     /// Ends a connection whose client does not read.
     pub(crate) fn overflowed(self: &Arc<Session>) {
         match self.shared.queue_policy() {
             QueuePolicy::Disconnect => {
                 tracing::warn!(session = ?self.id, "closing a client that does not read");
-                let mut state = self.state.lock();
-                let rare = state.rare.get_or_insert_default();
-                rare.reason = Some(DisconnectReason::TransportError);
-                rare.description = Some("the client's queue is full".into());
-                state.engine.close(Discard::Yes);
-                self.settle(state);
+                self.close_because(
+                    DisconnectReason::TransportError,
+                    "the client's queue is full",
+                );
             }
             QueuePolicy::DropNewest => {}
         }
@@ -448,6 +465,10 @@ impl Session {
                 packet,
             } => {
                 self.outbox.lock().push(Opcode::Text, control_text(packet));
+                if packet == ControlPacket::Ping && self.shared.config().recovery.is_some() {
+                    let trails = state.connection.sockets().filter_map(Socket::trail);
+                    trails.for_each(|trail| trail.pinged());
+                }
                 told.flush = true;
             }
             Transmit::Packet {
@@ -528,6 +549,28 @@ impl Session {
         self.queue(size, flags, |outbox| {
             encoded.frames(|opcode, payload| outbox.push(opcode, payload));
         })
+    }
+
+    /// Queues a packet for this client; a connection that has ended takes none. The caller deals
+    /// with a full queue.
+    pub(crate) fn send_unless_full(
+        self: &Arc<Session>,
+        encoded: &Encoded<'_>,
+        flags: &Flags,
+    ) -> Result<(), Full> {
+        let size = encoded.size();
+        match self.try_queue(size, flags, |outbox| {
+            encoded.frames(|opcode, payload| outbox.push(opcode, payload));
+        }) {
+            Pushed::Full => Err(Full),
+            Pushed::Mark | Pushed::Queued | Pushed::Closed => Ok(()),
+        }
+    }
+
+    /// Queues what a client is sent again, which may be more than its queue would take.
+    pub(crate) fn send_anyway(self: &Arc<Session>, push: impl FnOnce(&mut Outbox)) {
+        push(&mut self.outbox.lock());
+        turn::mark(self);
     }
 
     /// Queues frames that many clients share. The caller deals with a full queue.

@@ -21,10 +21,11 @@ use socketio_proto::socket::{DisconnectReason, PacketKind};
 use super::ack::{AckFuture, Waiter};
 use super::broadcast::{Broadcast, Flags, RoomNames};
 use super::emit::Emit;
-use super::encode::{self, Encoded};
+use super::encode::{self, Encoded, EventHead};
 use super::handlers::Handlers;
 use super::handshake::Handshake;
 use super::namespace::{Namespace, NamespaceInner};
+use super::recovery::Trail;
 use super::rooms::Slot;
 use super::session::Session;
 use crate::args::Args;
@@ -50,6 +51,9 @@ pub(crate) struct SocketInner {
     pub(crate) slot: AtomicU32,
     connected: AtomicBool,
     auth: Box<str>,
+    /// What is remembered for the client's return, if recovery is on.
+    trail: Option<Arc<Trail>>,
+    is_recovered: bool,
     handlers: OnceLock<Box<Handlers>>,
     extra: Mutex<Option<Box<Extra>>>,
 }
@@ -71,6 +75,29 @@ impl Socket {
         session: Arc<Session>,
         auth: &str,
     ) -> Socket {
+        let trail = namespace.local().log().map(|log| log.trail(&id));
+        Socket::with(id, namespace, session, auth, trail, false)
+    }
+
+    /// Makes the socket of a client that has come back.
+    pub(crate) fn recovered(
+        trail: Arc<Trail>,
+        namespace: Arc<NamespaceInner>,
+        session: Arc<Session>,
+        auth: &str,
+    ) -> Socket {
+        let id = trail.sid().clone();
+        Socket::with(id, namespace, session, auth, Some(trail), true)
+    }
+
+    fn with(
+        id: SocketId,
+        namespace: Arc<NamespaceInner>,
+        session: Arc<Session>,
+        auth: &str,
+        trail: Option<Arc<Trail>>,
+        is_recovered: bool,
+    ) -> Socket {
         Socket(Arc::new(SocketInner {
             id,
             namespace,
@@ -78,6 +105,8 @@ impl Socket {
             slot: AtomicU32::new(u32::MAX),
             connected: AtomicBool::new(false),
             auth: auth.into(),
+            trail,
+            is_recovered,
             handlers: OnceLock::new(),
             extra: Mutex::new(None),
         }))
@@ -129,6 +158,27 @@ impl Socket {
     /// Says whether the socket is in its namespace.
     pub fn is_connected(&self) -> bool {
         self.0.connected.load(Ordering::Acquire)
+    }
+
+    /// Says whether the client has come back after a lost connection, with its id, rooms and data,
+    /// and gets the events it has missed. See [`ServerBuilder::recovery`](crate::ServerBuilder::recovery).
+    #[doc(alias = "recovered")]
+    pub fn is_recovered(&self) -> bool {
+        self.0.is_recovered
+    }
+
+    pub(crate) fn trail(&self) -> Option<&Arc<Trail>> {
+        self.0.trail.as_ref()
+    }
+
+    /// Joins the namespace; false if the connection has ended in the meantime.
+    pub(crate) fn enter(&self) -> bool {
+        self.set_connected(true);
+        let accepted = self.0.session.accept(self.0.namespace.name(), self);
+        if !accepted {
+            self.set_connected(false);
+        }
+        accepted
     }
 
     pub(crate) fn set_connected(&self, connected: bool) -> bool {
@@ -245,9 +295,22 @@ impl Socket {
         id: Option<u64>,
         flags: &Flags,
     ) -> Result<(), EmitError> {
-        let nsp = &self.0.namespace;
-        let parser = self.0.session.shared().parser();
-        encode::event(parser, nsp.name(), id, event, args, |encoded| {
+        let head = EventHead {
+            parser: self.0.session.shared().parser(),
+            nsp: self.0.namespace.name(),
+            id,
+            name: event,
+        };
+        if let Some(trail) = &self.0.trail
+            && id.is_none()
+            && !flags.volatile
+        {
+            return encode::unfinished(head, args, |unfinished| {
+                self.tell_outgoing(event, args);
+                trail.send(self, unfinished, flags)
+            })?;
+        }
+        encode::event(head, args, |encoded| {
             if !self.is_connected() {
                 return Err(EmitError::Disconnected);
             }
@@ -396,13 +459,7 @@ impl Socket {
     /// The data that the application keeps with the socket, decoded; `None` if there is none of
     /// this type. Other servers of a cluster see it too.
     pub fn data<T: DeserializeOwned>(&self) -> Option<T> {
-        let value = self
-            .0
-            .extra
-            .lock()
-            .as_ref()
-            .map(|extra| extra.data.clone())?;
-        serde_json::from_value(value).ok()
+        serde_json::from_value(self.data_value()).ok()
     }
 
     /// Keeps data with the socket.
@@ -412,11 +469,18 @@ impl Socket {
     /// When the data cannot be serialised.
     pub fn set_data(&self, data: impl Serialize) -> Result<(), serde_json::Error> {
         let data = serde_json::to_value(data)?;
+        if let Some(trail) = &self.0.trail {
+            trail.set_data(data);
+            return Ok(());
+        }
         self.0.extra.lock().get_or_insert_default().data = data;
         Ok(())
     }
 
     pub(crate) fn data_value(&self) -> Value {
+        if let Some(trail) = &self.0.trail {
+            return trail.data();
+        }
         self.0
             .extra
             .lock()
@@ -456,7 +520,11 @@ impl Socket {
 
     /// Takes the socket out of its namespace; its handlers learn the reason. Once only.
     pub(crate) fn left(&self, reason: DisconnectReason, description: Option<&str>) {
-        if !self.set_connected(false) {
+        let has_left = match (&self.0.trail, self.0.namespace.local().log()) {
+            (Some(trail), Some(log)) => log.leave(self, trail, reason),
+            _ => self.set_connected(false),
+        };
+        if !has_left {
             // Refused or gone before it had joined: there may be rooms that a middleware joined.
             self.0.namespace.remove(self);
             return;

@@ -6,6 +6,7 @@ mod lifetime;
 mod namespaces;
 mod order;
 mod polling;
+mod recovery;
 mod support;
 mod tls;
 mod transports;

@@ -87,14 +87,19 @@ pub(crate) struct Polling {
 
 impl Polling {
     pub(crate) async fn connect(address: SocketAddr) -> Polling {
-        let sid = open_polling(address).await;
-        let polling = Polling {
-            address,
-            target: format!("{HANDSHAKE}&sid={sid}"),
-        };
+        let polling = Polling::open(address).await;
         assert_eq!(polling.post("40").await.body, "ok");
         assert!(polling.get().await.starts_with("40{\"sid\":\""));
         polling
+    }
+
+    /// Opens a session that has joined no namespace.
+    pub(crate) async fn open(address: SocketAddr) -> Polling {
+        let sid = open_polling(address).await;
+        Polling {
+            address,
+            target: format!("{HANDSHAKE}&sid={sid}"),
+        }
     }
 
     pub(crate) async fn get(&self) -> String {

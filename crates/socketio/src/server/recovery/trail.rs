@@ -1,0 +1,483 @@
+//! What was sent to one client in one namespace since it was last known to have received everything.
+//!
+//! ```text
+//!            connection ends                 claim, finish
+//!    Live ─────────────────────► Away ──────────────────────► Live (another socket)
+//!      │ left for good            │ expired
+//!      └────────► Ended ◄─────────┘
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+
+use socketio_proto::websocket;
+
+use super::super::broadcast::Flags;
+use super::super::encode::{Encoded, Unfinished};
+use super::super::session::Full;
+use super::super::socket::{Socket, SocketInner};
+use super::position::{Position, Tag};
+use crate::error::EmitError;
+use crate::id::{Pid, SocketId};
+
+/// What all trails of a namespace share.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(super) tag: Tag,
+    pub(super) max_client_bytes: usize,
+    pub(super) max_bytes: usize,
+    /// Bytes that are kept in trails and in the log.
+    pub(super) kept: AtomicUsize,
+    /// The number of the last broadcast.
+    pub(super) sequence: AtomicU64,
+}
+
+/// What was sent to one client.
+pub(crate) struct Trail {
+    pid: Pid,
+    sid: SocketId,
+    account: Arc<Account>,
+    state: Mutex<State>,
+}
+
+struct State {
+    place: Place,
+    /// What was sent after `base`, in order.
+    sent: VecDeque<Sent>,
+    bytes: usize,
+    /// The number of things that were ever appended to `sent`.
+    end: u64,
+    /// What `end` was when the last ping went out: its pong confirms what came before.
+    pinged: u64,
+    /// The position before the first of `sent`.
+    base: Position,
+    /// The number of the last event to this client alone.
+    own: u64,
+    /// Set when events were sent ahead of CONNECT after this position. A client that asks from here
+    /// again may have some of them.
+    ahead: Option<Position>,
+    data: Value,
+}
+
+enum Place {
+    Live(Weak<SocketInner>),
+    Away(Away),
+    Ended,
+}
+
+struct Away {
+    rooms: Vec<String>,
+    since: Instant,
+    /// The number of the last broadcast before.
+    sequence: u64,
+    /// How much was sent before.
+    end: u64,
+    claimed: bool,
+}
+
+/// One thing that was sent.
+#[derive(Clone)]
+pub(super) enum Sent {
+    /// A broadcast, whose frames the log has.
+    Broadcast(u64),
+    Own {
+        number: u64,
+        /// The number of the last broadcast before.
+        after: u64,
+        /// WebSocket frames, one after the other.
+        frames: Box<[u8]>,
+    },
+}
+
+/// Why a client cannot go on where it was.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Refused {
+    /// Another connection is being let in for it.
+    Claimed,
+    Ended,
+    /// What it has missed is not kept any more, or its offset is none of ours.
+    Offset,
+}
+
+/// A client that may go on.
+pub(super) struct Resumed {
+    /// The socket on the connection that is dead, though the server does not know.
+    pub(super) old: Option<Socket>,
+    pub(super) position: Position,
+    /// Set if what the client has must be found out first.
+    pub(super) is_unsure: bool,
+}
+
+/// What a client has missed.
+pub(super) struct Missed {
+    /// What was sent before the server knew that the client was away.
+    pub(super) before: Vec<Sent>,
+    /// Events to this client since.
+    pub(super) own: Vec<Sent>,
+    /// The number of the last broadcast before it was away.
+    pub(super) sequence: u64,
+}
+
+impl Trail {
+    pub(super) fn new(pid: Pid, sid: SocketId, account: Arc<Account>) -> Trail {
+        Trail {
+            pid,
+            sid,
+            account,
+            state: Mutex::new(State {
+                place: Place::Ended,
+                sent: VecDeque::new(),
+                bytes: 0,
+                end: 0,
+                pinged: 0,
+                base: Position::Start,
+                own: 0,
+                ahead: None,
+                data: Value::Null,
+            }),
+        }
+    }
+
+    pub(crate) fn pid(&self) -> &Pid {
+        &self.pid
+    }
+
+    pub(crate) fn sid(&self) -> &SocketId {
+        &self.sid
+    }
+
+    pub(crate) fn data(&self) -> Value {
+        self.state.lock().data.clone()
+    }
+
+    pub(crate) fn set_data(&self, data: Value) {
+        self.state.lock().data = data;
+    }
+
+    /// From here on a socket stands for the client.
+    pub(super) fn begin(&self, socket: &Socket) {
+        self.state.lock().place = Place::Live(Arc::downgrade(&socket.0));
+    }
+
+    // --- Sending ---
+
+    /// Sends an event to this client alone: now, or when it has come back.
+    pub(crate) fn send(
+        &self,
+        socket: &Socket,
+        event: Unfinished<'_>,
+        flags: &Flags,
+    ) -> Result<(), EmitError> {
+        let mut state = self.state.lock();
+        let successor = match &state.place {
+            Place::Live(_) if socket.is_connected() => None,
+            Place::Live(other) => Some(other.upgrade()),
+            Place::Away(_) => Some(None),
+            Place::Ended => return Err(EmitError::Disconnected),
+        };
+        let receiver = match &successor {
+            None => Some(&socket.0),
+            Some(other) => other.as_ref(),
+        };
+        let number = state.own + 1;
+        let offset = self.account.tag.offset(Position::Own(number));
+        let full = event.finish(Some(offset.as_bytes()), |encoded| {
+            if let Some(socket) = receiver
+                && socket.session.send_unless_full(&encoded, flags).is_err()
+            {
+                return receiver;
+            }
+            state.own = number;
+            let after = self.account.sequence.load(Ordering::Acquire);
+            let frames = frames(&encoded);
+            self.push(
+                &mut state,
+                Sent::Own {
+                    number,
+                    after,
+                    frames,
+                },
+            );
+            None
+        });
+        drop(state);
+        match full {
+            None => Ok(()),
+            Some(socket) => {
+                socket.session.overflowed();
+                Err(EmitError::QueueFull)
+            }
+        }
+    }
+
+    /// Passes a broadcast on to the client's connection, and remembers that it was.
+    pub(crate) fn broadcast(
+        &self,
+        sequence: u64,
+        send: impl FnOnce() -> Result<(), Full>,
+    ) -> Result<(), Full> {
+        let mut state = self.state.lock();
+        send()?;
+        self.push(&mut state, Sent::Broadcast(sequence));
+        Ok(())
+    }
+
+    fn push(&self, state: &mut State, sent: Sent) {
+        let size = sent.size();
+        state.end += 1;
+        state.sent.push_back(sent);
+        state.bytes += size;
+        let kept = self.account.kept.fetch_add(size, Ordering::Relaxed) + size;
+        let is_claimed = matches!(&state.place, Place::Away(away) if away.claimed);
+        // While a client is being let in nothing is forgotten that it may have been promised.
+        if !is_claimed {
+            let max = match kept > self.account.max_bytes {
+                true => 0,
+                false => self.account.max_client_bytes,
+            };
+            while state.bytes > max && self.forget_first(state) {}
+        }
+    }
+
+    /// Forgets the oldest; false if there is none.
+    fn forget_first(&self, state: &mut State) -> bool {
+        let Some(first) = state.sent.pop_front() else {
+            return false;
+        };
+        let size = first.size();
+        state.bytes -= size;
+        self.account.kept.fetch_sub(size, Ordering::Relaxed);
+        state.base = first.position();
+        true
+    }
+
+    fn forget_all(&self, state: &mut State) {
+        self.account
+            .kept
+            .fetch_sub(std::mem::take(&mut state.bytes), Ordering::Relaxed);
+        state.sent = VecDeque::new();
+    }
+
+    /// A ping has been queued behind what was sent.
+    pub(crate) fn pinged(&self) {
+        let mut state = self.state.lock();
+        state.pinged = state.end;
+    }
+
+    /// The ping was answered: what was sent before it has been received.
+    pub(crate) fn ponged(&self) {
+        let mut state = self.state.lock();
+        let first = state.end - state.sent.len() as u64;
+        for _ in first..state.pinged {
+            self.forget_first(&mut state);
+        }
+        if state.sent.capacity() > 4 * state.sent.len() + 16 {
+            let length = state.sent.len();
+            state.sent.shrink_to(length);
+        }
+    }
+
+    // --- Leaving and coming back. The caller holds the lock of the namespace's broadcasts. ---
+
+    /// The client's connection has ended; false if this socket does not stand for it.
+    pub(super) fn leave(&self, socket: &Socket, rooms: Vec<String>, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        if !state.place.is(socket) {
+            return false;
+        }
+        state.place = Place::Away(Away {
+            rooms,
+            since: now,
+            sequence: self.account.sequence.load(Ordering::Acquire),
+            end: state.end,
+            claimed: false,
+        });
+        true
+    }
+
+    /// The client has left for good; false if this socket does not stand for it.
+    pub(super) fn end(&self, socket: &Socket) -> bool {
+        let mut state = self.state.lock();
+        let ends = state.place.is(socket);
+        if ends {
+            state.place = Place::Ended;
+            self.forget_all(&mut state);
+        }
+        ends
+    }
+
+    /// Ends a client that has been away since `since`; false if it is not.
+    pub(super) fn expire(&self, before: Instant) -> bool {
+        let mut state = self.state.lock();
+        let expired =
+            matches!(&state.place, Place::Away(away) if !away.claimed && away.since <= before);
+        if expired {
+            state.place = Place::Ended;
+            self.forget_all(&mut state);
+        }
+        expired
+    }
+
+    /// Promises the place to a newcomer, if it can go on from its offset.
+    pub(super) fn claim(&self, offset: Option<&str>) -> Result<Resumed, Refused> {
+        let mut state = self.state.lock();
+        let old = match &state.place {
+            Place::Ended => return Err(Refused::Ended),
+            Place::Away(away) if away.claimed => return Err(Refused::Claimed),
+            Place::Away(_) => None,
+            Place::Live(socket) => socket.upgrade().map(Socket),
+        };
+        let position = match offset {
+            None => Position::Start,
+            Some(offset) => self.account.tag.position(offset).ok_or(Refused::Offset)?,
+        };
+        state.find(position).ok_or(Refused::Offset)?;
+        if let Place::Away(away) = &mut state.place {
+            away.claimed = true;
+        }
+        Ok(Resumed {
+            old,
+            position,
+            is_unsure: state.ahead == Some(position),
+        })
+    }
+
+    /// Claims what the old connection of a newcomer has just left.
+    pub(super) fn claim_left(&self) -> bool {
+        match &mut self.state.lock().place {
+            Place::Away(away) if !away.claimed => {
+                away.claimed = true;
+                true
+            }
+            Place::Away(_) | Place::Live(_) | Place::Ended => false,
+        }
+    }
+
+    /// Gives a promise up: the newcomer was not let in.
+    pub(super) fn release(&self) {
+        let mut state = self.state.lock();
+        if let Place::Away(away) = &mut state.place {
+            away.claimed = false;
+        }
+    }
+
+    /// The number of the first broadcast that a client which goes on from `position` has missed, or
+    /// may have.
+    pub(super) fn needs(&self, position: Position) -> Option<u64> {
+        let state = self.state.lock();
+        let Place::Away(away) = &state.place else {
+            return None;
+        };
+        let mut sent = state.sent.range(state.find(position)?..);
+        let first = sent.find_map(|sent| match sent {
+            Sent::Broadcast(number) => Some(*number),
+            Sent::Own { .. } => None,
+        });
+        Some(first.unwrap_or(away.sequence + 1))
+    }
+
+    /// The rooms of a client that is away.
+    pub(super) fn rooms(&self) -> Option<Vec<String>> {
+        match &self.state.lock().place {
+            Place::Away(away) => Some(away.rooms.clone()),
+            Place::Live(_) | Place::Ended => None,
+        }
+    }
+
+    /// The client is back. `replay` gets what it has missed since `position` and gives what it was
+    /// sent, and whether some of it went ahead of CONNECT.
+    ///
+    /// The lock is held meanwhile: an event to this client waits until it can follow.
+    pub(super) fn resume(
+        &self,
+        socket: &Socket,
+        position: Position,
+        replay: impl FnOnce(Missed) -> (Vec<Sent>, bool),
+    ) {
+        let mut state = self.state.lock();
+        let Place::Away(away) = &state.place else {
+            return;
+        };
+        let (sequence, left) = (away.sequence, away.end);
+        let from = state.find(position).unwrap_or(state.sent.len());
+        let first = state.end - state.sent.len() as u64;
+        let known = usize::try_from(left.saturating_sub(first)).unwrap_or(usize::MAX);
+        let known = known.clamp(from, state.sent.len());
+        let (sent, is_ahead) = replay(Missed {
+            before: state.sent.range(from..known).cloned().collect(),
+            own: state.sent.range(known..).cloned().collect(),
+            sequence,
+        });
+        self.forget_all(&mut state);
+        state.base = position;
+        state.place = Place::Live(Arc::downgrade(&socket.0));
+        state.ahead = is_ahead.then_some(position);
+        state.pinged = state.end;
+        for sent in sent {
+            self.push(&mut state, sent);
+        }
+    }
+
+    /// What it has received is being found out.
+    pub(super) fn asked(&self) {
+        self.state.lock().ahead = None;
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        let bytes = self.state.get_mut().bytes;
+        self.account.kept.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl State {
+    /// Finds the index of what follows a position.
+    fn find(&self, position: Position) -> Option<usize> {
+        if position == self.base {
+            return Some(0);
+        }
+        let at = self
+            .sent
+            .iter()
+            .rposition(|sent| sent.position() == position)?;
+        Some(at + 1)
+    }
+}
+
+impl Place {
+    fn is(&self, socket: &Socket) -> bool {
+        matches!(self, Place::Live(live) if std::ptr::eq(live.as_ptr(), Arc::as_ptr(&socket.0)))
+    }
+}
+
+impl Sent {
+    fn position(&self) -> Position {
+        match self {
+            Sent::Broadcast(sequence) => Position::Broadcast(*sequence),
+            Sent::Own { number, .. } => Position::Own(*number),
+        }
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Sent>()
+            + match self {
+                Sent::Broadcast(_) => 0,
+                Sent::Own { frames, .. } => frames.len(),
+            }
+    }
+}
+
+fn frames(encoded: &Encoded<'_>) -> Box<[u8]> {
+    let mut out = Vec::with_capacity(encoded.size());
+    encoded.frames(|opcode, payload| {
+        websocket::header(&mut out, opcode, payload.len());
+        out.extend_from_slice(payload);
+    });
+    out.into()
+}
