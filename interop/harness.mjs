@@ -94,8 +94,8 @@ export function request(server, method, path, { headers = {}, body } = {}) {
         res.on("data", (chunk) => chunks.push(chunk));
         res.on("error", reject);
         res.on("end", () => {
-          const text = Buffer.concat(chunks).toString();
-          resolve({ status: res.statusCode, headers: res.headers, body: text });
+          const bytes = Buffer.concat(chunks);
+          resolve({ status: res.statusCode, headers: res.headers, body: bytes.toString(), bytes });
         });
       });
       req.on("error", reject);

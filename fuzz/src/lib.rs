@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketio_proto::engine::{
-    Config, Discard, Event, OpenData, Packet, Query, Request, RequestMeta, Session, SessionView,
+    Config, Discard, Event, OpenData, Packet, Query, Request, RequestMeta, Revision, Session, SessionView,
     Transport, Via, decode_payload, verify, verify_protocol,
 };
 use socketio_proto::socket::{Connection, ConnectionConfig, Decoder as PacketDecoder, Incoming, Packet as SocketPacket, PacketKind, encode_ack, encode_event, split_args};
@@ -88,7 +88,7 @@ pub fn engine_request(data: &[u8]) {
     for (is_upgrade, origin) in [(false, None), (true, Some(data))] {
         let meta = RequestMeta { method: "GET", is_upgrade, origin };
         let lookup = |sid: &str| {
-            (sid.len() < 5).then_some(SessionView { transport: Transport::Polling, protocol: 4 })
+            (sid.len() < 5).then_some(SessionView { transport: Transport::Polling, revision: Revision::V4 })
         };
         if let Err(error) = verify(&request, &meta, &config, lookup) {
             assert!(error.code() <= 5);
@@ -97,7 +97,7 @@ pub fn engine_request(data: &[u8]) {
             assert!(!error.hint().is_empty());
         }
     }
-    let _ = verify_protocol(&request);
+    let _ = verify_protocol(&request, &config);
 }
 
 /// Any sequence of calls of a session: it ends once, and says nothing afterwards.

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use socketio::{
     Ack, Args, BroadcastAckError, ConnectError, Cors, EngineRefusal, Forbidden, Handlers,
-    ParentNamespace, SameSite, Server, ServerBuilder, SessionCookie, Socket, Transport,
+    ParentNamespace, Recovery, SameSite, Server, ServerBuilder, SessionCookie, Socket, Transport,
 };
 
 fn fact(fact: Value) {
@@ -47,6 +47,9 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
             ("destroyUpgrade", Value::Bool(false)) => builder.destroy_upgrade(None),
             ("destroyUpgradeTimeout", value) => builder.destroy_upgrade(Some(millis(value))),
             ("cleanupEmptyChildNamespaces", _) => builder.cleanup_empty_child_namespaces(),
+            ("allowEIO3", Value::Bool(true)) => builder.allow_eio3(),
+            ("initialPacket", value) => builder.initial_packet(value.as_str().expect("a text")),
+            ("connectionStateRecovery", value) => builder.recovery(recovery(value)),
             ("cookie", value) => builder.cookie(cookie(value)),
             ("cors", value) => builder.cors(cors(value)),
             (name, value) => panic!("unknown option {name}: {value}"),
@@ -99,6 +102,17 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
         });
     }
     builder
+}
+
+fn recovery(value: &Value) -> Recovery {
+    let mut recovery = Recovery::new();
+    if let Some(millis) = value["maxDisconnectionDuration"].as_u64() {
+        recovery = recovery.max_disconnection(Duration::from_millis(millis));
+    }
+    match value["skipMiddlewares"] == false {
+        true => recovery.run_middlewares(),
+        false => recovery,
+    }
 }
 
 fn cookie(value: &Value) -> SessionCookie {
@@ -395,7 +409,7 @@ async fn main() -> std::io::Result<()> {
         });
     let children = io.of_pattern(r"^/dyn-\d+$");
     children.middleware(async |_: Socket, auth: Option<Value>| {
-        match auth.is_some_and(|auth| auth["refuse"] == true) {
+        match auth.is_some_and(|auth| auth["refuse"] == true || auth["refuse"] == "true") {
             true => Err(ConnectError::new("refused")),
             false => Ok(()),
         }

@@ -102,6 +102,14 @@ impl ConnectError {
         self.data.as_ref()
     }
 
+    /// What clients of version 2 get: the data if there is any, else the message.
+    pub(crate) fn to_old_json(&self) -> String {
+        match &self.data {
+            Some(data) => data.to_string(),
+            None => Value::from(&*self.message).to_string(),
+        }
+    }
+
     pub(crate) fn to_json(&self) -> String {
         // In the reference's order.
         let message = Value::from(&*self.message);

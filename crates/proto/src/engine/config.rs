@@ -37,6 +37,9 @@ pub struct Config {
     /// A client that upgrades without being told is accepted, as by the reference.
     #[doc(alias = "allowUpgrades")]
     pub allow_upgrades: bool,
+    /// Whether clients of revision 3 are let in: those of Socket.IO 1 and 2. Default: false.
+    #[doc(alias = "allowEIO3")]
+    pub allow_eio3: bool,
     polling: bool,
     websocket: bool,
 }
@@ -50,6 +53,7 @@ impl Default for Config {
             close_timeout: Duration::from_secs(30),
             max_payload: 1_000_000,
             allow_upgrades: true,
+            allow_eio3: false,
             polling: true,
             websocket: true,
         }

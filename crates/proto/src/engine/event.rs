@@ -48,6 +48,8 @@ pub enum ControlPacket {
     Noop,
     /// `2`: asks whether the client is there.
     Ping,
+    /// `3`: answers a ping, in revision 3.
+    Pong,
     /// `3probe`: answers a probe.
     PongProbe,
 }
@@ -59,6 +61,7 @@ impl ControlPacket {
             ControlPacket::Close => "1",
             ControlPacket::Noop => "6",
             ControlPacket::Ping => "2",
+            ControlPacket::Pong => "3",
             ControlPacket::PongProbe => "3probe",
         }
     }

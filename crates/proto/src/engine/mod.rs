@@ -1,4 +1,4 @@
-//! Engine.IO, revision 4: packets, payloads, requests, and the server's session.
+//! Engine.IO, revisions 4 and 3: packets, payloads, requests, and the server's session.
 //!
 //! An Engine.IO session carries messages over one transport at a time and moves from HTTP
 //! long-polling to WebSocket when it can. This module decides; reading and writing are the caller's.
@@ -10,6 +10,7 @@
 
 mod config;
 mod event;
+pub mod jsonp;
 mod open;
 mod packet;
 mod payload;
@@ -17,6 +18,7 @@ mod query;
 mod request;
 mod request_error;
 mod session;
+pub mod v3;
 
 pub use config::Config;
 pub use event::{
@@ -26,6 +28,6 @@ pub use open::{OpenData, OpenError, OpenPacket};
 pub use packet::{Message, Packet, PacketError, Transport};
 pub use payload::{Payload, PayloadEncoder, decode_payload};
 pub use query::Query;
-pub use request::{Request, RequestMeta, SessionView, Verified, verify, verify_protocol};
+pub use request::{Request, RequestMeta, Revision, SessionView, Verified, verify, verify_protocol};
 pub use request_error::RequestError;
 pub use session::Session;

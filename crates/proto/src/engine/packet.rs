@@ -98,10 +98,7 @@ impl<'a> Packet<'a> {
             b'4' => Packet::Message(Message::Text(data)),
             b'5' => Packet::Upgrade,
             b'6' => Packet::Noop,
-            b'b' => {
-                let bytes = BASE64.decode(data).map_err(|_| PacketError::Base64)?;
-                Packet::Message(Message::Binary(Cow::Owned(bytes)))
-            }
+            b'b' => Packet::Message(Message::Binary(Cow::Owned(decode_base64(data)?))),
             _ => return Err(PacketError::UnknownType),
         })
     }
@@ -124,9 +121,17 @@ impl<'a> Packet<'a> {
     }
 }
 
+pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, PacketError> {
+    BASE64.decode(text).map_err(|_| PacketError::Base64)
+}
+
 /// Appends a binary message as `b` and base64.
 pub(super) fn encode_base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'b');
+    push_base64(bytes, out);
+}
+
+pub(super) fn push_base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     // Four characters for three bytes or a part of them. No slice is longer than isize::MAX, so that
     // four thirds of it are a usize.
@@ -149,9 +154,15 @@ pub enum PacketError {
     /// There is no type digit.
     #[error("empty packet")]
     Empty,
+    /// The length of a packet in a payload of revision 3 is malformed, or wrong.
+    #[error("malformed length")]
+    Length,
     /// The first character is no packet type.
     #[error("unknown packet type")]
     UnknownType,
+    /// Text in a binary payload of revision 3 is not UTF-8.
+    #[error("text is not UTF-8")]
+    Utf8,
 }
 
 /// Writes padding; reads with and without it, as the reference does.

@@ -11,6 +11,25 @@ use super::packet::Transport;
 use super::query::Query;
 use super::request_error::RequestError;
 
+/// The revision of the Engine.IO protocol that a client speaks.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Revision {
+    /// Socket.IO 1 and 2.
+    V3,
+    /// Socket.IO 3 and 4.
+    V4,
+}
+
+impl Revision {
+    /// Returns its number.
+    pub fn number(self) -> u8 {
+        match self {
+            Revision::V3 => 3,
+            Revision::V4 => 4,
+        }
+    }
+}
+
 /// What the query of a request says about the session.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Request<'a> {
@@ -40,8 +59,11 @@ impl<'a> Request<'a> {
     }
 
     /// Returns the revision of the protocol: every value but "4" means 3.
-    pub fn protocol(&self) -> u8 {
-        if self.eio == Some("4") { 4 } else { 3 }
+    pub fn revision(&self) -> Revision {
+        match self.eio {
+            Some("4") => Revision::V4,
+            Some(_) | None => Revision::V3,
+        }
     }
 }
 
@@ -62,7 +84,7 @@ pub struct SessionView {
     /// The transport that carries its messages.
     pub transport: Transport,
     /// The revision of the protocol it was opened with.
-    pub protocol: u8,
+    pub revision: Revision,
 }
 
 /// A request that may pass.
@@ -133,10 +155,10 @@ pub fn verify(
             previous_transport: session.transport,
         });
     }
-    if request.protocol() != session.protocol {
+    if request.revision() != session.revision {
         return Err(RequestError::ProtocolMismatch {
-            protocol: request.protocol(),
-            previous_protocol: session.protocol,
+            protocol: request.revision().number(),
+            previous_protocol: session.revision.number(),
         });
     }
     Ok(Verified::Session { transport })
@@ -147,11 +169,13 @@ pub fn verify(
 /// The reference does this last, when `allow_request` has agreed.
 ///
 /// # Errors
-/// Fails for every revision but 4.
-pub fn verify_protocol(request: &Request<'_>) -> Result<(), RequestError> {
-    match request.protocol() {
-        4 => Ok(()),
-        protocol => Err(RequestError::UnsupportedProtocol { protocol }),
+/// Fails for every revision but 4, unless the configuration allows revision 3.
+pub fn verify_protocol(request: &Request<'_>, config: &Config) -> Result<Revision, RequestError> {
+    match request.revision() {
+        Revision::V3 if !config.allow_eio3 => {
+            Err(RequestError::UnsupportedProtocol { protocol: 3 })
+        }
+        revision => Ok(revision),
     }
 }
 
@@ -166,11 +190,11 @@ mod tests {
 
     const POLLING: SessionView = SessionView {
         transport: Transport::Polling,
-        protocol: 4,
+        revision: Revision::V4,
     };
     const WEBSOCKET: SessionView = SessionView {
         transport: Transport::WebSocket,
-        protocol: 4,
+        revision: Revision::V4,
     };
     const GET: RequestMeta<'_> = RequestMeta {
         method: "GET",
@@ -369,14 +393,17 @@ mod tests {
     fn every_revision_but_4_is_code_5() {
         for query in ["EIO=3", "EIO=5", "", "EIO=", "EIO=04", "EIO=4&EIO=3"] {
             let query = Query::parse(query);
-            let result = verify_protocol(&Request::from_query(&query));
-            assert_eq!(
-                result,
-                Err(RequestError::UnsupportedProtocol { protocol: 3 })
-            );
+            let request = Request::from_query(&query);
+            let error = RequestError::UnsupportedProtocol { protocol: 3 };
+            let mut config = Config::default();
+            assert_eq!(verify_protocol(&request, &config), Err(error));
+            config.allow_eio3 = true;
+            assert_eq!(verify_protocol(&request, &config), Ok(Revision::V3));
         }
         let query = Query::parse("EIO=4");
-        assert_eq!(verify_protocol(&Request::from_query(&query)), Ok(()));
+        let request = Request::from_query(&query);
+        let result = verify_protocol(&request, &Config::default());
+        assert_eq!(result, Ok(Revision::V4));
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl RequestError {
             }
             RequestError::UnsupportedProtocol { .. } => {
                 "this is a client of version 2 or older, or no Socket.IO client: use a client of \
-                 version 3 or 4"
+                 version 3 or 4, or allow the old protocol on this server (`allow_eio3`)"
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The server's side of one session: heartbeat, transports, upgrade, close.
 //!
 //! What comes in, and the time, pass through here; messages that go out do not: the caller queues
-//! them, and appends the few packets that this machine asks for. There is no EIO3 and no client.
+//! them, and appends the few packets that this machine asks for. There is no client.
 //!
 //! Spec: Engine.IO v4, "Heartbeat", "Upgrade", "Transport close". Where the reference (engine.io
 //! 6.6) has a wart, the plain meaning of the specification is kept: a ping that is outstanding at an
@@ -16,6 +16,7 @@ use super::event::{
     CloseReason, ControlPacket, Discard, Event, GetStart, PostStart, ReadyState, Transmit, Via,
 };
 use super::packet::{Message, Packet, Transport};
+use super::request::Revision;
 
 /// The server's side of one Engine.IO session.
 ///
@@ -33,6 +34,7 @@ use super::packet::{Message, Packet, Transport};
 #[derive(Debug)]
 pub struct Session {
     config: Arc<Config>,
+    revision: Revision,
     phase: Phase,
     heartbeat: Heartbeat,
     probe: Probe,
@@ -76,7 +78,8 @@ enum Phase {
     },
 }
 
-/// Whether an answer to a ping is awaited.
+/// Whether an answer to a ping is awaited. In revision 3 the client asks: silence for the sum of
+/// both times ends the session.
 ///
 /// ```text
 ///              since + ping_interval: PING
@@ -86,6 +89,8 @@ enum Phase {
 /// ```
 #[derive(Debug)]
 enum Heartbeat {
+    /// Revision 3: the client was heard at `since`.
+    Listening { since: Instant },
     /// The last pong, or the beginning, was at `since`.
     Idle { since: Instant },
     /// The pong's time counts from `since`.
@@ -130,12 +135,27 @@ enum Reading {
 }
 
 impl Session {
-    /// Begins a session; its first ping is due `ping_interval` after `now`.
+    /// Begins a session of revision 4; its first ping is due `ping_interval` after `now`.
     pub fn new(config: Arc<Config>, transport: Transport, now: Instant) -> Session {
+        Session::with_revision(config, transport, Revision::V4, now)
+    }
+
+    /// Begins a session. In revision 3 the client pings, and is given up when nothing has come from
+    /// it for `ping_interval` and `ping_timeout` together.
+    pub fn with_revision(
+        config: Arc<Config>,
+        transport: Transport,
+        revision: Revision,
+        now: Instant,
+    ) -> Session {
         Session {
             config,
+            revision,
             phase: Phase::Open,
-            heartbeat: Heartbeat::Idle { since: now },
+            heartbeat: match revision {
+                Revision::V3 => Heartbeat::Listening { since: now },
+                Revision::V4 => Heartbeat::Idle { since: now },
+            },
             probe: Probe::None,
             transport,
             upgraded: false,
@@ -150,6 +170,11 @@ impl Session {
     /// Returns the transport that carries the messages.
     pub fn transport(&self) -> Transport {
         self.transport
+    }
+
+    /// Returns the revision of the protocol.
+    pub fn revision(&self) -> Revision {
+        self.revision
     }
 
     /// Returns how alive the session is.
@@ -212,6 +237,12 @@ impl Session {
         }
         match packet {
             Packet::Message(message) => return Some(message),
+            Packet::Ping(_) if self.revision == Revision::V3 => {
+                self.outputs.insert(Outputs::PONG);
+            }
+            Packet::Pong(_) if self.revision == Revision::V3 => {
+                self.fail("invalid heartbeat direction");
+            }
             Packet::Pong(_) => {
                 self.heartbeat = Heartbeat::Idle { since: now };
                 if self.reading == Reading::Resumed {
@@ -298,7 +329,7 @@ impl Session {
         }
     }
 
-    /// Handles a POST of a content type that revision 4 does not have.
+    /// Handles a POST of a content type that the session's revision does not have.
     pub fn handle_bad_content(&mut self) {
         if self.is_polled() {
             self.fail("invalid content");
@@ -454,6 +485,14 @@ impl Session {
             return;
         }
         match (&mut self.heartbeat, self.reading) {
+            (Heartbeat::Listening { since }, Reading::Paused) => *since = now,
+            (Heartbeat::Listening { since }, Reading::Resumed) => {
+                *since = now;
+                self.reading = Reading::Running;
+            }
+            (Heartbeat::Listening { .. }, Reading::Running) => {
+                self.end(CloseReason::PingTimeout, None);
+            }
             (Heartbeat::Idle { .. }, _) => {
                 self.outputs.insert(Outputs::PING);
                 self.heartbeat = Heartbeat::Waiting {
@@ -481,6 +520,7 @@ impl Session {
         let order = [
             (Outputs::DISCARD, Transmit::DiscardQueue),
             (Outputs::PING, packet(Via::Main, ControlPacket::Ping)),
+            (Outputs::PONG, packet(Via::Main, ControlPacket::Pong)),
             (
                 Outputs::PONG_PROBE,
                 packet(Via::Probe, ControlPacket::PongProbe),
@@ -618,7 +658,7 @@ impl Session {
             return;
         }
         self.outputs
-            .remove(Outputs::PING | Outputs::PONG_PROBE | Outputs::NOOP);
+            .remove(Outputs::PING | Outputs::PONG | Outputs::PONG_PROBE | Outputs::NOOP);
         if self.is_upgrading() {
             self.outputs.insert(Outputs::CLOSE_PROBE);
         }
@@ -639,27 +679,35 @@ impl Session {
 impl Heartbeat {
     fn since(&self) -> Instant {
         match *self {
-            Heartbeat::Idle { since } | Heartbeat::Waiting { since, .. } => since,
+            Heartbeat::Idle { since }
+            | Heartbeat::Listening { since }
+            | Heartbeat::Waiting { since, .. } => since,
         }
     }
 
     fn deadline(&self, config: &Config) -> Option<Instant> {
         match self {
             Heartbeat::Idle { since } => since.checked_add(config.ping_interval),
+            Heartbeat::Listening { since } => since
+                .checked_add(config.ping_interval)?
+                .checked_add(config.ping_timeout),
             Heartbeat::Waiting { since, .. } => since.checked_add(config.ping_timeout),
         }
     }
 
-    /// Any packet shows that the client is there, once per ping: a big upload may delay the pong.
+    /// Any packet shows that the client is there, in revision 4 once per ping: a big upload may
+    /// delay the pong.
     fn extend(&mut self, now: Instant) {
-        if let Heartbeat::Waiting {
-            extended: false, ..
-        } = self
-        {
-            *self = Heartbeat::Waiting {
-                since: now,
-                extended: true,
-            };
+        match self {
+            Heartbeat::Listening { since } => *since = now,
+            Heartbeat::Waiting {
+                since,
+                extended: extended @ false,
+            } => {
+                *since = now;
+                *extended = true;
+            }
+            Heartbeat::Idle { .. } | Heartbeat::Waiting { .. } => {}
         }
     }
 }
@@ -678,6 +726,7 @@ impl Outputs {
     const CLOSE_MAIN: u16 = 1 << 6;
     const UPGRADED: u16 = 1 << 7;
     const CLOSED: u16 = 1 << 8;
+    const PONG: u16 = 1 << 9;
 
     fn insert(&mut self, outputs: u16) {
         self.0 |= outputs;

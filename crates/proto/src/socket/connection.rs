@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use thiserror::Error;
 
+use super::super::engine::Query;
 use super::decoder::{Decoder, Text};
 use super::json::{self, EventText};
 use super::packet::{Packet, PacketKind, ParseError, check_control};
@@ -52,6 +53,8 @@ pub struct Connection<S> {
     decoder: Decoder,
     entries: Vec<Entry<S>>,
     max_namespaces: usize,
+    /// Clients of version 2 put their `auth` into the query of the namespace.
+    has_queries: bool,
     /// Until when a namespace has to be joined; `None` once one was.
     deadline: Option<Instant>,
     closed: bool,
@@ -146,9 +149,17 @@ impl<S: Clone> Connection<S> {
             decoder: Decoder::new(config.max_attachments, max_bytes),
             entries: Vec::new(),
             max_namespaces: config.max_namespaces,
+            has_queries: false,
             deadline: Some(now + config.connect_timeout),
             closed: false,
         }
+    }
+
+    /// Treats namespaces as clients of version 2 write them: what follows a question mark is the
+    /// query, whose pairs become `auth`.
+    pub fn with_namespace_queries(mut self) -> Connection<S> {
+        self.has_queries = true;
+        self
     }
 
     /// When [`handle_timeout`](Connection::handle_timeout) is to be called.
@@ -205,6 +216,16 @@ impl<S: Clone> Connection<S> {
                 self.control(kind, nsp.into(), data)
             }
         }
+    }
+
+    /// Joins a namespace without being asked, as clients of version 2 expect it for `/`.
+    ///
+    /// # Errors
+    ///
+    /// When it is joined already.
+    pub fn connect(&mut self, nsp: &str) -> Result<(), Invalid> {
+        let connect = self.control(PacketKind::Connect, nsp.to_owned().into(), "".into());
+        connect.map(drop)
     }
 
     /// Handles a binary message: an attachment.
@@ -275,6 +296,10 @@ impl<S: Clone> Connection<S> {
         nsp: Cow<'a, str>,
         data: Cow<'a, str>,
     ) -> Result<Option<Incoming<'a, S>>, Invalid> {
+        let (nsp, data) = match kind {
+            PacketKind::Connect if self.has_queries => split_query(nsp, data),
+            _ => (nsp, data),
+        };
         match kind {
             PacketKind::Connect => {
                 if self.entries.iter().any(|entry| *entry.nsp == *nsp) {
@@ -295,8 +320,12 @@ impl<S: Clone> Connection<S> {
             }
             PacketKind::Disconnect => {
                 self.socket(&nsp)?;
+                let nsp = match self.has_queries {
+                    true => nsp.split('?').next().unwrap_or_default(),
+                    false => &*nsp,
+                };
                 Ok(self
-                    .leave(&nsp)
+                    .leave(nsp)
                     .map(|socket| Incoming::Disconnect { socket }))
             }
             _ => Err(Invalid::State("CONNECT_ERROR from a client")),
@@ -305,6 +334,10 @@ impl<S: Clone> Connection<S> {
 
     #[inline]
     fn socket(&self, nsp: &str) -> Result<&S, Invalid> {
+        let nsp = match self.has_queries {
+            true => nsp.split('?').next().unwrap_or_default(),
+            false => nsp,
+        };
         let entry = self.entries.iter().find(|entry| *entry.nsp == *nsp);
         entry
             .and_then(|entry| entry.socket.as_ref())
@@ -357,6 +390,19 @@ impl<S: Clone> Connection<S> {
             .filter_map(|entry| entry.socket)
             .collect()
     }
+}
+
+/// Takes the query off a namespace and makes it an object.
+fn split_query<'a>(nsp: Cow<'a, str>, data: Cow<'a, str>) -> (Cow<'a, str>, Cow<'a, str>) {
+    let Some((name, query)) = nsp.split_once('?') else {
+        return (nsp, data);
+    };
+    let mut pairs = serde_json::Map::new();
+    for (key, value) in Query::parse(query).iter() {
+        pairs.insert(key.to_owned(), value.into());
+    }
+    let auth = serde_json::Value::from(pairs).to_string();
+    (name.to_owned().into(), auth.into())
 }
 
 #[inline]
@@ -420,6 +466,22 @@ mod tests {
             (socket, id, event.name(), &*event.args),
             (1, Some(3), "x", "1,2")
         );
+    }
+
+    // S069.
+    #[test]
+    fn the_query_of_an_old_client_s_namespace_is_its_auth() {
+        let (connection, _) = start();
+        let mut connection = connection.with_namespace_queries();
+        let incoming = connection.handle_text("0/a?t=1&u=%C3%BC+x").unwrap();
+        let Some(Incoming::Connect { nsp, auth }) = incoming else {
+            panic!("{incoming:?}")
+        };
+        assert_eq!((&*nsp, &*auth), ("/a", r#"{"t":"1","u":"ü x"}"#));
+        assert!(connection.accept("/a", 1));
+        state(connection.handle_text("0/a?t=2,"));
+        let left = connection.handle_text("1/a?t=1,").unwrap();
+        assert!(matches!(left, Some(Incoming::Disconnect { socket: 1 })));
     }
 
     // S003: a refused namespace may be asked for again.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketio_proto::engine::{
-    CloseReason, Config, ControlPacket, Event, Message, Packet, Session, Transmit, Transport, Via,
+    CloseReason, Config, ControlPacket, Event, Message, Packet, Revision, Session, Transmit,
+    Transport, Via,
 };
 
 pub(crate) const PING: Transmit = main_packet(ControlPacket::Ping);
@@ -59,6 +60,14 @@ impl Driver {
     pub(crate) fn new(transport: Transport) -> Driver {
         let now = start();
         let session = Session::new(Arc::new(Config::default()), transport, now);
+        Driver { session, now }
+    }
+
+    /// A client of revision 3.
+    pub(crate) fn v3(transport: Transport) -> Driver {
+        let now = start();
+        let config = Arc::new(Config::default());
+        let session = Session::with_revision(config, transport, Revision::V3, now);
         Driver { session, now }
     }
 

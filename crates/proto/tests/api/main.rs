@@ -6,5 +6,6 @@ mod engine_polling;
 mod engine_random;
 mod engine_sessions;
 mod engine_upgrade;
+mod engine_v3;
 mod socket_connection;
 mod socket_packets;

@@ -61,6 +61,7 @@ pub(crate) struct Config {
     pub(crate) max_running: u32,
     pub(crate) body_timeout: Duration,
     pub(crate) recovery: Option<Recovery>,
+    pub(crate) initial_packet: Option<String>,
 }
 
 /// Sets the options of a [`Server`].
@@ -101,6 +102,7 @@ impl Default for ServerBuilder {
                 max_running: 1024,
                 body_timeout: Duration::from_secs(60),
                 recovery: None,
+                initial_packet: None,
             },
             client_files: None,
         }
@@ -345,6 +347,24 @@ impl ServerBuilder {
     /// Sets how long a client may take to send the body of one request. Default: 60 s.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.config.body_timeout = timeout;
+        self
+    }
+
+    /// Lets clients of Socket.IO 1 and 2 in: those of revision 3 of Engine.IO. Default: they are
+    /// refused with code 5.
+    ///
+    /// Such a client is in the main namespace without asking; its middlewares see what the namespace's
+    /// query says as `auth`. Recovery is not for them.
+    #[doc(alias = "allowEIO3")]
+    pub fn allow_eio3(mut self) -> Self {
+        self.engine.allow_eio3 = true;
+        self
+    }
+
+    /// Sends each client a message of the engine right after the open packet. Default: none.
+    #[doc(alias = "initialPacket")]
+    pub fn initial_packet(mut self, text: impl Into<String>) -> Self {
+        self.config.initial_packet = Some(text.into());
         self
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use socketio_proto::engine::Revision;
 use socketio_proto::socket::PacketKind;
 
 use super::broadcast::Flags;
@@ -42,6 +43,7 @@ pub(crate) fn connect(session: &Arc<Session>, nsp: &str, auth: &str, running: &m
 }
 
 fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, running: &mut Running) {
+    let revision = session.dialect().revision;
     let claim = match claim(session, &namespace, auth) {
         Some(claim) if claim.is_unsure() => return ask(session, &namespace, claim),
         claim => claim,
@@ -51,12 +53,14 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
             let trail = claim.trail().clone();
             Socket::recovered(trail, namespace.clone(), session.clone(), auth)
         }
-        None => Socket::new(
-            SocketId::generate(),
-            namespace.clone(),
-            session.clone(),
-            auth,
-        ),
+        None => {
+            let id = match (revision, namespace.name()) {
+                (Revision::V4, _) => SocketId::generate(),
+                (Revision::V3, "/") => SocketId::from(session.id().as_str()),
+                (Revision::V3, name) => SocketId::from(format!("{name}#{}", session.id())),
+            };
+            Socket::new(id, namespace.clone(), session.clone(), auth)
+        }
     };
     namespace.local().insert(&socket);
     let mut middlewares = namespace.handlers().middlewares();
@@ -88,7 +92,11 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
                     Err(error) => Err(ConnectError::new(format!("invalid auth: {error}"))),
                 };
                 if let Err(error) = result {
-                    refuse(&socket.0.session, socket.0.namespace.name(), &error);
+                    let text = match socket.0.session.dialect().revision {
+                        Revision::V3 => error.to_old_json(),
+                        Revision::V4 => error.to_json(),
+                    };
+                    refuse_with(&socket.0.session, socket.0.namespace.name(), &text);
                     socket.0.namespace.remove(&socket);
                     return;
                 }
@@ -103,6 +111,9 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
 /// Looks whether this is a client that has come back.
 fn claim(session: &Session, namespace: &NamespaceInner, auth: &str) -> Option<Claim> {
     let counters = session.shared().counters();
+    if session.dialect().revision == Revision::V3 {
+        return None;
+    }
     match namespace.local().log()?.claim(auth)? {
         Ok(claim) => Some(claim),
         Err(cause) => {
@@ -148,15 +159,23 @@ fn joined(socket: &Socket, claim: Option<Claim>, running: &mut Running) {
                 }
                 trail.pid()
             });
-            socket.send_control(PacketKind::Connect, &encode::welcome(socket.id(), pid));
+            let welcome = match socket.0.session.dialect().revision {
+                Revision::V3 => String::new(),
+                Revision::V4 => encode::welcome(socket.id(), pid),
+            };
+            socket.send_control(PacketKind::Connect, &welcome);
         }
     }
     running::lifecycle(socket, Moment::Connect, socket.auth_text(), running);
 }
 
 fn refuse(session: &Arc<Session>, nsp: &str, error: &ConnectError) {
+    refuse_with(session, nsp, &error.to_json());
+}
+
+fn refuse_with(session: &Arc<Session>, nsp: &str, json: &str) {
     session.refuse_namespace(nsp);
-    send_control(session, PacketKind::ConnectError, nsp, &error.to_json());
+    send_control(session, PacketKind::ConnectError, nsp, json);
 }
 
 fn send_control(session: &Arc<Session>, kind: PacketKind, nsp: &str, data: &str) {

@@ -28,7 +28,7 @@ use super::config::HeadersHook;
 use super::cors::Flow;
 use super::handshake::Handshake;
 use super::request::{ConnectionError, EngineRefusal, RequestInfo};
-use super::session::Session;
+use super::session::{Dialect, Session};
 use super::{Shared, polling, upgrade};
 use crate::id::SessionId;
 
@@ -151,16 +151,20 @@ where
             Answer::Now(Some(upgrade::answer(shared, parts, owner, headers)))
         }
         Ok(Checked::Known(session, _)) => polling::answer(session, parts, body, headers),
-        Ok(Checked::Handshake(transport, version)) => {
+        Ok(Checked::Handshake(transport, dialect)) => {
             let config = shared.config();
             if config.allow_request.is_none() && config.generate_id.is_none() {
-                let id = version.map(|()| SessionId::generate());
-                return Answer::Now(Some(open(shared, parts, transport, id, upgrade, headers)));
+                let new = dialect.map(|dialect| New {
+                    id: SessionId::generate(),
+                    transport,
+                    dialect,
+                });
+                return Answer::Now(Some(open(shared, parts, new, upgrade, headers)));
             }
             let shared = shared.clone();
             Answer::Later(Box::pin(async move {
-                let id = handshake(&shared, &parts, version).await;
-                open(&shared, parts, transport, id, upgrade, headers)
+                let new = handshake(&shared, &parts, transport, dialect).await;
+                open(&shared, parts, new, upgrade, headers)
             }))
         }
     }
@@ -168,14 +172,21 @@ where
 
 /// Who a verified request belongs to.
 pub(crate) enum Owner {
-    New { id: SessionId, transport: Transport },
+    New(New),
     Known(Arc<Session>, Transport),
+}
+
+/// A session that is to be opened.
+pub(crate) struct New {
+    pub(crate) id: SessionId,
+    pub(crate) transport: Transport,
+    pub(crate) dialect: Dialect,
 }
 
 enum Checked {
     Known(Arc<Session>, Transport),
     /// A handshake, and whether its protocol version is served: that is said last.
-    Handshake(Transport, Result<(), RequestError>),
+    Handshake(Transport, Result<Dialect, RequestError>),
 }
 
 fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, RequestError> {
@@ -191,7 +202,7 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
         let session = shared.sessions().get(sid)?;
         let view = SessionView {
             transport: session.transport(),
-            protocol: 4,
+            revision: session.dialect().revision,
         };
         found = Some(session);
         Some(view)
@@ -199,7 +210,9 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
     Ok(match (verified, found) {
         (Verified::Session { transport }, Some(session)) => Checked::Known(session, transport),
         (Verified::Session { transport } | Verified::Handshake { transport }, _) => {
-            Checked::Handshake(transport, engine::verify_protocol(&request))
+            let revision = engine::verify_protocol(&request, shared.engine());
+            let dialect = revision.map(|revision| Dialect::of(&request, revision, transport));
+            Checked::Handshake(transport, dialect)
         }
     })
 }
@@ -208,8 +221,9 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
 async fn handshake(
     shared: &Shared,
     parts: &Parts,
-    version: Result<(), RequestError>,
-) -> Result<SessionId, RequestError> {
+    transport: Transport,
+    dialect: Result<Dialect, RequestError>,
+) -> Result<New, RequestError> {
     let config = shared.config();
     if let Some(allow_request) = &config.allow_request {
         let decision = allow_request(info(shared, parts)).await;
@@ -217,53 +231,66 @@ async fn handshake(
             message: forbidden.0,
         })?;
     }
-    version?;
-    match &config.generate_id {
-        None => Ok(SessionId::generate()),
+    let dialect = dialect?;
+    let id = match &config.generate_id {
+        None => SessionId::generate(),
         Some(generate) => match generate(info(shared, parts)).await {
-            Ok(id) if shared.sessions().get(&id).is_none() => Ok(SessionId::from(id)),
-            Ok(_) => Err(RequestError::IdGenerationError {
-                error: "the id is in use".into(),
-            }),
-            Err(error) => Err(RequestError::IdGenerationError { error }),
+            Ok(id) if shared.sessions().get(&id).is_none() => SessionId::from(id),
+            Ok(_) => {
+                return Err(RequestError::IdGenerationError {
+                    error: "the id is in use".into(),
+                });
+            }
+            Err(error) => return Err(RequestError::IdGenerationError { error }),
         },
-    }
+    };
+    Ok(New {
+        id,
+        transport,
+        dialect,
+    })
 }
 
 /// Opens a session.
 fn open<B>(
     shared: &Arc<Shared>,
     parts: Parts,
-    transport: Transport,
-    id: Result<SessionId, RequestError>,
+    new: Result<New, RequestError>,
     upgrade: bool,
     headers: HeaderMap,
 ) -> Response<B> {
-    match id {
+    match new {
         Err(error) => refuse(shared, &parts, upgrade, headers, &error),
-        Ok(id) if upgrade => upgrade::answer(shared, parts, Owner::New { id, transport }, headers),
-        Ok(id) => open_polling(shared, &parts, id, headers),
+        Ok(new) if upgrade => upgrade::answer(shared, parts, Owner::New(new), headers),
+        Ok(new) => open_polling(shared, &parts, new, headers),
     }
 }
 
 fn open_polling<B>(
     shared: &Arc<Shared>,
     parts: &Parts,
-    id: SessionId,
+    new: New,
     mut headers: HeaderMap,
 ) -> Response<B> {
-    let mut body = vec![b'0'];
-    body.extend_from_slice(open_packet(shared, &id, Transport::Polling).as_bytes());
-    if let Some(cookie) = &shared.config().cookie {
-        headers.append(SET_COOKIE, cookie.header_value(id.as_str()));
-    }
-    if start(shared, parts, id, Transport::Polling).is_none() {
+    let cookie = shared.config().cookie.as_ref();
+    let cookie = cookie.map(|cookie| cookie.header_value(new.id.as_str()));
+    let Some(session) = start(shared, parts, new) else {
         let error = RequestError::IdGenerationError {
             error: "the id is in use".into(),
         };
         return refuse(shared, parts, false, headers, &error);
+    };
+    if let Some(cookie) = cookie {
+        headers.append(SET_COOKIE, cookie);
     }
     text_headers(&mut headers);
+    let body = match session.dialect().is_usual() && shared.config().initial_packet.is_none() {
+        true => open_packet(&session, Transport::Polling),
+        false => {
+            session.greet();
+            polling::first_answer(&session, parts, &mut headers)
+        }
+    };
     change_headers(
         shared,
         parts,
@@ -275,12 +302,7 @@ fn open_polling<B>(
 }
 
 /// Makes a session and enters it into the table; `None` if its id is taken.
-pub(crate) fn start(
-    shared: &Arc<Shared>,
-    parts: &Parts,
-    id: SessionId,
-    transport: Transport,
-) -> Option<Arc<Session>> {
+pub(crate) fn start(shared: &Arc<Shared>, parts: &Parts, new: New) -> Option<Arc<Session>> {
     let peer = parts.extensions.get::<Peer>();
     let handshake = Handshake::new(
         &parts.uri,
@@ -289,24 +311,26 @@ pub(crate) fn start(
         peer.is_some_and(|peer| peer.secure),
         SystemTime::now(),
     );
-    let session = Session::new(id, shared, handshake, transport, Instant::now());
+    let session = Session::new(new, shared, handshake, Instant::now());
     let session = Arc::new(session);
     let key = shared.sessions().insert(&session)?;
     session.started(key);
     Some(session)
 }
 
-/// The open packet, without its type.
-pub(crate) fn open_packet(shared: &Shared, id: &SessionId, transport: Transport) -> String {
-    let engine = shared.engine();
+/// The open packet.
+pub(crate) fn open_packet(session: &Session, transport: Transport) -> Vec<u8> {
+    let engine = session.shared().engine();
     let packet = OpenPacket {
-        sid: id.as_str(),
+        sid: session.id().as_str(),
         upgrades: engine.upgrades(transport),
         ping_interval: engine.ping_interval,
         ping_timeout: engine.ping_timeout,
         max_payload: engine.max_payload,
     };
-    packet.to_json()
+    let mut text = vec![b'0'];
+    text.extend_from_slice(packet.to_json().as_bytes());
+    text
 }
 
 /// Refuses a request: in JSON, or with the bare message where a WebSocket was asked for.

@@ -14,6 +14,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
+use socketio_proto::engine::{Revision, v3};
 use socketio_proto::websocket::{self, Opcode};
 
 /// The queue and where it leads.
@@ -30,6 +31,8 @@ pub(crate) struct Outbox {
     blocked: bool,
     /// Nothing is accepted any more; what is queued is still written.
     closed: bool,
+    /// In revision 3 a frame of bytes begins with the packet's type.
+    revision: Revision,
     /// Emitters that wait until the queue is below its mark, and readers that wait for the end.
     waiting: Vec<Waker>,
 }
@@ -102,7 +105,7 @@ thread_local! {
 }
 
 impl Outbox {
-    pub(crate) fn new() -> Outbox {
+    pub(crate) fn new(revision: Revision) -> Outbox {
         Outbox {
             chunks: VecDeque::new(),
             written: 0,
@@ -111,13 +114,14 @@ impl Outbox {
             dirty: false,
             blocked: false,
             closed: false,
+            revision,
             waiting: Vec::new(),
         }
     }
 
     /// Appends one frame for this receiver alone.
     pub(crate) fn push(&mut self, opcode: Opcode, payload: &[u8]) {
-        let room = payload.len() + 10;
+        let room = payload.len() + 11;
         let need_new = match self.chunks.back() {
             Some(Chunk::Own(buffer)) => buffer.len() + room > OWN_CHUNK.max(buffer.capacity()),
             Some(Chunk::Shared(_)) | None => true,
@@ -125,9 +129,13 @@ impl Outbox {
         if need_new {
             self.push_chunk(Chunk::Own(take_buffer()));
         }
+        let is_typed = opcode == Opcode::Binary && self.revision == Revision::V3;
         if let Some(Chunk::Own(buffer)) = self.chunks.back_mut() {
             let before = buffer.len();
-            websocket::header(buffer, opcode, payload.len());
+            websocket::header(buffer, opcode, payload.len() + usize::from(is_typed));
+            if is_typed {
+                buffer.push(v3::BINARY_MESSAGE);
+            }
             buffer.extend_from_slice(payload);
             self.queued += buffer.len() - before;
         }
@@ -135,6 +143,12 @@ impl Outbox {
 
     /// Appends a frame that other receivers share.
     pub(crate) fn push_shared(&mut self, frame: Bytes) {
+        if self.revision == Revision::V3 {
+            for (opcode, payload) in websocket::frames(&frame) {
+                self.push(opcode, payload);
+            }
+            return;
+        }
         self.queued += frame.len();
         self.push_chunk(Chunk::Shared(frame));
     }
@@ -339,7 +353,8 @@ impl Outbox {
         debug_assert_eq!(self.written, 0, "frames are taken before any write");
         for chunk in &self.chunks {
             for (opcode, payload) in websocket::frames(chunk.bytes()) {
-                each(opcode, payload);
+                let is_typed = opcode == Opcode::Binary && self.revision == Revision::V3;
+                each(opcode, &payload[usize::from(is_typed)..]);
             }
         }
         self.dirty = false;

@@ -13,14 +13,17 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 
-use socketio_proto::engine::{GetStart, Packet, PayloadEncoder, PostStart, Via, decode_payload};
+use socketio_proto::engine::{
+    GetStart, Packet, PacketError, PayloadEncoder, PostStart, Query, Revision, Via, decode_payload,
+    jsonp, v3,
+};
 use socketio_proto::websocket::Opcode;
 
 use super::body::ResponseBody;
 use super::http::{Answer, Response, change_headers, respond, text_headers};
 use super::outbox::Link;
 use super::running::Running;
-use super::session::Session;
+use super::session::{Dialect, Session};
 use super::turn;
 
 /// Answers a polling request of a session.
@@ -55,9 +58,72 @@ where
 pub(crate) struct Get {
     session: Arc<Session>,
     headers: HeaderMap,
-    /// The request, if a hook wants to see it again.
+    /// The request, if a hook wants to see it again, or it says how to answer.
     parts: Option<Box<Parts>>,
     answered: bool,
+}
+
+/// An answer in the making.
+enum Answering {
+    V3(v3::PayloadEncoder),
+    V4(PayloadEncoder),
+}
+
+impl Answering {
+    fn new(dialect: Dialect) -> Answering {
+        match dialect.revision {
+            Revision::V3 => Answering::V3(v3::PayloadEncoder::new()),
+            Revision::V4 => Answering::V4(PayloadEncoder::new()),
+        }
+    }
+
+    fn push(&mut self, opcode: Opcode, bytes: &[u8]) {
+        match (self, opcode) {
+            (Answering::V3(payload), Opcode::Binary) => payload.push_binary(bytes),
+            (Answering::V3(payload), _) => payload.push_encoded(bytes),
+            (Answering::V4(payload), Opcode::Binary) => payload.push_binary(bytes),
+            (Answering::V4(payload), _) => payload.push_encoded(bytes),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Answering::V3(payload) => payload.is_empty(),
+            Answering::V4(payload) => payload.is_empty(),
+        }
+    }
+
+    /// Gives the body and sets what the headers say of it.
+    fn finish(self, dialect: Dialect, parts: Option<&Parts>, headers: &mut HeaderMap) -> Vec<u8> {
+        let (body, is_binary) = match self {
+            Answering::V3(payload) => payload.finish(!dialect.base64),
+            Answering::V4(payload) => (payload.finish(), false),
+        };
+        if is_binary {
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/octet-stream"),
+            );
+        }
+        if !dialect.jsonp {
+            return body;
+        }
+        let query = parts
+            .and_then(|parts| parts.uri.query())
+            .unwrap_or_default();
+        let query = Query::parse(query);
+        let index = query.get("j").unwrap_or_default();
+        // Packets are made of text, and of base64 here.
+        jsonp::wrap(index, &String::from_utf8_lossy(&body)).into_bytes()
+    }
+}
+
+/// The answer to the first request of a session, with what is queued.
+pub(crate) fn first_answer(session: &Session, parts: &Parts, headers: &mut HeaderMap) -> Vec<u8> {
+    let dialect = session.dialect();
+    let mut payload = Answering::new(dialect);
+    session.with_outbox(|outbox| outbox.take_frames(|opcode, bytes| payload.push(opcode, bytes)));
+    payload.finish(dialect, Some(parts), headers)
 }
 
 impl Get {
@@ -68,7 +134,7 @@ impl Get {
             headers.insert(name, HeaderValue::from_static("0"));
         }
         let is_hooked = !session.shared().config().headers.is_empty();
-        let parts = is_hooked.then(|| Box::new(parts));
+        let parts = (is_hooked || session.dialect().jsonp).then(|| Box::new(parts));
         Get {
             session,
             headers,
@@ -78,21 +144,19 @@ impl Get {
     }
 
     pub(crate) fn poll<B>(&mut self, cx: &mut Context<'_>) -> Poll<Response<B>> {
-        let mut payload = PayloadEncoder::new();
+        let dialect = self.session.dialect();
+        let mut payload = Answering::new(dialect);
         let done = self.session.with_outbox(|outbox| {
             if !outbox.is_polled() {
                 // The session has moved to another transport, which takes the packets.
-                payload.push(&Packet::Noop);
+                payload.push(Opcode::Text, b"6");
                 return true;
             }
             if outbox.is_empty() && !outbox.is_closed() {
                 outbox.set_link(Link::Get(cx.waker().clone()));
                 return false;
             }
-            outbox.take_frames(|opcode, bytes| match opcode {
-                Opcode::Binary => payload.push_binary(bytes),
-                _ => payload.push_encoded(bytes),
-            });
+            outbox.take_frames(|opcode, bytes| payload.push(opcode, bytes));
             outbox.set_link(Link::None);
             true
         });
@@ -102,14 +166,15 @@ impl Get {
         self.answered = true;
         self.session.get_answered();
         if payload.is_empty() {
-            payload.push(&Packet::Close);
+            payload.push(Opcode::Text, b"1");
         }
         let mut headers = std::mem::take(&mut self.headers);
+        let body = payload.finish(dialect, self.parts.as_deref(), &mut headers);
         if let Some(parts) = &self.parts {
             let shared = self.session.shared();
             change_headers(shared, parts, &shared.config().headers, &mut headers);
         }
-        Poll::Ready(respond(StatusCode::OK, headers, payload.finish()))
+        Poll::Ready(respond(StatusCode::OK, headers, body))
     }
 }
 
@@ -169,7 +234,8 @@ where
     Q: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if content_type == Some(b"application/octet-stream") {
+    let is_binary = content_type == Some(b"application/octet-stream");
+    if is_binary && session.dialect().revision == Revision::V4 {
         session.bad_content();
         return Posted::Refused(StatusCode::BAD_REQUEST);
     }
@@ -204,7 +270,7 @@ where
     };
     match read {
         Ok(bytes) => {
-            handle(session, &bytes).await;
+            handle(session, &bytes, is_binary).await;
             post.done = true;
             session.post_done();
             Posted::Ok
@@ -219,24 +285,16 @@ where
 }
 
 /// Handles the packets of a payload, in order.
-async fn handle(session: &Arc<Session>, bytes: &[u8]) {
+async fn handle(session: &Arc<Session>, bytes: &[u8], is_binary: bool) {
     let mut running = Running::default();
     {
         let _turn = turn::begin();
         let now = Instant::now();
-        match simdutf8::basic::from_utf8(bytes) {
-            Ok(text) => {
-                for packet in decode_payload(text) {
-                    match packet {
-                        Ok(packet) => {
-                            session.handle_packet(Via::Main, packet, now, &mut running);
-                        }
-                        Err(_) => session.handle_bad_packet(Via::Main),
-                    }
-                }
-            }
+        let handle = |packet: Result<Packet<'_>, PacketError>| match packet {
+            Ok(packet) => drop(session.handle_packet(Via::Main, packet, now, &mut running)),
             Err(_) => session.handle_bad_packet(Via::Main),
-        }
+        };
+        packets(session.dialect(), bytes, is_binary, handle);
     }
     if session.is_saturated() {
         // The client's next POST waits: it feels the back-pressure.
@@ -247,6 +305,37 @@ async fn handle(session: &Arc<Session>, bytes: &[u8]) {
         .await;
     }
     running.detach(session);
+}
+
+/// Decodes a body into its packets.
+fn packets(
+    dialect: Dialect,
+    bytes: &[u8],
+    is_binary: bool,
+    mut each: impl FnMut(Result<Packet<'_>, PacketError>),
+) {
+    if is_binary {
+        return v3::decode_binary_payload(bytes).for_each(each);
+    }
+    let Ok(text) = simdutf8::basic::from_utf8(bytes) else {
+        return each(Err(PacketError::Utf8));
+    };
+    let form;
+    let text = match dialect.jsonp {
+        false => text,
+        true => match jsonp::unwrap(text) {
+            Some(payload) => {
+                form = payload;
+                &form
+            }
+            // The reference ignores a form without payload.
+            None => return,
+        },
+    };
+    match dialect.revision {
+        Revision::V3 => v3::decode_payload(text).for_each(each),
+        Revision::V4 => decode_payload(text).for_each(each),
+    }
 }
 
 enum ReadError {

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use socketio_proto::engine::{
     self, CloseReason, ControlPacket, Discard, Event, GetStart, Message, Packet, PostStart,
-    Transmit, Transport, Via,
+    Revision, Transmit, Transport, Via,
 };
 use socketio_proto::socket::{
     Connection, DisconnectReason, Incoming, Invalid, PacketDecoder, PacketKind,
@@ -25,6 +25,7 @@ use super::broadcast::Flags;
 use super::connect;
 use super::encode::Encoded;
 use super::handshake::Handshake;
+use super::http::{New, open_packet};
 use super::memory;
 use super::outbox::{Flushed, Link, Outbox, Pushed};
 use super::running::{self, Running};
@@ -36,12 +37,43 @@ use crate::id::SessionId;
 /// One Engine.IO connection across its transports.
 pub(crate) struct Session {
     id: SessionId,
+    dialect: Dialect,
     shared: Arc<Shared>,
     handshake: Handshake,
     state: Mutex<State>,
     outbox: Mutex<Outbox>,
     /// Handlers that have started, or wait in a sequence, and have not ended.
     running: AtomicU32,
+}
+
+/// How a client speaks, as its first request says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Dialect {
+    pub(crate) revision: Revision,
+    /// It cannot take bytes over polling.
+    pub(crate) base64: bool,
+    /// It polls by script elements.
+    pub(crate) jsonp: bool,
+}
+
+impl Dialect {
+    pub(crate) fn of(
+        request: &engine::Request<'_>,
+        revision: Revision,
+        transport: Transport,
+    ) -> Dialect {
+        let jsonp = transport == Transport::Polling && request.j.is_some();
+        Dialect {
+            revision,
+            base64: jsonp || request.b64.is_some(),
+            jsonp,
+        }
+    }
+
+    /// Says whether this is what the clients of today speak.
+    pub(crate) fn is_usual(self) -> bool {
+        self.revision == Revision::V4 && !self.jsonp
+    }
 }
 
 struct State {
@@ -91,12 +123,22 @@ struct Closed {
 
 impl Session {
     pub(crate) fn new(
-        id: SessionId,
+        new: New,
         shared: &Arc<Shared>,
         handshake: Handshake,
-        transport: Transport,
         now: Instant,
     ) -> Session {
+        let New {
+            id,
+            transport,
+            dialect,
+        } = new;
+        let connection = Connection::new(shared.connection(), now);
+        let connection = match dialect.revision {
+            Revision::V3 => connection.with_namespace_queries(),
+            Revision::V4 => connection,
+        };
+        let config = shared.engine().clone();
         let decoder = shared.parser().map(|parser| parser.decoder());
         let rare = decoder.map(|decoder| {
             Box::new(Rare {
@@ -106,16 +148,17 @@ impl Session {
         });
         Session {
             id,
+            dialect,
             shared: shared.clone(),
             handshake,
             state: Mutex::new(State {
-                engine: engine::Session::new(shared.engine().clone(), transport, now),
-                connection: Connection::new(shared.connection(), now),
+                engine: engine::Session::with_revision(config, transport, dialect.revision, now),
+                connection,
                 armed: None,
                 key: u32::MAX,
                 rare,
             }),
-            outbox: Mutex::new(Outbox::new()),
+            outbox: Mutex::new(Outbox::new(dialect.revision)),
             running: AtomicU32::new(0),
         }
     }
@@ -126,6 +169,10 @@ impl Session {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub(crate) fn handshake(&self) -> &Handshake {
@@ -141,6 +188,23 @@ impl Session {
         let mut state = self.state.lock();
         state.key = key;
         self.arm(&mut state);
+    }
+
+    /// Queues the open packet and what follows it unasked.
+    pub(crate) fn greet(self: &Arc<Session>) {
+        let transport = self.transport();
+        self.send_raw(&open_packet(self, transport));
+        if let Some(text) = &self.shared.config().initial_packet {
+            self.send_raw(&[b"4", text.as_bytes()].concat());
+        }
+        if self.dialect.revision == Revision::V3 {
+            // Clients of version 2 are in the main namespace without asking.
+            let mut running = Running::default();
+            if self.state.lock().connection.connect("/").is_ok() {
+                connect::connect(self, "/", "", &mut running);
+            }
+            running.detach(self);
+        }
     }
 
     // --- What comes in ---
@@ -712,6 +776,7 @@ fn control_text(packet: ControlPacket) -> &'static [u8] {
     match packet {
         ControlPacket::Close => b"1",
         ControlPacket::Ping => b"2",
+        ControlPacket::Pong => b"3",
         ControlPacket::PongProbe => b"3probe",
         ControlPacket::Noop => b"6",
     }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use socketio_proto::engine::Transport;
+use socketio_proto::engine::{Revision, Transport};
 use socketio_proto::socket::{DisconnectReason, PacketKind};
 
 use super::ack::{AckFuture, Waiter};
@@ -75,7 +75,12 @@ impl Socket {
         session: Arc<Session>,
         auth: &str,
     ) -> Socket {
-        let trail = namespace.local().log().map(|log| log.trail(&id));
+        // Clients of version 2 know nothing of recovery.
+        let log = match session.dialect().revision {
+            Revision::V3 => None,
+            Revision::V4 => namespace.local().log(),
+        };
+        let trail = log.map(|log| log.trail(&id));
         Socket::with(id, namespace, session, auth, trail, false)
     }
 

@@ -18,9 +18,7 @@ use socketio_proto::engine::{RequestError, Transport, Via};
 use socketio_proto::websocket::{self, UpgradeHeaders};
 
 use super::Shared;
-use super::http::{
-    Owner, Peer, Response, change_headers, open_packet, refuse, refuse_upgrade, respond, start,
-};
+use super::http::{Owner, Peer, Response, change_headers, refuse, refuse_upgrade, respond, start};
 use super::session::Session;
 use super::websocket::{StreamTask, TcpTask};
 
@@ -59,7 +57,7 @@ pub(crate) fn answer<B>(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let accept = HeaderValue::from_bytes(accept.as_ref()).expect("base64 is a header value");
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    if matches!(owner, Owner::New { .. }) {
+    if matches!(owner, Owner::New(_)) {
         change_headers(
             shared,
             &parts,
@@ -95,14 +93,13 @@ enum Begin {
 impl Begin {
     fn of(shared: &Arc<Shared>, parts: &Parts, owner: Owner) -> Begin {
         let begin = match owner {
-            Owner::New {
-                id,
-                transport: Transport::WebSocket,
-            } => start(shared, parts, id, Transport::WebSocket).map(Begin::Open),
+            Owner::New(new) if new.transport == Transport::WebSocket => {
+                start(shared, parts, new).map(Begin::Open)
+            }
             Owner::Known(session, Transport::WebSocket) => session
                 .handle_probe(Transport::WebSocket, Instant::now())
                 .then_some(Begin::Probe(session)),
-            Owner::New { .. } | Owner::Known(..) => None,
+            Owner::New(_) | Owner::Known(..) => None,
         };
         begin.unwrap_or_else(|| Begin::Close(shared.clone()))
     }
@@ -124,7 +121,7 @@ impl Begin {
                 }
                 match self {
                     Begin::Open(session) => {
-                        announce(&session);
+                        session.greet();
                         let shared = session.shared().clone();
                         shared.spawn(TcpTask::new(session, Via::Main, stream, rest));
                     }
@@ -139,7 +136,7 @@ impl Begin {
                 let stream = TokioIo::new(upgraded);
                 match self {
                     Begin::Open(session) => {
-                        announce(&session);
+                        session.greet();
                         let shared = session.shared().clone();
                         let task = StreamTask::new(session, Via::Main, stream, Bytes::new());
                         shared.spawn(task.run());
@@ -164,12 +161,6 @@ fn plain_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
     };
     let parts = hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
     Ok((parts.io.into_inner(), parts.read_buf))
-}
-
-/// Queues the open packet of a session that starts on WebSocket.
-fn announce(session: &Arc<Session>) {
-    let open = open_packet(session.shared(), session.id(), Transport::WebSocket);
-    session.send_raw(&[b"0", open.as_bytes()].concat());
 }
 
 async fn close(mut stream: impl tokio::io::AsyncWrite + Unpin + Send) {

@@ -18,7 +18,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-use socketio_proto::engine::{CloseReason, Message, Packet, Via};
+use socketio_proto::engine::{CloseReason, Message, Packet, PacketError, Revision, Via, v3};
 use socketio_proto::websocket::{self, Decoder, Item, Opcode, Role};
 
 use super::outbox::{Flushed, Link, send};
@@ -163,7 +163,7 @@ fn item(
     now: Instant,
 ) -> Fed {
     match item {
-        Item::Text(text) => match Packet::decode_text(&text) {
+        Item::Text(text) => match decode_text(session, &text) {
             Ok(packet) => {
                 if session.handle_packet(*via, packet, now, running) {
                     *via = Via::Main;
@@ -172,8 +172,14 @@ fn item(
             Err(_) => session.handle_bad_packet(*via),
         },
         Item::Binary(bytes) => {
-            let packet = Packet::Message(Message::Binary(bytes));
-            session.handle_packet(*via, packet, now, running);
+            let packet = match session.dialect().revision {
+                Revision::V4 => Ok(Packet::Message(Message::Binary(bytes))),
+                Revision::V3 => v3::decode_binary(bytes),
+            };
+            match packet {
+                Ok(packet) => drop(session.handle_packet(*via, packet, now, running)),
+                Err(_) => session.handle_bad_packet(*via),
+            }
         }
         Item::Ping(payload) => {
             if *via == Via::Main {
@@ -195,6 +201,13 @@ fn item(
         }
     }
     Fed::Open
+}
+
+fn decode_text<'a>(session: &Session, text: &'a str) -> Result<Packet<'a>, PacketError> {
+    match session.dialect().revision {
+        Revision::V4 => Packet::decode_text(text),
+        Revision::V3 => v3::decode_text(text),
+    }
 }
 
 /// A WebSocket over plain TCP.
