@@ -48,6 +48,11 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
             ("destroyUpgradeTimeout", value) => builder.destroy_upgrade(Some(millis(value))),
             ("cleanupEmptyChildNamespaces", _) => builder.cleanup_empty_child_namespaces(),
             ("allowEIO3", Value::Bool(true)) => builder.allow_eio3(),
+            ("httpCompression", Value::Bool(false)) => builder.without_http_compression(),
+            ("httpCompression", value) => {
+                let threshold = value["threshold"].as_u64().expect("bytes");
+                builder.http_compression(threshold as usize)
+            }
             ("initialPacket", value) => builder.initial_packet(value.as_str().expect("a text")),
             ("connectionStateRecovery", value) => builder.recovery(recovery(value)),
             ("cookie", value) => builder.cookie(cookie(value)),

@@ -1,16 +1,13 @@
 //! The official client's files, served from a directory of the user's.
 
-use std::io::Write;
 use std::path::Path;
 
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::{DeflateEncoder, GzEncoder};
-use http::header::{
-    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
-};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use thiserror::Error;
+
+use super::compression::Encoding;
 
 /// The files that are served, and their maps.
 const NAMES: [&str; 8] = [
@@ -52,11 +49,9 @@ impl ClientFiles {
     pub(crate) fn load(directory: &Path) -> Result<ClientFiles, ClientFilesError> {
         let read = |name: &'static str| {
             let plain = std::fs::read(directory.join(name)).ok()?;
-            let gzip = GzEncoder::new(Vec::new(), Compression::default());
-            let deflate = DeflateEncoder::new(Vec::new(), Compression::default());
             let file = File {
-                gzip: compress(gzip, &plain, GzEncoder::finish),
-                deflate: compress(deflate, &plain, DeflateEncoder::finish),
+                gzip: Encoding::Gzip.compress(&plain).into(),
+                deflate: Encoding::Deflate.compress(&plain).into(),
                 plain: plain.into(),
             };
             Some((name, file))
@@ -99,34 +94,17 @@ impl ClientFiles {
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        let accepted = request
-            .get(ACCEPT_ENCODING)
-            .map_or(&b""[..], HeaderValue::as_bytes);
-        let accepts = |encoding: &[u8]| {
-            accepted.split(|&b| b == b',').any(|one| {
-                let mut parts = one.split(|&b| b == b';').map(<[u8]>::trim_ascii);
-                parts.next() == Some(encoding) && parts.all(|quality| quality != b"q=0")
-            })
-        };
-        let (encoding, body) = match () {
-            () if accepts(b"gzip") => (Some("gzip"), &file.gzip),
-            () if accepts(b"deflate") => (Some("deflate"), &file.deflate),
-            () => (None, &file.plain),
+        let encoding = Encoding::accepted(request);
+        let body = match encoding {
+            Some(Encoding::Gzip) => &file.gzip,
+            Some(Encoding::Deflate) => &file.deflate,
+            None => &file.plain,
         };
         if let Some(encoding) = encoding {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding));
+            headers.insert(CONTENT_ENCODING, encoding.name());
         }
         Some((StatusCode::OK, headers, body.clone()))
     }
-}
-
-fn compress<W: Write>(
-    mut encoder: W,
-    plain: &[u8],
-    finish: impl FnOnce(W) -> std::io::Result<Vec<u8>>,
-) -> Bytes {
-    encoder.write_all(plain).expect("memory can be written to");
-    finish(encoder).expect("memory can be written to").into()
 }
 
 /// The version in the banner at the start of the official bundle, such as `v4.8.4`.
@@ -147,6 +125,8 @@ fn hash(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use http::header::ACCEPT_ENCODING;
+
     use super::*;
 
     // S053.

@@ -62,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) body_timeout: Duration,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) initial_packet: Option<String>,
+    /// Answers of so many bytes are compressed.
+    pub(crate) http_compression: Option<usize>,
 }
 
 /// Sets the options of a [`Server`].
@@ -103,6 +105,7 @@ impl Default for ServerBuilder {
                 body_timeout: Duration::from_secs(60),
                 recovery: None,
                 initial_packet: None,
+                http_compression: Some(1024),
             },
             client_files: None,
         }
@@ -358,6 +361,22 @@ impl ServerBuilder {
     #[doc(alias = "allowEIO3")]
     pub fn allow_eio3(mut self) -> Self {
         self.engine.allow_eio3 = true;
+        self
+    }
+
+    /// Compresses polling answers from so many bytes on, for clients that accept it. Default: 1,024
+    /// bytes.
+    ///
+    /// A packet that was emitted `uncompressed()` is no reason to compress.
+    #[doc(alias = "httpCompression")]
+    pub fn http_compression(mut self, threshold: usize) -> Self {
+        self.config.http_compression = Some(threshold);
+        self
+    }
+
+    /// Compresses no polling answers.
+    pub fn without_http_compression(mut self) -> Self {
+        self.config.http_compression = None;
         self
     }
 

@@ -8,6 +8,7 @@ mod adapter;
 mod body;
 mod broadcast;
 mod client_files;
+mod compression;
 mod config;
 mod connect;
 mod cookie;

@@ -31,6 +31,8 @@ pub(crate) struct Outbox {
     blocked: bool,
     /// Nothing is accepted any more; what is queued is still written.
     closed: bool,
+    /// Something was queued that may be compressed.
+    is_compressible: bool,
     /// In revision 3 a frame of bytes begins with the packet's type.
     revision: Revision,
     /// Emitters that wait until the queue is below its mark, and readers that wait for the end.
@@ -114,6 +116,7 @@ impl Outbox {
             dirty: false,
             blocked: false,
             closed: false,
+            is_compressible: false,
             revision,
             waiting: Vec::new(),
         }
@@ -174,6 +177,11 @@ impl Outbox {
             self.dirty = true;
             Pushed::Mark
         }
+    }
+
+    /// Something that may be compressed is about to be queued.
+    pub(crate) fn allow_compression(&mut self) {
+        self.is_compressible = true;
     }
 
     /// Bytes that wait to be written.
@@ -348,8 +356,8 @@ impl Outbox {
         self.wake_waiting();
     }
 
-    /// Takes everything out, frame by frame (a polling answer).
-    pub(crate) fn take_frames(&mut self, mut each: impl FnMut(Opcode, &[u8])) {
+    /// Takes everything out, frame by frame (a polling answer). True if it may be compressed.
+    pub(crate) fn take_frames(&mut self, mut each: impl FnMut(Opcode, &[u8])) -> bool {
         debug_assert_eq!(self.written, 0, "frames are taken before any write");
         for chunk in &self.chunks {
             for (opcode, payload) in websocket::frames(chunk.bytes()) {
@@ -359,6 +367,7 @@ impl Outbox {
         }
         self.dirty = false;
         self.discard();
+        std::mem::take(&mut self.is_compressible)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use ::http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
+use ::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use bytes::{Buf, Bytes, BytesMut};
@@ -20,6 +20,7 @@ use socketio_proto::engine::{
 use socketio_proto::websocket::Opcode;
 
 use super::body::ResponseBody;
+use super::compression::Encoding;
 use super::http::{Answer, Response, change_headers, respond, text_headers};
 use super::outbox::Link;
 use super::running::Running;
@@ -60,6 +61,7 @@ pub(crate) struct Get {
     headers: HeaderMap,
     /// The request, if a hook wants to see it again, or it says how to answer.
     parts: Option<Box<Parts>>,
+    encoding: Option<Encoding>,
     answered: bool,
 }
 
@@ -134,11 +136,16 @@ impl Get {
             headers.insert(name, HeaderValue::from_static("0"));
         }
         let is_hooked = !session.shared().config().headers.is_empty();
+        let encoding = match session.shared().config().http_compression {
+            Some(_) => Encoding::accepted(&parts.headers),
+            None => None,
+        };
         let parts = (is_hooked || session.dialect().jsonp).then(|| Box::new(parts));
         Get {
             session,
             headers,
             parts,
+            encoding,
             answered: false,
         }
     }
@@ -146,6 +153,7 @@ impl Get {
     pub(crate) fn poll<B>(&mut self, cx: &mut Context<'_>) -> Poll<Response<B>> {
         let dialect = self.session.dialect();
         let mut payload = Answering::new(dialect);
+        let mut is_compressible = false;
         let done = self.session.with_outbox(|outbox| {
             if !outbox.is_polled() {
                 // The session has moved to another transport, which takes the packets.
@@ -156,7 +164,7 @@ impl Get {
                 outbox.set_link(Link::Get(cx.waker().clone()));
                 return false;
             }
-            outbox.take_frames(|opcode, bytes| payload.push(opcode, bytes));
+            is_compressible = outbox.take_frames(|opcode, bytes| payload.push(opcode, bytes));
             outbox.set_link(Link::None);
             true
         });
@@ -169,7 +177,14 @@ impl Get {
             payload.push(Opcode::Text, b"1");
         }
         let mut headers = std::mem::take(&mut self.headers);
-        let body = payload.finish(dialect, self.parts.as_deref(), &mut headers);
+        let mut body = payload.finish(dialect, self.parts.as_deref(), &mut headers);
+        if let Some(encoding) = self.encoding.filter(|_| is_compressible)
+            && let Some(threshold) = self.session.shared().config().http_compression
+            && body.len() >= threshold
+        {
+            body = encoding.compress(&body);
+            headers.insert(CONTENT_ENCODING, encoding.name());
+        }
         if let Some(parts) = &self.parts {
             let shared = self.session.shared();
             change_headers(shared, parts, &shared.config().headers, &mut headers);

@@ -633,7 +633,10 @@ impl Session {
 
     /// Queues what a client is sent again, which may be more than its queue would take.
     pub(crate) fn send_anyway(self: &Arc<Session>, push: impl FnOnce(&mut Outbox)) {
-        push(&mut self.outbox.lock());
+        let mut outbox = self.outbox.lock();
+        outbox.allow_compression();
+        push(&mut outbox);
+        drop(outbox);
         turn::mark(self);
     }
 
@@ -686,6 +689,9 @@ impl Session {
             Pushed::Closed => {}
             Pushed::Full => self.shared.counters().dropped_full(),
             Pushed::Mark | Pushed::Queued => {
+                if !flags.uncompressed {
+                    outbox.allow_compression();
+                }
                 push(&mut outbox);
                 // A handler that emits without end must not wait for its turn's end.
                 if outbox.queued() > IN_TURN {
