@@ -10,10 +10,13 @@ use socketio_proto::engine::{
     Transport, Via, decode_payload, verify, verify_protocol,
 };
 use socketio_proto::socket::{Connection, ConnectionConfig, Decoder as PacketDecoder, Incoming, Packet as SocketPacket, PacketKind, encode_ack, encode_event, split_args};
-use socketio_proto::websocket::{Decoder, Role, frames};
+use socketio_proto::websocket::{
+    Decoder, DeflateConfig, Deflater, Inflater, Item, Negotiated, Opcode, Role, compress, compressed_header,
+    frames, negotiate,
+};
 
 /// Every function by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, fn(&[u8])); 8] = [
     ("engine_packet", engine_packet),
     ("engine_payload", engine_payload),
     ("engine_request", engine_request),
@@ -21,7 +24,10 @@ pub const TARGETS: [(&str, fn(&[u8])); 7] = [
     ("socket_connection", socket_connection),
     ("socket_packet", socket_packet),
     ("websocket_decode", websocket_decode),
+    ("websocket_deflate", websocket_deflate),
 ];
+
+const MAX_MESSAGE: usize = 4096;
 
 /// WebSocket frames: the same items whether they come at once or byte by byte.
 pub fn websocket_decode(data: &[u8]) {
@@ -34,13 +40,21 @@ pub fn websocket_decode(data: &[u8]) {
 }
 
 fn items(role: Role, data: &[u8], step: usize) -> Vec<String> {
-    let mut decoder = Decoder::new(role, 4096);
+    items_of(Decoder::new(role, MAX_MESSAGE), data, step)
+}
+
+fn items_of(mut decoder: Decoder, data: &[u8], step: usize) -> Vec<String> {
     let (mut buffer, mut items) = (Vec::new(), Vec::new());
     for piece in data.chunks(step) {
         buffer.extend_from_slice(piece);
         loop {
             let consumed = match decoder.decode(&mut buffer) {
                 Ok(Some(decoded)) => {
+                    match &decoded.item {
+                        Item::Binary(bytes) => assert!(bytes.len() <= MAX_MESSAGE),
+                        Item::Text(text) => assert!(text.len() <= MAX_MESSAGE),
+                        _ => {}
+                    }
                     items.push(format!("{:?}", decoded.item));
                     decoded.consumed
                 }
@@ -55,6 +69,64 @@ fn items(role: Role, data: &[u8], step: usize) -> Vec<String> {
         }
     }
     items
+}
+
+/// permessage-deflate: frames and compressed payloads of any bytes, payloads there and back, and
+/// offers. The first byte sets the parameters.
+pub fn websocket_deflate(data: &[u8]) {
+    let Some((&first, data)) = data.split_first() else { return };
+    let level = u32::from(first >> 4);
+    let mut config = DeflateConfig::default();
+    config.server_no_context_takeover = first & 1 != 0;
+    config.client_no_context_takeover = first & 2 != 0;
+    config.server_max_window_bits = if first & 4 != 0 { 9 } else { 15 };
+    config.client_max_window_bits = if first & 8 != 0 { 9 } else { 15 };
+    let offer: &[u8] = b"permessage-deflate; client_max_window_bits";
+    let (negotiated, _) = negotiate(&config, [offer].into_iter()).expect("an acceptable offer");
+
+    for role in [Role::Server, Role::Client] {
+        let items = |step| items_of(Decoder::with_deflate(role, MAX_MESSAGE, &negotiated), data, step);
+        assert_eq!(items(data.len().max(1)), items(1));
+        let mut inflater = Inflater::new(role, &negotiated);
+        for part in data.split(|&byte| byte == 0x1e) {
+            match inflater.inflate(part, MAX_MESSAGE) {
+                Ok(inflated) => assert!(inflated.len() <= MAX_MESSAGE),
+                Err(_) => break,
+            }
+        }
+        there_and_back(role, &negotiated, level, data);
+    }
+
+    if let Some((agreed, answer)) = negotiate(&config, data.split(|&byte| byte == b'\n')) {
+        let again = negotiate(&config, [answer.as_bytes()].into_iter());
+        if config.client_max_window_bits == 15 {
+            assert_eq!(again, Some((agreed, answer)), "an answer is an offer of the same");
+        }
+    }
+}
+
+fn there_and_back(role: Role, negotiated: &Negotiated, level: u32, data: &[u8]) {
+    let peer = match role {
+        Role::Client => Role::Server,
+        Role::Server => Role::Client,
+    };
+    let mut deflater = Deflater::new(role, negotiated, level);
+    let mut inflater = Inflater::new(peer, negotiated);
+    let parts = data.split(|&byte| byte == 0x1e);
+    for payload in parts.chain([data, data]) {
+        let compressed = deflater.compress(payload);
+        let inflated = inflater.inflate(&compressed, payload.len()).expect("valid");
+        assert_eq!(inflated, payload);
+    }
+    let payload = &data[..data.len().min(MAX_MESSAGE / 2)];
+    let compressed = compress(payload, negotiated, level);
+    let mut frame = Vec::new();
+    compressed_header(&mut frame, Opcode::Binary, compressed.len());
+    frame.extend_from_slice(&compressed);
+    assert_eq!(frames(&frame).collect::<Vec<_>>(), [(Opcode::Binary, &compressed[..], true)]);
+    let mut decoder = Decoder::with_deflate(Role::Client, MAX_MESSAGE, negotiated);
+    let decoded = decoder.decode(&mut frame).expect("valid").expect("complete");
+    assert_eq!(decoded.item, Item::Binary(Cow::Borrowed(payload)));
 }
 
 /// Engine.IO packets: what is decoded, encoded and decoded is the same.

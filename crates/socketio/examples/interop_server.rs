@@ -8,7 +8,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use socketio::{
     Ack, Args, BroadcastAckError, ConnectError, Cors, EngineRefusal, Forbidden, Handlers,
-    ParentNamespace, Recovery, SameSite, Server, ServerBuilder, SessionCookie, Socket, Transport,
+    ParentNamespace, PerMessageDeflate, Recovery, SameSite, Server, ServerBuilder, SessionCookie,
+    Socket, Transport,
 };
 
 fn fact(fact: Value) {
@@ -48,6 +49,8 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
             ("destroyUpgradeTimeout", value) => builder.destroy_upgrade(Some(millis(value))),
             ("cleanupEmptyChildNamespaces", _) => builder.cleanup_empty_child_namespaces(),
             ("allowEIO3", Value::Bool(true)) => builder.allow_eio3(),
+            ("perMessageDeflate", Value::Bool(false)) => builder,
+            ("perMessageDeflate", value) => builder.per_message_deflate(deflate(value)),
             ("httpCompression", Value::Bool(false)) => builder.without_http_compression(),
             ("httpCompression", value) => {
                 let threshold = value["threshold"].as_u64().expect("bytes");
@@ -107,6 +110,26 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
         });
     }
     builder
+}
+
+fn deflate(value: &Value) -> PerMessageDeflate {
+    let mut options = PerMessageDeflate::new();
+    if let Some(threshold) = value["threshold"].as_u64() {
+        options = options.threshold(threshold as usize);
+    }
+    if let Some(bits) = value["serverMaxWindowBits"].as_u64() {
+        options = options.server_max_window_bits(bits as u8);
+    }
+    if let Some(bits) = value["clientMaxWindowBits"].as_u64() {
+        options = options.client_max_window_bits(bits as u8);
+    }
+    if value["serverNoContextTakeover"] == false {
+        options = options.server_context_takeover();
+    }
+    if value["clientNoContextTakeover"] == false {
+        options = options.client_context_takeover();
+    }
+    options
 }
 
 fn recovery(value: &Value) -> Recovery {

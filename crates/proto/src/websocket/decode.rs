@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use super::encode::MASKED;
+use super::deflate::{Inflater, Negotiated};
+use super::encode::{COMPRESSED, MASKED};
 
 /// Which end of the connection decodes: a server wants masked frames, a client unmasked ones.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,11 +23,14 @@ pub struct Decoder {
     max_message: usize,
     /// The message whose first parts have come.
     partial: Option<Box<Partial>>,
+    /// What inflates compressed messages, if the peer may send any.
+    inflater: Option<Box<Inflater>>,
 }
 
 #[derive(Debug)]
 struct Partial {
     is_text: bool,
+    is_compressed: bool,
     bytes: Vec<u8>,
 }
 
@@ -66,6 +70,9 @@ pub enum DecodeError {
     /// A control frame is in parts, or longer than 125 bytes.
     #[error("Invalid WebSocket frame: invalid control frame")]
     Control,
+    /// A compressed message cannot be inflated.
+    #[error("Invalid WebSocket frame: invalid compressed data")]
+    Deflate,
     /// A message begins before the one before has ended, or a part has no beginning.
     #[error("Invalid WebSocket frame: invalid opcode in a fragmented message")]
     Fragmentation,
@@ -78,7 +85,7 @@ pub enum DecodeError {
     /// The opcode is none.
     #[error("Invalid WebSocket frame: invalid opcode {0}")]
     Opcode(u8),
-    /// Reserved bits are set, which no extension has negotiated.
+    /// Reserved bits are set, which no extension has negotiated, or where none may set them.
     #[error("Invalid WebSocket frame: RSV1, RSV2 and RSV3 must be clear")]
     ReservedBits,
     /// The message is longer than allowed.
@@ -93,7 +100,7 @@ impl DecodeError {
     /// The code for the close frame. RFC 6455, section 7.4.1.
     pub fn close_code(&self) -> u16 {
         match self {
-            DecodeError::Utf8 => 1007,
+            DecodeError::Deflate | DecodeError::Utf8 => 1007,
             DecodeError::TooLarge => 1009,
             DecodeError::CloseCode
             | DecodeError::Control
@@ -107,6 +114,11 @@ impl DecodeError {
 }
 
 const FIN: u8 = 0x80;
+const RESERVED: u8 = 0x70;
+/// Set in the opcodes of control frames.
+const CONTROL: u8 = 8;
+const COMPRESSED_TEXT: u8 = COMPRESSED | 1;
+const COMPRESSED_BINARY: u8 = COMPRESSED | 2;
 const MAX_CONTROL: usize = 125;
 
 impl Decoder {
@@ -116,6 +128,16 @@ impl Decoder {
             role,
             max_message,
             partial: None,
+            inflater: None,
+        }
+    }
+
+    /// Makes a decoder for a connection that has negotiated permessage-deflate. A message must not
+    /// be more than `max_message` bytes, neither compressed nor inflated.
+    pub fn with_deflate(role: Role, max_message: usize, negotiated: &Negotiated) -> Decoder {
+        Decoder {
+            inflater: Some(Box::new(Inflater::new(role, negotiated))),
+            ..Decoder::new(role, max_message)
         }
     }
 
@@ -131,12 +153,13 @@ impl Decoder {
         let &[first, second, ..] = &*buffer else {
             return Ok(None);
         };
-        let opcode = self.check_first(first)?;
+        // With RSV1 if the message is compressed.
+        let kind = self.check_first(first)?;
         self.check_mask(second)?;
         let Some((head, length)) = length(second & !MASKED, buffer)? else {
             return Ok(None);
         };
-        if opcode >= 8 {
+        if kind & CONTROL != 0 {
             if length > MAX_CONTROL || first & FIN == 0 {
                 return Err(DecodeError::Control);
             }
@@ -167,10 +190,13 @@ impl Decoder {
             }
             (_, payload) => &*payload,
         };
-        let item = match opcode {
-            0..=2 => self.data(opcode, first & FIN != 0, payload)?,
+        let item = match kind {
+            0..=2 => self.data(kind, first & FIN != 0, payload)?,
             8 => Item::Close(close(payload)?),
             9 => Item::Ping(payload),
+            COMPRESSED_TEXT | COMPRESSED_BINARY => {
+                self.compressed(kind, first & FIN != 0, payload)?
+            }
             _ => Item::Pong(payload),
         };
         Ok(Some(Decoded {
@@ -179,19 +205,31 @@ impl Decoder {
         }))
     }
 
-    /// Checks what the first byte says and gives the opcode. An extension that uses RSV1 would be
-    /// asked here.
+    /// Checks what the first byte says and gives the opcode, with RSV1 if the message is compressed.
     #[inline]
     fn check_first(&self, first: u8) -> Result<u8, DecodeError> {
         let opcode = first & 15;
-        if first & 0x70 != 0 {
-            return Err(DecodeError::ReservedBits);
+        if first & RESERVED != 0 {
+            return self.check_reserved(first);
         }
         match opcode {
             0 if self.partial.is_none() => Err(DecodeError::Fragmentation),
             1 | 2 if self.partial.is_some() => Err(DecodeError::Fragmentation),
             0..=2 | 8..=10 => Ok(opcode),
             _ => Err(DecodeError::Opcode(opcode)),
+        }
+    }
+
+    /// RFC 7692, section 6.
+    #[cold]
+    fn check_reserved(&self, first: u8) -> Result<u8, DecodeError> {
+        let kind = first & (RESERVED | 15);
+        if self.inflater.is_none() || !matches!(kind, COMPRESSED_TEXT | COMPRESSED_BINARY) {
+            return Err(DecodeError::ReservedBits);
+        }
+        match self.partial {
+            Some(_) => Err(DecodeError::Fragmentation),
+            None => Ok(kind),
         }
     }
 
@@ -221,16 +259,30 @@ impl Decoder {
         }
     }
 
+    #[inline(never)]
+    fn compressed<'b>(
+        &mut self,
+        kind: u8,
+        is_last: bool,
+        payload: &[u8],
+    ) -> Result<Item<'b>, DecodeError> {
+        match is_last {
+            true => self.inflated(kind == COMPRESSED_TEXT, payload),
+            false => self.part(kind, false, payload),
+        }
+    }
+
     #[cold]
     fn part<'b>(
         &mut self,
-        opcode: u8,
+        kind: u8,
         is_last: bool,
         payload: &[u8],
     ) -> Result<Item<'b>, DecodeError> {
         let partial = self.partial.get_or_insert_with(|| {
             Box::new(Partial {
-                is_text: opcode == 1,
+                is_text: kind & 15 == 1,
+                is_compressed: kind & COMPRESSED != 0,
                 bytes: Vec::new(),
             })
         });
@@ -241,14 +293,27 @@ impl Decoder {
         let Some(partial) = self.partial.take() else {
             return Err(DecodeError::Fragmentation);
         };
-        match partial.is_text {
-            true => {
-                simdutf8::basic::from_utf8(&partial.bytes).map_err(|_| DecodeError::Utf8)?;
-                let text = String::from_utf8(partial.bytes).map_err(|_| DecodeError::Utf8)?;
-                Ok(Item::Text(Cow::Owned(text)))
-            }
-            false => Ok(Item::Binary(Cow::Owned(partial.bytes))),
+        match partial.is_compressed {
+            true => self.inflated(partial.is_text, &partial.bytes),
+            false => owned(partial.is_text, partial.bytes),
         }
+    }
+
+    fn inflated<'b>(&mut self, is_text: bool, compressed: &[u8]) -> Result<Item<'b>, DecodeError> {
+        let Some(inflater) = &mut self.inflater else {
+            return Err(DecodeError::ReservedBits);
+        };
+        owned(is_text, inflater.inflate(compressed, self.max_message)?)
+    }
+}
+
+fn owned<'b>(is_text: bool, bytes: Vec<u8>) -> Result<Item<'b>, DecodeError> {
+    match is_text {
+        true => {
+            let text = String::from_utf8(bytes).map_err(|_| DecodeError::Utf8)?;
+            Ok(Item::Text(Cow::Owned(text)))
+        }
+        false => Ok(Item::Binary(Cow::Owned(bytes))),
     }
 }
 
@@ -315,7 +380,7 @@ pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Opcode, masked_frame};
+    use super::super::{DeflateConfig, Opcode, masked_frame, negotiate};
     use super::*;
 
     fn server() -> Decoder {
@@ -496,6 +561,109 @@ mod tests {
             let expected: Vec<u8> = (0..length).map(|i| i ^ mask[usize::from(i) % 4]).collect();
             assert_eq!(payload, expected);
         }
+    }
+
+    fn deflating(role: Role, offer: &str, max_message: usize) -> Decoder {
+        let config = DeflateConfig {
+            client_no_context_takeover: false,
+            server_no_context_takeover: false,
+            ..DeflateConfig::default()
+        };
+        let (negotiated, _) =
+            negotiate(&config, [offer.as_bytes()].into_iter()).expect("acceptable");
+        Decoder::with_deflate(role, max_message, &negotiated)
+    }
+
+    /// The items of unmasked frames.
+    fn items(decoder: &mut Decoder, frames: &[u8]) -> Result<Vec<String>, DecodeError> {
+        let (mut buffer, mut items) = (frames.to_vec(), Vec::new());
+        while let Some(decoded) = decoder.decode(&mut buffer)? {
+            items.push(format!("{:?}", decoded.item));
+            let consumed = decoded.consumed;
+            buffer.drain(..consumed);
+        }
+        Ok(items)
+    }
+
+    const HELLO: [u8; 9] = [0xc1, 0x07, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+
+    // RFC 7692, section 7.2.3.
+    #[test]
+    fn the_specification_s_compressed_frames_are_understood() {
+        let hello = r#"Text("Hello")"#;
+        let mut decoder = deflating(Role::Client, "permessage-deflate", 7);
+        assert_eq!(items(&mut decoder, &HELLO), Ok(vec![hello.into()]));
+        let with_context = [0xc1, 0x05, 0xf2, 0x00, 0x11, 0x00, 0x00];
+        assert_eq!(items(&mut decoder, &with_context), Ok(vec![hello.into()]));
+        let parts_around_a_ping = [
+            0x41, 0x03, 0xf2, 0x48, 0xcd, 0x89, 0x00, 0x80, 0x04, 0xc9, 0xc9, 0x07, 0x00,
+        ];
+        assert_eq!(
+            items(&mut decoder, &parts_around_a_ping),
+            Ok(vec!["Fragment".into(), "Ping([])".into(), hello.into()])
+        );
+        let plain = [0x81, 0x05, b'H', b'e', b'l', b'l', b'o'];
+        assert_eq!(items(&mut decoder, &plain), Ok(vec![hello.into()]));
+        let binary = [&[0xc2], &HELLO[1..]].concat();
+        assert_eq!(
+            items(&mut decoder, &binary),
+            Ok(vec![format!("Binary({:?})", b"Hello")])
+        );
+    }
+
+    #[test]
+    fn masked_frames_are_inflated_too() {
+        let mut decoder = deflating(Role::Server, "permessage-deflate", 1000);
+        let mut frame = raw(0xc1, &HELLO[2..]);
+        let decoded = decoder
+            .decode(&mut frame)
+            .expect("valid")
+            .expect("complete");
+        assert_eq!(decoded.item, Item::Text("Hello".into()));
+        assert_eq!(decoded.consumed, 13);
+    }
+
+    #[test]
+    fn rsv1_is_for_the_first_frame_of_a_message_when_negotiated() {
+        let refused = |frames: &[u8], error| {
+            let mut decoder = deflating(Role::Client, "permessage-deflate", 1000);
+            assert_eq!(items(&mut decoder, frames), Err(error), "{frames:x?}");
+        };
+        refused(&[0xc9, 0], DecodeError::ReservedBits);
+        refused(&[0xc8, 0], DecodeError::ReservedBits);
+        refused(&[0xc3, 0], DecodeError::ReservedBits);
+        refused(&[0xa1, 0], DecodeError::ReservedBits);
+        refused(&[0xd1, 0], DecodeError::ReservedBits);
+        refused(&[0xc0, 0], DecodeError::ReservedBits);
+        refused(&[0x41, 1, 0xf2, 0xc0, 0], DecodeError::ReservedBits);
+        refused(&[0x01, 1, b'a', 0xc1, 0], DecodeError::Fragmentation);
+        let mut without = Decoder::new(Role::Client, 1000);
+        assert_eq!(items(&mut without, &HELLO), Err(DecodeError::ReservedBits));
+    }
+
+    #[test]
+    fn the_limit_holds_for_compressed_and_for_inflated_bytes() {
+        let decoder = |max_message| deflating(Role::Client, "permessage-deflate", max_message);
+        let too_large = Err(DecodeError::TooLarge);
+        // 7 bytes that are 5.
+        assert_eq!(items(&mut decoder(6), &HELLO), too_large);
+        // 5 bytes that are 8.
+        let eights = [0xc1, 0x05, 0xb2, 0xb0, 0x80, 0x00, 0x00];
+        let text = r#"Text("88888888")"#;
+        assert_eq!(items(&mut decoder(8), &eights), Ok(vec![text.into()]));
+        assert_eq!(items(&mut decoder(7), &eights), too_large);
+        let parts = [&[0x41, 0x03][..], &[0; 3], &[0x80, 0x04], &[0; 4]].concat();
+        assert_eq!(items(&mut decoder(6), &parts), too_large);
+    }
+
+    #[test]
+    fn what_does_not_inflate_or_is_not_text_then_is_code_1007() {
+        let mut decoder = deflating(Role::Client, "permessage-deflate", 1000);
+        let error = items(&mut decoder, &[0xc1, 1, 7]).expect_err("an error");
+        assert_eq!((error, error.close_code()), (DecodeError::Deflate, 1007));
+        let mut decoder = deflating(Role::Client, "permessage-deflate", 1000);
+        let not_text = [0xc1, 7, 0, 1, 0, 0xfe, 0xff, 0xff, 0];
+        assert_eq!(items(&mut decoder, &not_text), Err(DecodeError::Utf8));
     }
 
     #[test]

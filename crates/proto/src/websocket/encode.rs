@@ -24,16 +24,24 @@ pub const CLOSE_EMPTY: [u8; 2] = [0x88, 0];
 
 const FIN: u8 = 0x80;
 pub(super) const MASKED: u8 = 0x80;
+/// RSV1 of the first frame of a message. RFC 7692, section 6.
+pub(super) const COMPRESSED: u8 = 0x40;
 
 /// Appends the header of an unmasked frame that is a whole message.
 #[inline]
 pub fn header(out: &mut Vec<u8>, opcode: Opcode, length: usize) {
-    write_header(out, opcode, length, 0);
+    write_header(out, FIN | opcode as u8, length, 0);
+}
+
+/// Appends the header of an unmasked frame that is a whole message compressed by permessage-deflate.
+/// The length is that of the compressed payload.
+#[inline]
+pub fn compressed_header(out: &mut Vec<u8>, opcode: Opcode, length: usize) {
+    write_header(out, FIN | COMPRESSED | opcode as u8, length, 0);
 }
 
 #[inline]
-fn write_header(out: &mut Vec<u8>, opcode: Opcode, length: usize, masked: u8) {
-    let first = FIN | opcode as u8;
+fn write_header(out: &mut Vec<u8>, first: u8, length: usize, masked: u8) {
     match length {
         0..126 => out.extend_from_slice(&[first, masked | length as u8]),
         126..65536 => {
@@ -57,14 +65,15 @@ pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
 
 /// Appends a frame as a client sends it, with a mask that the caller has drawn at random.
 pub fn masked_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
-    write_header(out, opcode, payload.len(), MASKED);
+    write_header(out, FIN | opcode as u8, payload.len(), MASKED);
     out.extend_from_slice(&mask);
     let start = out.len();
     out.extend_from_slice(payload);
     super::decode::apply_mask(&mut out[start..], mask);
 }
 
-/// Walks over unmasked frames made by [`header`] or [`frame`].
+/// Walks over unmasked frames made by [`header`], [`compressed_header`] or [`frame`]. Each item is
+/// the opcode, the payload, and whether that is compressed.
 pub fn frames(bytes: &[u8]) -> Frames<'_> {
     Frames { rest: bytes }
 }
@@ -76,7 +85,7 @@ pub struct Frames<'a> {
 }
 
 impl<'a> Iterator for Frames<'a> {
-    type Item = (Opcode, &'a [u8]);
+    type Item = (Opcode, &'a [u8], bool);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (&[first, short], rest) = self.rest.split_first_chunk()?;
@@ -101,7 +110,7 @@ impl<'a> Iterator for Frames<'a> {
             9 => Opcode::Ping,
             _ => Opcode::Pong,
         };
-        Some((opcode, payload))
+        Some((opcode, payload, first & COMPRESSED != 0))
     }
 }
 
@@ -132,7 +141,25 @@ mod tests {
             out.extend_from_slice(&frame(Opcode::Text, payload));
         }
         let walked: Vec<_> = frames(&out).collect();
-        let expected: Vec<_> = payloads.iter().map(|p| (Opcode::Text, &p[..])).collect();
+        let expected: Vec<_> = payloads
+            .iter()
+            .map(|p| (Opcode::Text, &p[..], false))
+            .collect();
+        assert_eq!(walked, expected);
+    }
+
+    #[test]
+    fn a_compressed_frame_is_told_from_others() {
+        let mut out = Vec::new();
+        compressed_header(&mut out, Opcode::Text, 1);
+        out.push(0);
+        header(&mut out, Opcode::Binary, 0);
+        assert_eq!(out, [0xc1, 1, 0, 0x82, 0]);
+        let walked: Vec<_> = frames(&out).collect();
+        let expected = [
+            (Opcode::Text, &[0][..], true),
+            (Opcode::Binary, &[][..], false),
+        ];
         assert_eq!(walked, expected);
     }
 

@@ -16,6 +16,7 @@ use thiserror::Error;
 use super::ack::{Collector, Waiter};
 use super::broadcast::{Flags, Target};
 use super::encode::{EventArgs, EventHead};
+use super::outbox::SharedFrames;
 use super::recovery::{Log, Numbered, Offset};
 use super::remote::RemoteSocket;
 use super::rooms::{Member, Rooms};
@@ -357,6 +358,7 @@ impl LocalAdapter {
                 &finished
             }
         };
+        let shared = SharedFrames::new(frames);
         let number = numbered.as_ref().map(|numbered| numbered.number);
         self.rooms
             .read()
@@ -372,7 +374,7 @@ impl LocalAdapter {
                 if packet.args.is_some() {
                     told.push(socket.clone());
                 }
-                let send = || socket.0.session.send_shared(frames, &packet.flags);
+                let send = || socket.0.session.send_shared(&shared, &packet.flags);
                 let sent = match (number, socket.trail()) {
                     (Some(number), Some(trail)) => trail.broadcast(number, send),
                     _ => send(),

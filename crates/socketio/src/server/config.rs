@@ -18,6 +18,7 @@ use super::adapter::{Adapter, LocalAdapter};
 use super::client_files::{ClientFiles, ClientFilesError};
 use super::cookie::SessionCookie;
 use super::cors::{Cors, CorsError};
+use super::deflate::PerMessageDeflate;
 use super::recovery::Recovery;
 use super::request::{EngineRefusal, Forbidden, RequestInfo};
 
@@ -62,6 +63,7 @@ pub(crate) struct Config {
     pub(crate) body_timeout: Duration,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) initial_packet: Option<String>,
+    pub(crate) per_message_deflate: Option<PerMessageDeflate>,
     /// Answers of so many bytes are compressed.
     pub(crate) http_compression: Option<usize>,
 }
@@ -105,6 +107,7 @@ impl Default for ServerBuilder {
                 body_timeout: Duration::from_secs(60),
                 recovery: None,
                 initial_packet: None,
+                per_message_deflate: None,
                 http_compression: Some(1024),
             },
             client_files: None,
@@ -371,6 +374,16 @@ impl ServerBuilder {
     #[doc(alias = "httpCompression")]
     pub fn http_compression(mut self, threshold: usize) -> Self {
         self.config.http_compression = Some(threshold);
+        self
+    }
+
+    /// Compresses WebSocket messages for clients that can take it. Default: off.
+    ///
+    /// It saves bytes on the network and costs much more time than everything else that happens to a
+    /// message.
+    #[doc(alias = "perMessageDeflate")]
+    pub fn per_message_deflate(mut self, options: PerMessageDeflate) -> Self {
+        self.config.per_message_deflate = Some(options);
         self
     }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use socketio_proto::engine::{Revision, v3};
-use socketio_proto::websocket::{self, Opcode};
+use socketio_proto::websocket::{self, Deflater, Negotiated, Opcode, Role};
 
 /// The queue and where it leads.
 pub(crate) struct Outbox {
@@ -31,8 +31,12 @@ pub(crate) struct Outbox {
     blocked: bool,
     /// Nothing is accepted any more; what is queued is still written.
     closed: bool,
-    /// Something was queued that may be compressed.
+    /// The message that is being queued may be compressed.
+    compress: bool,
+    /// One that is queued may.
     is_compressible: bool,
+    /// How messages are compressed, on a WebSocket that has negotiated it.
+    deflate: Option<Box<Deflate>>,
     /// In revision 3 a frame of bytes begins with the packet's type.
     revision: Revision,
     /// Emitters that wait until the queue is below its mark, and readers that wait for the end.
@@ -56,6 +60,77 @@ pub(crate) enum Link {
     Task(Waker),
     /// A TCP connection which is written in place, and its task, which waits for a full socket.
     Tcp(Arc<TcpStream>, Waker),
+}
+
+/// How the messages of one connection are compressed.
+struct Deflate {
+    options: DeflateOptions,
+    negotiated: Negotiated,
+    deflater: Deflater,
+}
+
+/// What a server has to say about compression, beyond what is negotiated.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct DeflateOptions {
+    pub(crate) threshold: usize,
+    pub(crate) level: u32,
+}
+
+impl Deflate {
+    fn is_worth(&self, opcode: Opcode, length: usize) -> bool {
+        length >= self.options.threshold && matches!(opcode, Opcode::Text | Opcode::Binary)
+    }
+}
+
+/// The frames of one broadcast, and their compressed forms as far as receivers have asked for them.
+pub(crate) struct SharedFrames<'a> {
+    plain: &'a [Bytes],
+    /// By the bits of the window: all else is the same for all connections.
+    compressed: RefCell<Vec<(u8, Vec<Bytes>)>>,
+}
+
+impl<'a> SharedFrames<'a> {
+    pub(crate) fn new(plain: &'a [Bytes]) -> SharedFrames<'a> {
+        SharedFrames {
+            plain,
+            compressed: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.plain.iter().map(Bytes::len).sum()
+    }
+
+    fn compressed(
+        &self,
+        options: DeflateOptions,
+        negotiated: &Negotiated,
+        each: impl FnMut(Bytes),
+    ) {
+        let bits = negotiated.server_max_window_bits();
+        let mut all = self.compressed.borrow_mut();
+        let at = all.iter().position(|(found, _)| *found == bits);
+        let at = at.unwrap_or_else(|| {
+            let compress = |frame: &Bytes| compressed(frame, options, negotiated);
+            all.push((bits, self.plain.iter().map(compress).collect()));
+            all.len() - 1
+        });
+        all[at].1.iter().cloned().for_each(each);
+    }
+}
+
+/// Compresses a frame that is a whole message, if it is long enough.
+fn compressed(frame: &Bytes, options: DeflateOptions, negotiated: &Negotiated) -> Bytes {
+    match websocket::frames(frame).next() {
+        Some((opcode, payload, false)) if payload.len() >= options.threshold => {
+            let payload = websocket::compress(payload, negotiated, options.level);
+            let mut out = Vec::with_capacity(payload.len() + 10);
+            websocket::compressed_header(&mut out, opcode, payload.len());
+            out.extend_from_slice(&payload);
+            out.into()
+        }
+        _ => frame.clone(),
+    }
 }
 
 /// What became of a frame.
@@ -116,7 +191,9 @@ impl Outbox {
             dirty: false,
             blocked: false,
             closed: false,
+            compress: false,
             is_compressible: false,
+            deflate: None,
             revision,
             waiting: Vec::new(),
         }
@@ -135,6 +212,24 @@ impl Outbox {
         let is_typed = opcode == Opcode::Binary && self.revision == Revision::V3;
         if let Some(Chunk::Own(buffer)) = self.chunks.back_mut() {
             let before = buffer.len();
+            if let Some(deflate) = &mut self.deflate
+                && self.compress
+                && deflate.is_worth(opcode, payload.len())
+            {
+                let typed;
+                let plain = match is_typed {
+                    true => {
+                        typed = [&[v3::BINARY_MESSAGE], payload].concat();
+                        &typed
+                    }
+                    false => payload,
+                };
+                let compressed = deflate.deflater.compress(plain);
+                websocket::compressed_header(buffer, opcode, compressed.len());
+                buffer.extend_from_slice(&compressed);
+                self.queued += buffer.len() - before;
+                return;
+            }
             websocket::header(buffer, opcode, payload.len() + usize::from(is_typed));
             if is_typed {
                 buffer.push(v3::BINARY_MESSAGE);
@@ -147,13 +242,54 @@ impl Outbox {
     /// Appends a frame that other receivers share.
     pub(crate) fn push_shared(&mut self, frame: Bytes) {
         if self.revision == Revision::V3 {
-            for (opcode, payload) in websocket::frames(&frame) {
+            for (opcode, payload, _) in websocket::frames(&frame) {
                 self.push(opcode, payload);
             }
             return;
         }
         self.queued += frame.len();
         self.push_chunk(Chunk::Shared(frame));
+    }
+
+    /// Appends the frames of a broadcast, compressed once for all receivers if possible.
+    pub(crate) fn push_frames(&mut self, frames: &SharedFrames<'_>) {
+        let negotiated = match &self.deflate {
+            Some(deflate) if self.compress && self.revision == Revision::V4 => {
+                let Deflate {
+                    options,
+                    negotiated,
+                    ..
+                } = **deflate;
+                Some((options, negotiated))
+            }
+            Some(_) | None => None,
+        };
+        match negotiated {
+            None => {
+                for frame in frames.plain {
+                    self.push_shared(frame.clone());
+                }
+            }
+            Some((options, negotiated)) if negotiated.server_no_context_takeover() => {
+                frames.compressed(options, &negotiated, |frame| self.push_shared(frame));
+            }
+            Some(_) => {
+                for frame in frames.plain {
+                    for (opcode, payload, _) in websocket::frames(frame) {
+                        self.push(opcode, payload);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The connection compresses messages from here on.
+    pub(crate) fn set_deflate(&mut self, options: DeflateOptions, negotiated: Negotiated) {
+        self.deflate = Some(Box::new(Deflate {
+            options,
+            negotiated,
+            deflater: Deflater::new(Role::Server, &negotiated, options.level),
+        }));
     }
 
     fn push_chunk(&mut self, chunk: Chunk) {
@@ -179,9 +315,10 @@ impl Outbox {
         }
     }
 
-    /// Something that may be compressed is about to be queued.
-    pub(crate) fn allow_compression(&mut self) {
-        self.is_compressible = true;
+    /// Says whether the message that is about to be queued may be compressed.
+    pub(crate) fn begin_message(&mut self, compress: bool) {
+        self.compress = compress;
+        self.is_compressible |= compress;
     }
 
     /// Bytes that wait to be written.
@@ -360,7 +497,8 @@ impl Outbox {
     pub(crate) fn take_frames(&mut self, mut each: impl FnMut(Opcode, &[u8])) -> bool {
         debug_assert_eq!(self.written, 0, "frames are taken before any write");
         for chunk in &self.chunks {
-            for (opcode, payload) in websocket::frames(chunk.bytes()) {
+            for (opcode, payload, is_compressed) in websocket::frames(chunk.bytes()) {
+                debug_assert!(!is_compressed, "frames are compressed for WebSocket only");
                 let is_typed = opcode == Opcode::Binary && self.revision == Revision::V3;
                 each(opcode, &payload[usize::from(is_typed)..]);
             }

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::Instant;
 
-use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use socketio_proto::engine::{
@@ -27,7 +26,7 @@ use super::encode::Encoded;
 use super::handshake::Handshake;
 use super::http::{New, open_packet};
 use super::memory;
-use super::outbox::{Flushed, Link, Outbox, Pushed};
+use super::outbox::{Flushed, Link, Outbox, Pushed, SharedFrames};
 use super::running::{self, Running};
 use super::socket::Socket;
 use super::{QueuePolicy, Shared, turn};
@@ -634,7 +633,7 @@ impl Session {
     /// Queues what a client is sent again, which may be more than its queue would take.
     pub(crate) fn send_anyway(self: &Arc<Session>, push: impl FnOnce(&mut Outbox)) {
         let mut outbox = self.outbox.lock();
-        outbox.allow_compression();
+        outbox.begin_message(true);
         push(&mut outbox);
         drop(outbox);
         turn::mark(self);
@@ -643,15 +642,10 @@ impl Session {
     /// Queues frames that many clients share. The caller deals with a full queue.
     pub(crate) fn send_shared(
         self: &Arc<Session>,
-        frames: &[Bytes],
+        frames: &SharedFrames<'_>,
         flags: &Flags,
     ) -> Result<(), Full> {
-        let size = frames.iter().map(Bytes::len).sum();
-        match self.try_queue(size, flags, |outbox| {
-            frames
-                .iter()
-                .for_each(|frame| outbox.push_shared(frame.clone()));
-        }) {
+        match self.try_queue(frames.size(), flags, |outbox| outbox.push_frames(frames)) {
             Pushed::Full => Err(Full),
             Pushed::Mark | Pushed::Queued | Pushed::Closed => Ok(()),
         }
@@ -689,9 +683,7 @@ impl Session {
             Pushed::Closed => {}
             Pushed::Full => self.shared.counters().dropped_full(),
             Pushed::Mark | Pushed::Queued => {
-                if !flags.uncompressed {
-                    outbox.allow_compression();
-                }
+                outbox.begin_message(!flags.uncompressed);
                 push(&mut outbox);
                 // A handler that emits without end must not wait for its turn's end.
                 if outbox.queued() > IN_TURN {
@@ -708,7 +700,10 @@ impl Session {
 
     /// Queues a packet of the engine itself, such as the open packet.
     pub(crate) fn send_raw(self: &Arc<Session>, text: &[u8]) {
-        self.outbox.lock().push(Opcode::Text, text);
+        let mut outbox = self.outbox.lock();
+        outbox.begin_message(true);
+        outbox.push(Opcode::Text, text);
+        drop(outbox);
         turn::mark(self);
     }
 

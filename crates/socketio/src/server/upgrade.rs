@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -15,12 +16,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use socketio_proto::engine::{RequestError, Transport, Via};
-use socketio_proto::websocket::{self, UpgradeHeaders};
+use socketio_proto::websocket::{self, Negotiated, UpgradeHeaders};
 
 use super::Shared;
 use super::http::{Owner, Peer, Response, change_headers, refuse, refuse_upgrade, respond, start};
 use super::session::Session;
-use super::websocket::{StreamTask, TcpTask};
+use super::websocket::{Incoming, StreamTask, TcpTask};
 
 /// Answers 101 and goes on in a task of its own when the connection is ours.
 pub(crate) fn answer<B>(
@@ -57,6 +58,16 @@ pub(crate) fn answer<B>(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let accept = HeaderValue::from_bytes(accept.as_ref()).expect("base64 is a header value");
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    let mut deflate = None;
+    if let Some(options) = &shared.config().per_message_deflate {
+        let offers = parts.headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
+        let offers = offers.iter().map(HeaderValue::as_bytes);
+        if let Some((negotiated, answer)) = websocket::negotiate(&options.config, offers) {
+            let answer = HeaderValue::from_str(&answer).expect("names and digits");
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, answer);
+            deflate = Some(negotiated);
+        }
+    }
     if matches!(owner, Owner::New(_)) {
         change_headers(
             shared,
@@ -71,7 +82,7 @@ pub(crate) fn answer<B>(
     let begin = Begin::of(shared, &parts, owner);
     shared.spawn(async move {
         match on_upgrade.await {
-            Ok(upgraded) => begin.run(upgraded, sets_nodelay),
+            Ok(upgraded) => begin.run(upgraded, deflate, sets_nodelay),
             Err(error) => {
                 tracing::debug!(%error, "a connection ended during its WebSocket handshake");
                 begin.give_up();
@@ -112,7 +123,7 @@ impl Begin {
         }
     }
 
-    fn run(self, upgraded: Upgraded, sets_nodelay: bool) {
+    fn run(self, upgraded: Upgraded, deflate: Option<Negotiated>, sets_nodelay: bool) {
         match plain_tcp(upgraded) {
             Ok((stream, rest)) => {
                 if sets_nodelay {
@@ -123,11 +134,17 @@ impl Begin {
                     Begin::Open(session) => {
                         session.greet();
                         let shared = session.shared().clone();
-                        shared.spawn(TcpTask::new(session, Via::Main, stream, rest));
+                        shared.spawn(TcpTask::new(
+                            Incoming::new(session, Via::Main, deflate, rest),
+                            stream,
+                        ));
                     }
                     Begin::Probe(session) => {
                         let shared = session.shared().clone();
-                        shared.spawn(TcpTask::new(session, Via::Probe, stream, rest));
+                        shared.spawn(TcpTask::new(
+                            Incoming::new(session, Via::Probe, deflate, rest),
+                            stream,
+                        ));
                     }
                     Begin::Close(shared) => shared.spawn(close(stream)),
                 }
@@ -138,12 +155,18 @@ impl Begin {
                     Begin::Open(session) => {
                         session.greet();
                         let shared = session.shared().clone();
-                        let task = StreamTask::new(session, Via::Main, stream, Bytes::new());
+                        let task = StreamTask::new(
+                            Incoming::new(session, Via::Main, deflate, Bytes::new()),
+                            stream,
+                        );
                         shared.spawn(task.run());
                     }
                     Begin::Probe(session) => {
                         let shared = session.shared().clone();
-                        let task = StreamTask::new(session, Via::Probe, stream, Bytes::new());
+                        let task = StreamTask::new(
+                            Incoming::new(session, Via::Probe, deflate, Bytes::new()),
+                            stream,
+                        );
                         shared.spawn(task.run());
                     }
                     Begin::Close(shared) => shared.spawn(close(stream)),

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use socketio_proto::engine::{CloseReason, Message, Packet, PacketError, Revision, Via, v3};
-use socketio_proto::websocket::{self, Decoder, Item, Opcode, Role};
+use socketio_proto::websocket::{self, Decoder, Item, Negotiated, Opcode, Role};
 
 use super::outbox::{Flushed, Link, send};
 use super::running::Running;
@@ -47,9 +47,10 @@ fn with_buffer<R>(then: impl FnOnce(&mut [u8]) -> R) -> R {
 }
 
 /// The incoming half: from bytes to packets.
-struct Incoming {
+pub(crate) struct Incoming {
     session: Arc<Session>,
     decoder: Decoder,
+    deflate: Option<Negotiated>,
     /// Bytes of a frame that is not complete, or not to be handled yet.
     rest: Vec<u8>,
     via: Via,
@@ -67,17 +68,38 @@ enum Fed {
 }
 
 impl Incoming {
-    fn new(session: Arc<Session>, via: Via, rest: Bytes) -> Incoming {
+    /// Begins to read from a connection whose handshake is done; `rest` was read already.
+    pub(crate) fn new(
+        session: Arc<Session>,
+        via: Via,
+        deflate: Option<Negotiated>,
+        rest: Bytes,
+    ) -> Incoming {
         let max_payload = session.shared().max_payload();
         Incoming {
             session,
-            decoder: Decoder::new(Role::Server, max_payload),
+            decoder: match &deflate {
+                Some(negotiated) => Decoder::with_deflate(Role::Server, max_payload, negotiated),
+                None => Decoder::new(Role::Server, max_payload),
+            },
+            deflate,
             // A copy: what was read ahead would keep hyper's whole buffer alive.
             rest: rest.to_vec(),
             via,
             running: Running::default(),
             peer_ended: false,
         }
+    }
+
+    /// Leads the session's outbox to this connection.
+    fn link(&self, link: Link) {
+        let options = &self.session.shared().config().per_message_deflate;
+        self.session.with_outbox(|outbox| {
+            if let (Some(options), Some(negotiated)) = (options, self.deflate) {
+                outbox.set_deflate(options.outgoing(), negotiated);
+            }
+            outbox.set_link(link);
+        });
     }
 
     fn feed(&mut self, data: &mut [u8]) -> Fed {
@@ -228,10 +250,10 @@ enum TaskState {
 }
 
 impl TcpTask {
-    /// Makes the task of a connection whose handshake is done; `rest` was read already.
-    pub(crate) fn new(session: Arc<Session>, via: Via, stream: TcpStream, rest: Bytes) -> TcpTask {
+    /// Makes the task of a connection.
+    pub(crate) fn new(incoming: Incoming, stream: TcpStream) -> TcpTask {
         TcpTask {
-            incoming: Incoming::new(session, via, rest),
+            incoming,
             stream: Arc::new(stream),
             state: TaskState::New,
         }
@@ -274,7 +296,7 @@ impl TcpTask {
     fn link(&mut self, cx: &mut Context<'_>) {
         self.state = TaskState::Open;
         let link = Link::Tcp(self.stream.clone(), cx.waker().clone());
-        self.incoming.session.set_link(link);
+        self.incoming.link(link);
         turn::mark(&self.incoming.session);
     }
 
@@ -438,10 +460,10 @@ enum StreamState {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
-    /// Makes the task of a connection whose handshake is done; `rest` was read already.
-    pub(crate) fn new(session: Arc<Session>, via: Via, stream: S, rest: Bytes) -> StreamTask<S> {
+    /// Makes the task of a connection.
+    pub(crate) fn new(incoming: Incoming, stream: S) -> StreamTask<S> {
         StreamTask {
-            incoming: Incoming::new(session, via, rest),
+            incoming,
             stream,
             state: StreamState::New,
             own: Vec::new(),
@@ -466,9 +488,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
             let _ = self.incoming.running.poll(cx);
             if self.state == StreamState::Probing && self.incoming.via == Via::Main {
                 self.state = StreamState::Open;
-                self.incoming
-                    .session
-                    .set_link(Link::Task(cx.waker().clone()));
+                self.incoming.link(Link::Task(cx.waker().clone()));
             }
             let read = match self.incoming.session.is_saturated() {
                 true => Poll::Pending,

@@ -431,7 +431,7 @@ impl Broadcasts {
             Sent::Own { frames, .. } => {
                 session.send_anyway(|outbox| {
                     websocket::frames(frames)
-                        .for_each(|(opcode, payload)| outbox.push(opcode, payload));
+                        .for_each(|(opcode, payload, _)| outbox.push(opcode, payload));
                 });
                 frames.len()
             }
