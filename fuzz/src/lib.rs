@@ -6,22 +6,29 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketio_proto::engine::{
-    Config, Discard, Event, OpenData, Packet, Query, Request, RequestMeta, Revision, Session, SessionView,
-    Transport, Via, decode_payload, verify, verify_protocol,
+    Config, Discard, Event, Message, OpenData, Packet, Query, Request, RequestMeta, Revision, Session,
+    SessionView, Transport, Via, decode_payload, jsonp, v3, verify, verify_protocol,
 };
-use socketio_proto::socket::{Connection, ConnectionConfig, Decoder as PacketDecoder, Incoming, Packet as SocketPacket, PacketKind, encode_ack, encode_event, split_args};
+use socketio_proto::socket::{
+    Connection, ConnectionConfig, Decoder as PacketDecoder, EncodedMessage, Incoming,
+    MsgpackParser, Packet as SocketPacket, PacketKind, Parser, encode_ack, encode_event,
+    split_args, validate,
+};
 use socketio_proto::websocket::{
     Decoder, DeflateConfig, Deflater, Inflater, Item, Negotiated, Opcode, Role, compress, compressed_header,
     frames, negotiate,
 };
 
 /// Every function by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+    ("engine_jsonp", engine_jsonp),
     ("engine_packet", engine_packet),
     ("engine_payload", engine_payload),
     ("engine_request", engine_request),
     ("engine_session", engine_session),
+    ("engine_v3", engine_v3),
     ("socket_connection", socket_connection),
+    ("socket_msgpack", socket_msgpack),
     ("socket_packet", socket_packet),
     ("websocket_decode", websocket_decode),
     ("websocket_deflate", websocket_deflate),
@@ -151,6 +158,58 @@ pub fn engine_payload(data: &[u8]) {
     assert!(errors <= 1, "decoding stops at the first error");
 }
 
+/// The forms of JSONP: what a script says is what was to be said.
+pub fn engine_jsonp(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let script = jsonp::wrap(text, text);
+    let start = script.find('(').expect("a call") + 1;
+    let json = script[start..].strip_suffix(");").expect("the end of a call");
+    let said: String = serde_json::from_str(json).expect("JSON is JavaScript");
+    assert_eq!(said, text);
+    assert!(!script.contains(['\u{2028}', '\u{2029}']));
+    let _ = jsonp::unwrap(text);
+}
+
+/// Packets and payloads of revision 3: what is decoded, encoded and decoded is the same.
+pub fn engine_v3(data: &[u8]) {
+    let _ = v3::decode_binary(Cow::Borrowed(data));
+    let mut encoder = v3::PayloadEncoder::new();
+    let mut messages = Vec::new();
+    let mut add = |packet: Packet<'_>| match packet {
+        Packet::Message(Message::Text(text)) => {
+            encoder.push_encoded(format!("4{text}").as_bytes());
+            messages.push(format!("{text:?}"));
+        }
+        Packet::Message(Message::Binary(bytes)) => {
+            encoder.push_binary(&bytes);
+            messages.push(format!("{bytes:?}"));
+        }
+        _ => {}
+    };
+    v3::decode_binary_payload(data).flatten().for_each(&mut add);
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = v3::decode_text(text);
+        v3::decode_payload(text).flatten().for_each(&mut add);
+    }
+    let again = |packets: Vec<Packet<'_>>| -> Vec<String> {
+        let told = packets.into_iter().map(|packet| match packet {
+            Packet::Message(Message::Text(text)) => format!("{text:?}"),
+            Packet::Message(Message::Binary(bytes)) => format!("{bytes:?}"),
+            other => panic!("{other:?} was not encoded"),
+        });
+        told.collect()
+    };
+    let (text, _) = encoder.clone().finish(false);
+    let text = String::from_utf8(text).expect("a text payload is text");
+    let decoded: Result<Vec<_>, _> = v3::decode_payload(&text).collect();
+    assert_eq!(again(decoded.expect("valid")), messages);
+    let (bytes, is_binary) = encoder.finish(true);
+    if is_binary {
+        let decoded: Result<Vec<_>, _> = v3::decode_binary_payload(&bytes).collect();
+        assert_eq!(again(decoded.expect("valid")), messages);
+    }
+}
+
 /// Query strings of requests.
 pub fn engine_request(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -272,6 +331,21 @@ fn agree(packet: &SocketPacket<'_>) {
     let text = String::from_utf8(out).expect("packets are text");
     let again = PacketDecoder::new(10, 4096).text(&text).expect("valid").expect("complete");
     assert_eq!((again.kind, &again.nsp, again.id), (packet.kind, &packet.nsp, packet.id));
+}
+
+/// Socket.IO packets as MessagePack: what is decoded, encoded and decoded is the same.
+pub fn socket_msgpack(data: &[u8]) {
+    let parser = MsgpackParser { max_attachments: 10, max_bytes: 4096 };
+    let mut decoder = parser.decoder();
+    let Ok(packet) = decoder.add_binary(data) else { return };
+    let packet = packet.expect("a message is a packet");
+    assert!(packet.data.is_empty() || validate(&packet.data).is_ok());
+    let messages = parser.encode(&packet);
+    let [EncodedMessage::Binary(message)] = &messages[..] else {
+        panic!("not one binary message");
+    };
+    let again = decoder.add_binary(message).expect("what was encoded can be decoded");
+    assert_eq!(again, Some(packet));
 }
 
 /// Any sequence of a client's messages and the server's answers.

@@ -89,8 +89,9 @@ fn header(out: &mut Vec<u8>, kind: PacketKind, nsp: &str, id: Option<u64>, attac
     }
 }
 
+/// Writes an integer in decimal digits.
 #[inline]
-fn number(out: &mut Vec<u8>, mut number: u64) {
+pub(super) fn number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];
     let mut start = digits.len();
     loop {

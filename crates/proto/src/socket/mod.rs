@@ -1,4 +1,4 @@
-//! Socket.IO 5: packets, their default JSON form, and a connection's namespaces.
+//! Socket.IO 5: packets, their forms on the wire, and a connection's namespaces.
 //!
 //! This part sees messages, not transports: what an Engine.IO message carries comes in as text or
 //! bytes. Specification: Socket.IO protocol, revision 5.
@@ -7,6 +7,7 @@ mod connection;
 mod decoder;
 mod encode;
 mod json;
+mod msgpack;
 mod packet;
 mod parser;
 mod placeholder;
@@ -19,6 +20,7 @@ pub use encode::{
     write_json_string,
 };
 pub use json::{MAX_DEPTH, MalformedJson, SplitArgs, split_args, validate};
+pub use msgpack::MsgpackParser;
 pub use packet::{Packet, PacketKind, ParseError, is_reserved};
 pub use parser::{EncodedMessage, JsonParser, PacketDecoder, Parser};
 pub use reason::DisconnectReason;

@@ -59,12 +59,30 @@ pub enum ParseError {
     /// The attachments together are larger than allowed.
     #[error("attachments are too large")]
     AttachmentsTooLarge,
+    /// The message is not in the format of the parser.
+    #[error("Could not parse")]
+    Malformed,
+    /// The namespace is not text.
+    #[error("invalid namespace")]
+    Namespace,
+    /// The ack id is not an integer, or is negative.
+    #[error("invalid packet id")]
+    PacketId,
+    /// The type is not the number of one.
+    #[error("invalid packet type")]
+    PacketType,
     /// The payload is not JSON, or not of the shape that its type demands.
     #[error("invalid payload")]
     Payload,
+    /// The payload is nested too deeply.
+    #[error("nested too deeply")]
+    TooDeep,
     /// There are more attachments than allowed.
     #[error("too many attachments")]
     TooManyAttachments,
+    /// Bytes follow the packet in its message.
+    #[error("{0} trailing bytes")]
+    TrailingBytes(usize),
     /// An attachment came without its packet.
     #[error("got binary data when not reconstructing a packet")]
     UnexpectedBinary,
