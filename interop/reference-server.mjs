@@ -1,6 +1,7 @@
 // The scenario server on the reference; see CONTRACT.md.
 import { createServer } from "node:http";
 import { Server } from "socket.io";
+import msgpackParser from "socket.io-msgpack-parser";
 
 const args = Object.fromEntries(
   process.argv.slice(2).reduce((pairs, word, i, all) => (i % 2 ? pairs : [...pairs, [word.slice(2), all[i + 1]]]), []),
@@ -20,6 +21,7 @@ if (flags.allowRequest) {
 const origin = options.cors?.origin;
 if (origin?.pattern) options.cors.origin = new RegExp(origin.pattern);
 if (origin?.ending) options.cors.origin = (asking, cb) => cb(null, asking?.endsWith(origin.ending) ?? false);
+if (flags.parser === "msgpack") options.parser = msgpackParser;
 const http = createServer((req, res) => {
   res.statusCode = req.url === "/app" ? 200 : 404;
   res.end(req.url === "/app" ? "app" : "");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import ioV1 from "socket.io-client-v1";
 import ioV2 from "socket.io-client-v2";
-import { Server, Ws, expected, get, once, open, post, request, within, withServer } from "../harness.mjs";
+import { Ws, get, once, post, request, within, withServer } from "../harness.mjs";
 
 const OLD = { allowEIO3: true };
 const EIO3 = "/socket.io/?EIO=3&transport=polling";
@@ -127,8 +127,7 @@ describe("old clients", { concurrency: true }, () => {
     ws.socket.terminate();
   }));
 
-  it("M23 S084 version 2: events, binary, acks, rooms", async () => {
-    const server = await Server.start(OLD);
+  it("M23 S084 version 2: events, binary, acks, rooms", withServer(OLD, {}, async (server) => {
     for (const transports of [["websocket"], ["polling"], ["polling", "websocket"]]) {
       const socket = await connected(ioV2, server, "", { transports });
       const value = [1, "é€😀", { deep: [Buffer.from([1, 2, 3])] }, null];
@@ -149,8 +148,7 @@ describe("old clients", { concurrency: true }, () => {
       const { disconnect } = await server.fact("disconnect");
       assert.deepEqual([disconnect.reason, disconnect.id], ["client namespace disconnect", socket.id ?? disconnect.id]);
     }
-    await server.stop();
-  });
+  }));
 
   it("S069 S070 namespaces with a query, and refusals", withServer(OLD, {}, async (server) => {
     const socket = await connected(ioV2, server, "/guarded?token=ok", { transports: ["websocket"] });

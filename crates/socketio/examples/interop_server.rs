@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
+use socketio::parser::MsgpackParser;
 use socketio::{
     Ack, Args, BroadcastAckError, ConnectError, Cors, EngineRefusal, Forbidden, Handlers,
     ParentNamespace, PerMessageDeflate, Recovery, SameSite, Server, ServerBuilder, SessionCookie,
@@ -82,6 +83,9 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
                 Ok(format!("custom-{}", count + 1))
             }
         });
+    }
+    if flags["parser"] == "msgpack" {
+        builder = builder.parser(MsgpackParser::default());
     }
     if flags["headers"] == true {
         let set = |name: &'static str| {
@@ -208,7 +212,7 @@ async fn emit_with(
     }
 }
 
-type Addressed = (Vec<String>, Vec<String>, String, Value);
+type Addressed = (Vec<String>, Vec<String>, String, socketio::Value);
 
 fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
     handlers.on_connect(async |socket: Socket| {

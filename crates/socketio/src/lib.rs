@@ -35,7 +35,8 @@ pub use socketio_proto::socket::DisconnectReason;
 /// What a custom parser is made of.
 pub mod parser {
     pub use socketio_proto::socket::{
-        EncodedMessage, JsonParser, Packet, PacketDecoder, PacketKind, ParseError, Parser,
+        EncodedMessage, JsonParser, MsgpackParser, Packet, PacketDecoder, PacketKind, ParseError,
+        Parser,
     };
 }
 

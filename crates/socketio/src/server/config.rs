@@ -315,6 +315,16 @@ impl ServerBuilder {
     }
 
     /// Replaces the parser. The clients must use the same. Default: JSON with attachments.
+    ///
+    /// [`MsgpackParser`](crate::parser::MsgpackParser) speaks to clients which use
+    /// socket.io-msgpack-parser, as the bundle `socket.io.msgpack.min.js` does:
+    ///
+    /// ```
+    /// use socketio::Server;
+    /// use socketio::parser::MsgpackParser;
+    ///
+    /// let io = Server::builder().parser(MsgpackParser::default()).build();
+    /// ```
     pub fn parser(mut self, parser: impl Parser + 'static) -> Self {
         self.config.parser = Some(Arc::new(parser));
         self

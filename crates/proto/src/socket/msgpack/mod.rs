@@ -31,6 +31,16 @@ pub struct MsgpackParser {
     pub max_bytes: usize,
 }
 
+impl Default for MsgpackParser {
+    /// A thousand byte strings, of 100 MB together.
+    fn default() -> MsgpackParser {
+        MsgpackParser {
+            max_attachments: 1000,
+            max_bytes: 100_000_000,
+        }
+    }
+}
+
 impl Parser for MsgpackParser {
     fn encode(&self, packet: &Packet<'_>) -> Vec<EncodedMessage> {
         let message = encode::encode(packet).map(|bytes| EncodedMessage::Binary(bytes.into()));
