@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use socketio_proto::socket::Parser;
 use thiserror::Error;
 
 use super::ack::{Collector, Waiter};
 use super::broadcast::{Flags, Target};
+use super::emit::Waiting;
 use super::encode::{EventArgs, EventHead};
 use super::outbox::SharedFrames;
 use super::recovery::{Log, Numbered, Offset};
@@ -155,6 +156,8 @@ pub struct BroadcastPacket {
     /// The finished frames, or what they are made of when each broadcast carries an offset.
     pub(crate) frames: Frames,
     pub(crate) flags: Flags,
+    /// Gathers what waits for room, where that is the policy.
+    pub(crate) waiting: Option<Arc<Mutex<Vec<Waiting>>>>,
     /// Set when the receivers are to answer.
     pub(crate) collector: Option<(u64, Arc<Collector>)>,
 }
@@ -391,7 +394,17 @@ impl LocalAdapter {
             told.iter()
                 .for_each(|socket| socket.tell_broadcast(&packet.event, args));
         }
-        full.iter().for_each(|socket| socket.0.session.overflowed());
+        for socket in full {
+            let session = &socket.0.session;
+            match &packet.waiting {
+                Some(waiting) if number.is_none() => {
+                    waiting
+                        .lock()
+                        .push(Waiting::new(session, frames.clone(), packet.flags));
+                }
+                _ => session.overflowed(&packet.flags),
+            }
+        }
         receivers
     }
 

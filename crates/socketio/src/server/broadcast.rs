@@ -8,8 +8,9 @@ use serde::de::DeserializeOwned;
 
 use super::ack::{BroadcastAck, Collector};
 use super::adapter::{AdapterError, BroadcastPacket};
+use super::config::QueuePolicy;
 use super::emit::Emit;
-use super::handlers;
+use super::handlers::{self, Handlers};
 use super::namespace::NamespaceInner;
 use super::remote::RemoteSocket;
 use crate::args::Args;
@@ -18,12 +19,22 @@ use crate::event::Event;
 use crate::id::SocketId;
 
 /// Options of one emit.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Flags {
     pub(crate) volatile: bool,
     pub(crate) uncompressed: bool,
     pub(crate) local: bool,
     pub(crate) timeout: Option<Duration>,
+    /// What to do where a queue is full, if not what the server does.
+    pub(crate) if_full: Option<QueuePolicy>,
+}
+
+impl Flags {
+    /// Takes the namespace's policy where the emit has none.
+    pub(crate) fn or_policy_of(mut self, handlers: &Handlers) -> Flags {
+        self.if_full = self.if_full.or_else(|| handlers.policy());
+        self
+    }
 }
 
 /// Whom a broadcast reaches: the union of the rooms (none: the whole namespace) without those in any
@@ -89,6 +100,12 @@ impl Broadcast {
         self
     }
 
+    /// Sets what happens where a receiver's queue is full.
+    pub fn if_full(mut self, policy: QueuePolicy) -> Broadcast {
+        self.flags.if_full = Some(policy);
+        self
+    }
+
     /// Bounds the wait for the answers.
     pub fn timeout(mut self, timeout: Duration) -> Broadcast {
         self.flags.timeout = Some(timeout);
@@ -97,12 +114,12 @@ impl Broadcast {
 
     /// Sends an event to all selected sockets. It is encoded once, however many there are.
     pub fn emit(&self, event: impl AsRef<str>, args: impl Serialize) -> Emit<'static> {
-        Emit::new(None, self.emit_with(event.as_ref(), &args))
+        self.emit_with(event.as_ref(), &args)
     }
 
     /// Sends a typed event, whose name its type carries.
     pub fn emit_event<E: Event>(&self, event: &E) -> Emit<'static> {
-        Emit::new(None, self.emit_with(E::NAME, event))
+        self.emit_with(E::NAME, event)
     }
 
     /// Sends the event `message`.
@@ -111,10 +128,18 @@ impl Broadcast {
         self.emit("message", args)
     }
 
-    fn emit_with<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Result<(), EmitError> {
-        self.packet(event, args, None, |packet| {
-            self.namespace.adapter().broadcast(packet, &self.target)
-        })
+    fn emit_with<T: Serialize + ?Sized>(&self, event: &str, args: &T) -> Emit<'static> {
+        let sent = self.packet(event, args, None, |packet| {
+            self.namespace.adapter().broadcast(packet, &self.target);
+            packet
+                .waiting
+                .as_ref()
+                .map(|waiting| std::mem::take(&mut *waiting.lock()))
+        });
+        match sent {
+            Ok(waiting) => Emit::waiting(waiting.unwrap_or_default()),
+            Err(error) => Emit::new(None, Err(error)),
+        }
     }
 
     /// Sends an event to all selected sockets and gives their answers.
@@ -145,7 +170,8 @@ impl Broadcast {
         then: impl FnOnce(&BroadcastPacket) -> R,
     ) -> Result<R, EmitError> {
         let id = ack.map(|(id, _)| id);
-        let frames = self.namespace.encode_event(event, args, id, &self.flags)?;
+        let flags = self.flags.or_policy_of(self.namespace.handlers());
+        let frames = self.namespace.encode_event(event, args, id, &flags)?;
         let packet = BroadcastPacket {
             event: event.to_owned(),
             args: match handlers::anybody_listens_to_outgoing()
@@ -155,7 +181,8 @@ impl Broadcast {
                 false => None,
             },
             frames,
-            flags: self.flags.clone(),
+            flags,
+            waiting: (self.namespace.policy(&flags) == QueuePolicy::Wait).then(Arc::default),
             collector: ack.map(|(id, collector)| (id, collector.clone())),
         };
         Ok(then(&packet))

@@ -30,6 +30,10 @@ pub(crate) type AdapterFactory =
 pub(crate) type AddressHook = Arc<dyn Fn(&request::Parts) -> Option<SocketAddr> + Send + Sync>;
 
 /// What happens to a packet for a client whose queue is full.
+///
+/// Set for the server ([`ServerBuilder::queue_policy`]), for a namespace
+/// ([`Handlers::queue_policy`](crate::Handlers::queue_policy)) or for one emit
+/// ([`Socket::if_full`](crate::Socket::if_full)); the narrowest counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum QueuePolicy {
@@ -38,6 +42,15 @@ pub enum QueuePolicy {
     Disconnect,
     /// The packet is dropped and counted.
     DropNewest,
+    /// Events that wait are dropped and counted, the oldest first, until there is room: as many as
+    /// make an eighth of the queue free. Acks, CONNECT and the like stay. Where that is not enough,
+    /// and with a parser of its own or compression with context, the packet itself is dropped.
+    DropOldest,
+    /// The packet waits with whoever awaits the emit, until there is room. If nobody does, it is
+    /// dropped and counted. Events that are to be acknowledged are refused with
+    /// [`EmitError::QueueFull`](crate::EmitError::QueueFull), and where recovery is on the client is
+    /// disconnected: it gets the event when it comes back.
+    Wait,
 }
 
 #[derive(Clone)]

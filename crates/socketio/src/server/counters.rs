@@ -26,6 +26,11 @@ macro_rules! counters {
                 self.$name.fetch_add(1, Ordering::Relaxed);
             })+
 
+            /// Counts several packets at once for clients whose queue was full.
+            pub(crate) fn dropped_full_by(&self, packets: u64) {
+                self.dropped_full.fetch_add(packets, Ordering::Relaxed);
+            }
+
             pub(crate) fn stats(&self, clients: usize, recovery_bytes: usize) -> Stats {
                 Stats { clients, recovery_bytes, $($name: self.$name.load(Ordering::Relaxed),)+ }
             }
@@ -46,6 +51,8 @@ counters! {
     dropped_volatile,
     /// Packets for clients whose queue was full.
     dropped_full,
+    /// Events that came from clients.
+    events,
     /// Events that nobody handled.
     unhandled_events,
     /// Events whose arguments a handler could not decode.

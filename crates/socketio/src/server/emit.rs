@@ -6,6 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
+use super::broadcast::Flags;
+use super::outbox::SharedFrames;
 use super::session::Session;
 use crate::error::EmitError;
 
@@ -21,6 +25,47 @@ use crate::error::EmitError;
 pub struct Emit<'a> {
     session: Option<&'a Arc<Session>>,
     outcome: Result<(), Option<EmitError>>,
+    /// What could not be queued, where the policy is to wait.
+    waiting: Vec<Waiting>,
+}
+
+/// An event that waits for room in a client's queue. Dropped before, it is counted.
+pub(crate) struct Waiting {
+    session: Arc<Session>,
+    frames: Vec<Bytes>,
+    flags: Flags,
+    done: bool,
+}
+
+impl Waiting {
+    pub(crate) fn new(session: &Arc<Session>, frames: Vec<Bytes>, flags: Flags) -> Waiting {
+        Waiting {
+            session: session.clone(),
+            frames,
+            flags,
+            done: false,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EmitError>> {
+        if self.session.wait_for_room(cx.waker()) {
+            return Poll::Pending;
+        }
+        let sent = self
+            .session
+            .send_shared(&SharedFrames::new(&self.frames), &self.flags);
+        self.done = true;
+        // There is room: this is larger than the whole queue may be.
+        Poll::Ready(sent.map_err(|_| EmitError::QueueFull))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.done {
+            self.session.shared().counters().dropped_full();
+        }
+    }
 }
 
 impl<'a> Emit<'a> {
@@ -31,6 +76,16 @@ impl<'a> Emit<'a> {
         Emit {
             session,
             outcome: outcome.map_err(Some),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// An emit of which something could not be queued yet.
+    pub(crate) fn waiting(waiting: Vec<Waiting>) -> Emit<'a> {
+        Emit {
+            session: None,
+            outcome: Ok(()),
+            waiting,
         }
     }
 
@@ -38,10 +93,14 @@ impl<'a> Emit<'a> {
     ///
     /// # Errors
     ///
-    /// The same as awaiting gives.
+    /// The same as awaiting gives, and [`EmitError::QueueFull`] where the event would have to wait.
     pub fn now(self) -> Result<(), EmitError> {
-        self.outcome
-            .map_err(|error| error.unwrap_or(EmitError::Disconnected))
+        match self.waiting.is_empty() {
+            true => self
+                .outcome
+                .map_err(|error| error.unwrap_or(EmitError::Disconnected)),
+            false => Err(EmitError::QueueFull),
+        }
     }
 }
 
@@ -49,9 +108,22 @@ impl Future for Emit<'_> {
     type Output = Result<(), EmitError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.outcome {
+        let this = &mut *self;
+        let outcome = &mut this.outcome;
+        this.waiting.retain_mut(|waiting| match waiting.poll(cx) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(error)) => {
+                *outcome = Err(Some(error));
+                false
+            }
+        });
+        if !this.waiting.is_empty() {
+            return Poll::Pending;
+        }
+        match outcome {
             Err(error) => Poll::Ready(Err(error.take().unwrap_or(EmitError::Disconnected))),
-            Ok(()) => match self.session {
+            Ok(()) => match this.session {
                 Some(session) if session.wait_below_mark(cx.waker()) => Poll::Pending,
                 _ => Poll::Ready(Ok(())),
             },

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 
+use super::config::QueuePolicy;
 use super::handler::{
     ErasedHandler, ErasedMiddleware, Handler, Middleware, erase, erase_middleware,
 };
@@ -30,6 +31,8 @@ pub struct Handlers {
     has_outgoing: AtomicBool,
     has_event_middleware: AtomicBool,
     sequential: AtomicBool,
+    policy: Mutex<Option<QueuePolicy>>,
+    has_policy: AtomicBool,
 }
 
 /// The handlers of one event, in the order of registration.
@@ -226,6 +229,21 @@ impl Handlers {
     pub fn sequential(&self) -> &Self {
         self.sequential.store(true, Ordering::Release);
         self
+    }
+
+    /// Sets what happens where the queue of a client is full, for the events of this namespace.
+    /// Default: what the server does. Of no effect on the handlers of a single socket.
+    pub fn queue_policy(&self, policy: QueuePolicy) -> &Self {
+        *self.policy.lock() = Some(policy);
+        self.has_policy.store(true, Ordering::Release);
+        self
+    }
+
+    pub(crate) fn policy(&self) -> Option<QueuePolicy> {
+        match self.has_policy.load(Ordering::Acquire) {
+            true => *self.policy.lock(),
+            false => None,
+        }
     }
 
     fn add(&self, event: &str, registered: Registered) -> &Self {

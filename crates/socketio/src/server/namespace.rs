@@ -19,6 +19,7 @@ use super::Shared;
 use super::ack::BroadcastAck;
 use super::adapter::{Adapter, AdapterError, Frames, LocalAdapter};
 use super::broadcast::{Broadcast, Flags, RoomNames};
+use super::config::QueuePolicy;
 use super::emit::Emit;
 use super::encode::{self, EventArgs, EventHead};
 use super::handlers::Handlers;
@@ -77,6 +78,16 @@ impl NamespaceInner {
 
     pub(crate) fn next_ack_id(&self) -> u64 {
         self.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What happens where the queue of a receiver is full.
+    pub(crate) fn policy(&self, flags: &Flags) -> QueuePolicy {
+        flags.if_full.unwrap_or_else(|| {
+            let server = self.server.upgrade();
+            server
+                .map(|server| server.queue_policy())
+                .unwrap_or_default()
+        })
     }
 
     /// Encodes an event for many receivers.

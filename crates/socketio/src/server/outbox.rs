@@ -382,9 +382,10 @@ impl Outbox {
         self.wake_waiting();
     }
 
-    /// Remembers who waits for the queue to fall below its mark; false if it is below.
-    pub(crate) fn wait_below_mark(&mut self, waker: &Waker) -> bool {
-        if self.closed || self.queued <= LOW_WATER {
+    /// Remembers who waits for the queue to fall below a mark, which is at most `LOW_WATER`; false if
+    /// it is below.
+    pub(crate) fn wait_below(&mut self, mark: usize, waker: &Waker) -> bool {
+        if self.closed || self.queued <= mark {
             return false;
         }
         let waiting = &mut self.waiting;
@@ -392,6 +393,60 @@ impl Outbox {
             waiting.push(waker.clone());
         }
         true
+    }
+
+    /// Drops events, the oldest first, until `room` bytes more are free; gives their number. What has
+    /// been written in part stays, and so does every packet that is not an event of the default
+    /// parser, or is compressed.
+    pub(crate) fn drop_events(&mut self, room: usize) -> u64 {
+        let keeps_context = self
+            .deflate
+            .as_ref()
+            .is_some_and(|deflate| !deflate.negotiated.server_no_context_takeover());
+        if keeps_context {
+            // The peer could not read what follows.
+            return 0;
+        }
+        let target = self.queued.saturating_sub(room);
+        let (mut dropped, mut in_event) = (0, false);
+        let mut written = self.written;
+        let mut kept = VecDeque::new();
+        for chunk in std::mem::take(&mut self.chunks) {
+            let bytes = chunk.bytes();
+            let (mut at, mut rest) = (0, Vec::new());
+            let mut is_whole = true;
+            for (opcode, payload, is_compressed) in websocket::frames(bytes) {
+                let end = payload.as_ptr() as usize - bytes.as_ptr() as usize + payload.len();
+                let frame = &bytes[at..end];
+                // The attachments of an event go with it.
+                in_event = match opcode {
+                    Opcode::Text => {
+                        !is_compressed
+                            && (payload.starts_with(b"42") || payload.starts_with(b"45"))
+                            && self.queued > target
+                            && at >= written
+                    }
+                    Opcode::Binary => in_event,
+                    _ => false,
+                };
+                at = end;
+                if in_event {
+                    dropped += u64::from(opcode == Opcode::Text);
+                    self.queued -= frame.len();
+                    is_whole = false;
+                } else {
+                    rest.extend_from_slice(frame);
+                }
+            }
+            written = 0;
+            match is_whole {
+                true => kept.push_back(chunk),
+                false if !rest.is_empty() => kept.push_back(Chunk::Own(rest)),
+                false => {}
+            }
+        }
+        self.chunks = kept;
+        dropped
     }
 
     /// Remembers who waits for the end; false if it has come.

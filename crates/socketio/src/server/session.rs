@@ -22,11 +22,12 @@ use socketio_proto::websocket::{self, Opcode};
 
 use super::broadcast::Flags;
 use super::connect;
+use super::emit::Waiting;
 use super::encode::Encoded;
 use super::handshake::Handshake;
 use super::http::{New, open_packet};
 use super::memory;
-use super::outbox::{Flushed, Link, Outbox, Pushed, SharedFrames};
+use super::outbox::{Flushed, LOW_WATER, Link, Outbox, Pushed, SharedFrames};
 use super::running::{self, Running};
 use super::socket::Socket;
 use super::{QueuePolicy, Shared, turn};
@@ -258,6 +259,7 @@ impl Session {
                 attachments,
             } => {
                 if let Some(event) = event {
+                    self.shared.counters().events();
                     running::event(&socket, event.name(), &event.args, attachments, id, running);
                 }
             }
@@ -434,17 +436,22 @@ impl Session {
         self.settle(state);
     }
 
-    /// Ends a connection whose client does not read.
-    pub(crate) fn overflowed(self: &Arc<Session>) {
-        match self.shared.queue_policy() {
-            QueuePolicy::Disconnect => {
+    fn policy(&self, flags: &Flags) -> QueuePolicy {
+        flags.if_full.unwrap_or(self.shared.queue_policy())
+    }
+
+    /// Ends a connection whose client does not read, if that is the policy.
+    pub(crate) fn overflowed(self: &Arc<Session>, flags: &Flags) {
+        match self.policy(flags) {
+            // Who could wait for room does not get here.
+            QueuePolicy::Disconnect | QueuePolicy::Wait => {
                 tracing::warn!(session = ?self.id, "closing a client that does not read");
                 self.close_because(
                     DisconnectReason::TransportError,
                     "the client's queue is full",
                 );
             }
-            QueuePolicy::DropNewest => {}
+            QueuePolicy::DropNewest | QueuePolicy::DropOldest => {}
         }
     }
 
@@ -602,6 +609,25 @@ impl Session {
 
     // --- What goes out ---
 
+    /// Queues an event for this client; gives it back if it is to wait for room.
+    pub(crate) fn send_event(
+        self: &Arc<Session>,
+        encoded: &Encoded<'_>,
+        flags: &Flags,
+    ) -> Result<Option<Waiting>, EmitError> {
+        match self.send_unless_full(encoded, flags) {
+            Ok(Pushed::Closed) => Err(EmitError::Disconnected),
+            Ok(_) => Ok(None),
+            Err(Full) if self.policy(flags) == QueuePolicy::Wait => {
+                Ok(Some(Waiting::new(self, encoded.to_shared(), *flags)))
+            }
+            Err(Full) => {
+                self.overflowed(flags);
+                Err(EmitError::QueueFull)
+            }
+        }
+    }
+
     /// Queues a packet for this client.
     pub(crate) fn send(
         self: &Arc<Session>,
@@ -620,13 +646,13 @@ impl Session {
         self: &Arc<Session>,
         encoded: &Encoded<'_>,
         flags: &Flags,
-    ) -> Result<(), Full> {
+    ) -> Result<Pushed, Full> {
         let size = encoded.size();
         match self.try_queue(size, flags, |outbox| {
             encoded.frames(|opcode, payload| outbox.push(opcode, payload));
         }) {
             Pushed::Full => Err(Full),
-            Pushed::Mark | Pushed::Queued | Pushed::Closed => Ok(()),
+            pushed @ (Pushed::Mark | Pushed::Queued | Pushed::Closed) => Ok(pushed),
         }
     }
 
@@ -661,7 +687,7 @@ impl Session {
             Pushed::Mark | Pushed::Queued => Ok(()),
             Pushed::Closed => Err(EmitError::Disconnected),
             Pushed::Full => {
-                self.overflowed();
+                self.overflowed(flags);
                 Err(EmitError::QueueFull)
             }
         }
@@ -678,9 +704,19 @@ impl Session {
             self.shared.counters().dropped_volatile();
             return Pushed::Queued;
         }
-        let pushed = outbox.admit(size, self.shared.max_queue());
+        let max = self.shared.max_queue();
+        let mut pushed = outbox.admit(size, max);
+        if pushed == Pushed::Full
+            && self.policy(flags) == QueuePolicy::DropOldest
+            && self.shared.parser().is_none()
+        {
+            let dropped = outbox.drop_events(size.max(max / 8));
+            self.shared.counters().dropped_full_by(dropped);
+            pushed = outbox.admit(size, max);
+        }
         match pushed {
             Pushed::Closed => {}
+            Pushed::Full if self.policy(flags) == QueuePolicy::Wait => {}
             Pushed::Full => self.shared.counters().dropped_full(),
             Pushed::Mark | Pushed::Queued => {
                 outbox.begin_message(!flags.uncompressed);
@@ -731,7 +767,13 @@ impl Session {
     }
 
     pub(crate) fn wait_below_mark(&self, waker: &Waker) -> bool {
-        self.outbox.lock().wait_below_mark(waker)
+        self.outbox.lock().wait_below(LOW_WATER, waker)
+    }
+
+    /// Remembers who waits until the queue is half empty; false if it is.
+    pub(crate) fn wait_for_room(&self, waker: &Waker) -> bool {
+        let mark = (self.shared.max_queue() / 2).min(LOW_WATER);
+        self.outbox.lock().wait_below(mark, waker)
     }
 
     // --- Running handlers ---

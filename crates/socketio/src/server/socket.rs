@@ -20,7 +20,8 @@ use socketio_proto::socket::{DisconnectReason, PacketKind};
 
 use super::ack::{AckFuture, Waiter};
 use super::broadcast::{Broadcast, Flags, RoomNames};
-use super::emit::Emit;
+use super::config::QueuePolicy;
+use super::emit::{Emit, Waiting};
 use super::encode::{self, Encoded, EventHead};
 use super::handlers::Handlers;
 use super::handshake::Handshake;
@@ -252,6 +253,17 @@ impl Socket {
         }
     }
 
+    /// Sets what happens to the next event if the client's queue is full.
+    pub fn if_full(&self, policy: QueuePolicy) -> SocketEmit<'_> {
+        SocketEmit {
+            socket: self,
+            flags: Flags {
+                if_full: Some(policy),
+                ..Flags::default()
+            },
+        }
+    }
+
     /// Bounds the wait for the next event's answer.
     pub fn timeout(&self, timeout: Duration) -> SocketEmit<'_> {
         SocketEmit {
@@ -289,8 +301,11 @@ impl Socket {
         args: &T,
         flags: &Flags,
     ) -> Emit<'_> {
-        let outcome = self.transmit(event, args, None, flags);
-        Emit::new(Some(&self.0.session), outcome)
+        match self.transmit(event, args, None, flags) {
+            Ok(Some(waiting)) => Emit::waiting(vec![waiting]),
+            Ok(None) => Emit::new(Some(&self.0.session), Ok(())),
+            Err(error) => Emit::new(None, Err(error)),
+        }
     }
 
     fn transmit<T: Serialize + ?Sized>(
@@ -299,7 +314,8 @@ impl Socket {
         args: &T,
         id: Option<u64>,
         flags: &Flags,
-    ) -> Result<(), EmitError> {
+    ) -> Result<Option<Waiting>, EmitError> {
+        let flags = &flags.or_policy_of(self.0.namespace.handlers());
         let head = EventHead {
             parser: self.0.session.shared().parser(),
             nsp: self.0.namespace.name(),
@@ -312,7 +328,7 @@ impl Socket {
         {
             return encode::unfinished(head, args, |unfinished| {
                 self.tell_outgoing(event, args);
-                trail.send(self, unfinished, flags)
+                trail.send(self, unfinished, flags).map(|()| None)
             })?;
         }
         encode::event(head, args, |encoded| {
@@ -320,7 +336,7 @@ impl Socket {
                 return Err(EmitError::Disconnected);
             }
             self.tell_outgoing(event, args);
-            self.0.session.send(encoded, flags)
+            self.0.session.send_event(&encoded, flags)
         })?
     }
 
@@ -356,7 +372,11 @@ impl Socket {
         let (sender, receiver) = oneshot::channel();
         self.expect_ack(id, Waiter::One(sender));
         match self.transmit(event, args, Some(id), flags) {
-            Ok(()) => AckFuture::waiting(self.clone(), id, receiver, flags.timeout),
+            Ok(None) => AckFuture::waiting(self.clone(), id, receiver, flags.timeout),
+            Ok(Some(_)) => {
+                self.forget_ack(id);
+                AckFuture::failed(EmitError::QueueFull)
+            }
             Err(error) => {
                 self.forget_ack(id);
                 AckFuture::failed(error)
@@ -372,7 +392,10 @@ impl Socket {
             id,
             answer,
             |encoded| match self.is_connected() {
-                true => self.0.session.send(encoded, &Flags::default()),
+                true => {
+                    let flags = Flags::default().or_policy_of(self.0.namespace.handlers());
+                    self.0.session.send(encoded, &flags)
+                }
                 false => Ok(()),
             },
         );
@@ -601,6 +624,12 @@ impl<'a> SocketEmit<'a> {
     #[doc(alias = "compress")]
     pub fn uncompressed(mut self) -> Self {
         self.flags.uncompressed = true;
+        self
+    }
+
+    /// Sets what happens to the event if the client's queue is full.
+    pub fn if_full(mut self, policy: QueuePolicy) -> Self {
+        self.flags.if_full = Some(policy);
         self
     }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use socketio::{EmitError, QueuePolicy, Server, Socket};
+use socketio_proto::websocket::{Opcode, masked_frame};
 
-use crate::support::{Ws, soon, start, until};
+use crate::support::{Polling, Received, Ws, soon, start, until};
 
 const PIECE: usize = 100_000;
 
@@ -132,4 +133,224 @@ async fn a_client_that_floods_is_read_no_faster_than_it_is_served() {
     expected.sort();
     assert_eq!(answers, expected);
     assert_eq!(most.load(Ordering::SeqCst), 4);
+}
+
+/// Emits numbered pieces until one is refused or dropped; gives their number.
+fn fill(io: &Server, mut emit: impl FnMut(u32) -> bool) -> u32 {
+    let mut n = 0;
+    while io.stats().dropped_full == 0 && emit(n) {
+        n += 1;
+    }
+    n
+}
+
+fn number(text: &str) -> u32 {
+    let rest = text.strip_prefix("42[\"x\",").expect("an event");
+    rest.split(',').next().unwrap().parse().expect("a number")
+}
+
+// E075: the newest events are what the client gets, whole and in order; acks stay.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_events_are_dropped_where_that_is_the_policy() {
+    let builder = Server::builder()
+        .max_queue(1_000_000)
+        .queue_policy(QueuePolicy::DropOldest);
+    let (io, address) = start(builder).await;
+    io.on("ask", async |_: Socket| "answered");
+    let mut deaf = Ws::connect(address).await;
+    let socket = io.sockets().pop().expect("the client");
+    let piece = "x".repeat(PIECE);
+    let bytes = bytes::Bytes::from(piece.clone());
+    let mut n = 0;
+    let mut emit = || {
+        assert!(socket.connection().queued_bytes() <= 1_000_000);
+        n += 1;
+        match n % 2 {
+            0 => socket.emit("x", (n, &bytes)).now().is_ok(),
+            _ => socket.emit("x", (n, &piece)).now().is_ok(),
+        }
+    };
+    while io.stats().dropped_full == 0 {
+        assert!(emit());
+    }
+    // An answer among the events.
+    deaf.send("427[\"ask\"]").await;
+    until(|| io.stats().events > 0).await;
+    for _ in 0..50 {
+        assert!(emit());
+    }
+    let last = n;
+    let dropped = io.stats().dropped_full;
+    assert!(dropped >= 40, "{dropped}");
+    let (mut numbers, mut answers, mut attachments) = (Vec::new(), 0, 0);
+    loop {
+        match deaf.next().await {
+            Received::Text(text) if text == "437[\"answered\"]" => answers += 1,
+            Received::Text(text) => {
+                let text = text
+                    .strip_prefix("451-")
+                    .map_or(text.clone(), |rest| format!("42{rest}"));
+                numbers.push(number(&text));
+            }
+            Received::Binary(bytes) => {
+                assert_eq!(bytes.len(), PIECE);
+                assert_eq!(
+                    numbers.last().unwrap() % 2,
+                    0,
+                    "an attachment follows its event"
+                );
+                attachments += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+        if numbers.last() == Some(&last) {
+            break;
+        }
+    }
+    assert!(numbers.is_sorted());
+    assert_eq!(numbers.len() as u64 + dropped, u64::from(last));
+    assert_eq!(answers, 1);
+    assert_eq!(io.clients_count(), 1);
+}
+
+// E075: the same over polling, where a queue is only emptied by the next GET.
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_hold_for_polling_too() {
+    for policy in [QueuePolicy::DropOldest, QueuePolicy::DropNewest] {
+        let builder = Server::builder().max_queue(1_000_000).queue_policy(policy);
+        let (io, address) = start(builder).await;
+        let polling = Polling::connect(address).await;
+        let piece = "x".repeat(PIECE);
+        let n = fill(&io, |n| io.emit("x", (n, &piece)).now().is_ok());
+        let body = polling.get().await;
+        assert!(body.len() <= 1_000_000);
+        let numbers: Vec<_> = body.split('\u{1e}').map(number).collect();
+        let first = match policy {
+            QueuePolicy::DropOldest => n - numbers.len() as u32,
+            _ => 0,
+        };
+        assert_eq!(
+            numbers,
+            (first..first + numbers.len() as u32).collect::<Vec<_>>()
+        );
+        let dropped = io.stats().dropped_full;
+        assert_eq!(numbers.len() as u64 + dropped, u64::from(n));
+        assert!(numbers.len() >= 7);
+    }
+}
+
+// E075: who awaits waits for room, nothing is dropped, and the client is not disconnected.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_awaited_emit_waits_for_room_where_that_is_the_policy() {
+    let builder = Server::builder()
+        .max_queue(300_000)
+        .queue_policy(QueuePolicy::Wait);
+    let (io, address) = start(builder).await;
+    let mut deaf = Ws::connect(address).await;
+    let socket = io.sockets().pop().expect("the client");
+    let piece = "x".repeat(PIECE);
+    let mut n = 0;
+    while socket.emit("x", (n, &piece)).now().is_ok() {
+        n += 1;
+    }
+    assert_eq!(io.stats().dropped_full, 1, "nobody awaited that one");
+    let broadcast = io.clone();
+    let pouring = tokio::spawn(async move {
+        for m in n..n + 40 {
+            match m % 2 {
+                0 => socket.emit("x", (m, &piece)).await.expect("room"),
+                _ => broadcast.emit("x", (m, &piece)).await.expect("room"),
+            }
+            assert!(socket.connection().queued_bytes() <= 300_000);
+        }
+        let huge = "x".repeat(400_000);
+        socket.emit("x", huge).await.expect_err("never any room")
+    });
+    for expected in 0..n + 40 {
+        assert_eq!(number(&deaf.text().await), expected);
+    }
+    assert!(matches!(soon(pouring).await.unwrap(), EmitError::QueueFull));
+    assert_eq!(io.stats().dropped_full, 1);
+    assert_eq!(io.clients_count(), 1);
+}
+
+// E075: the narrowest policy counts, and others are not slowed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_the_server_s_the_namespace_s_or_the_emit_s() {
+    let (io, address) = start(Server::builder().max_queue(1_000_000)).await;
+    let ticks = io.of("/ticks");
+    ticks.queue_policy(QueuePolicy::DropNewest);
+    let (_deaf, _) = Ws::join(address, "/ticks").await;
+    let (mut other, _) = Ws::join(address, "/ticks").await;
+    let piece = "x".repeat(PIECE);
+    let mut n = 0;
+    while io.stats().dropped_full < 5 {
+        ticks.emit("x", (n, &piece));
+        assert!(
+            other
+                .text()
+                .await
+                .starts_with(&format!("42/ticks,[\"x\",{n},"))
+        );
+        n += 1;
+    }
+    assert_eq!(io.clients_count(), 2);
+    let deaf = ticks
+        .sockets()
+        .into_iter()
+        .max_by_key(|s| s.connection().queued_bytes())
+        .unwrap();
+    assert!(
+        deaf.if_full(QueuePolicy::DropOldest)
+            .emit("x", &piece)
+            .now()
+            .is_ok()
+    );
+    assert_eq!(io.clients_count(), 2);
+    ticks
+        .all()
+        .if_full(QueuePolicy::Disconnect)
+        .emit("x", "x".repeat(900_000));
+    until(|| io.clients_count() == 1).await;
+}
+
+// E075: what a client sends faster than it is handled stays in the network.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_floods_is_slowed_by_tcp() {
+    let (io, address) = start(Server::builder().max_running_handlers(2)).await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let handled = Arc::new(AtomicUsize::new(0));
+    io.on("work", {
+        let (gate, handled) = (gate.clone(), handled.clone());
+        async move |_: Socket, _: String| {
+            gate.acquire().await.expect("open").forget();
+            handled.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let mut ws = Ws::connect(address).await;
+    let piece = format!("42[\"work\",\"{}\"]", "x".repeat(PIECE));
+    let mut frame = Vec::new();
+    masked_frame(&mut frame, Opcode::Text, piece.as_bytes(), [1, 2, 3, 4]);
+    let mut sent = 0;
+    // Until the socket takes nothing more: the buffers of the kernel are full.
+    let full = loop {
+        match ws.stream.try_write(&frame[sent % frame.len()..]) {
+            Ok(n) => sent += n,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                let writable = ws.stream.writable();
+                let waited = tokio::time::timeout(std::time::Duration::from_millis(300), writable);
+                if waited.await.is_err() {
+                    break sent;
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    // Loopback buffers take some MB; a server that buffered would take it all.
+    assert!(full < 64_000_000, "{full}");
+    assert_eq!(handled.load(Ordering::SeqCst), 0);
+    gate.add_permits(100_000);
+    ws.raw(&frame[full % frame.len()..]).await;
+    let whole = full / frame.len() + 1;
+    until(|| handled.load(Ordering::SeqCst) == whole).await;
 }

@@ -209,7 +209,7 @@ impl Trail {
         match full {
             None => Ok(()),
             Some(socket) => {
-                socket.session.overflowed();
+                socket.session.overflowed(flags);
                 Err(EmitError::QueueFull)
             }
         }
