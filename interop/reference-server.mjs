@@ -150,6 +150,15 @@ function register(nsp) {
       for (let i = 0; i < times; i++) await io.close();
       fact({ closed: times });
     });
+    socket.on("ticks", (count, every) => {
+      let n = 0;
+      const ids = [...here.sockets.keys()];
+      const timer = setInterval(() => {
+        here.emit("tick", n);
+        if (n % 10 === 0) for (const id of ids) here.to(id).emit("own tick", n / 10);
+        if (++n === count) clearInterval(timer);
+      }, every);
+    });
     socket.on("close engine", () => io.engine.close());
   });
 }

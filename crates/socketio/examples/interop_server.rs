@@ -381,6 +381,26 @@ fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
             }
         });
     });
+    handlers.on(
+        "ticks",
+        async |socket: Socket, (count, every): (u64, u64)| {
+            let namespace = socket.namespace();
+            // Handles of before reach those who have come back, too.
+            let sockets = namespace.sockets();
+            tokio::spawn(async move {
+                let mut interval = tokio::time::interval(Duration::from_millis(every));
+                for n in 0..count {
+                    interval.tick().await;
+                    namespace.emit("tick", n);
+                    if n % 10 == 0 {
+                        for socket in &sockets {
+                            socket.emit("own tick", n / 10);
+                        }
+                    }
+                }
+            });
+        },
+    );
     let server = io.clone();
     handlers.on("count", async move |_: Socket| server.clients_count());
     let server = io.clone();
