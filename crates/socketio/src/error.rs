@@ -22,6 +22,12 @@ pub enum EmitError {
     /// [`max_queue`](crate::ServerBuilder::max_queue).
     #[error("the queue of the client is full")]
     QueueFull,
+    /// So many answers of this client are awaited that no more may be; see
+    /// [`max_pending_acks`](crate::ServerBuilder::max_pending_acks).
+    ///
+    /// Bound the waits with [`timeout`](crate::Socket::timeout).
+    #[error("too many answers of the client are awaited")]
+    TooManyAcks,
     /// The name belongs to the protocol: `connect`, `connect_error`, `disconnect`, `disconnecting`,
     /// `newListener` and `removeListener` cannot be emitted.
     #[error("\"{0}\" is a reserved event name")]

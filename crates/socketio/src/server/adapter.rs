@@ -372,7 +372,9 @@ impl LocalAdapter {
                 receivers += 1;
                 if let Some((id, collector)) = &packet.collector {
                     collector.add(socket.clone());
-                    socket.expect_ack(*id, Waiter::Many(collector.clone()));
+                    if !socket.expect_ack(*id, Waiter::Many(collector.clone())) {
+                        return collector.gone();
+                    }
                 }
                 if packet.args.is_some() {
                     told.push(socket.clone());

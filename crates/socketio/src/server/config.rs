@@ -15,10 +15,12 @@ use thiserror::Error;
 
 use super::Server;
 use super::adapter::{Adapter, LocalAdapter};
+use super::admission::{HandshakeRate, Limits};
 use super::client_files::{ClientFiles, ClientFilesError};
 use super::cookie::SessionCookie;
 use super::cors::{Cors, CorsError};
 use super::deflate::PerMessageDeflate;
+use super::proxies::TrustedProxies;
 use super::recovery::Recovery;
 use super::request::{EngineRefusal, Forbidden, RequestInfo};
 
@@ -76,6 +78,10 @@ pub(crate) struct Config {
     pub(crate) body_timeout: Duration,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) initial_packet: Option<String>,
+    pub(crate) limits: Limits,
+    pub(crate) max_pending_acks: usize,
+    pub(crate) max_header_bytes: usize,
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) per_message_deflate: Option<PerMessageDeflate>,
     /// Answers of so many bytes are compressed.
     pub(crate) http_compression: Option<usize>,
@@ -91,6 +97,7 @@ pub struct ServerBuilder {
     connection: ConnectionConfig,
     config: Config,
     client_files: Option<PathBuf>,
+    proxies: Vec<String>,
 }
 
 impl Default for ServerBuilder {
@@ -120,10 +127,19 @@ impl Default for ServerBuilder {
                 body_timeout: Duration::from_secs(60),
                 recovery: None,
                 initial_packet: None,
+                limits: Limits {
+                    max_connections: 1_000_000,
+                    max_per_address: None,
+                    handshakes: None,
+                },
+                max_pending_acks: 10_000,
+                max_header_bytes: 64 * 1024,
+                trusted_proxies: TrustedProxies::default(),
                 per_message_deflate: None,
                 http_compression: Some(1024),
             },
             client_files: None,
+            proxies: Vec::new(),
         }
     }
 }
@@ -144,6 +160,11 @@ pub enum ConfigError {
     /// The path is empty or has characters that no URL path has.
     #[error("the path {0:?} is not a URL path: write it as \"/socket.io\"")]
     Path(String),
+    /// A trusted proxy is neither an address nor a network.
+    #[error(
+        "the trusted proxy {0:?} is neither an address nor a network: write it as \"10.1.2.3\" or \"10.0.0.0/8\""
+    )]
+    Proxy(String),
     /// A duration is zero.
     #[error("{0} must be longer than zero")]
     Zero(&'static str),
@@ -365,6 +386,67 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how many sessions there may be. Default: 1,000,000.
+    ///
+    /// A handshake above this is refused with status 503 and `Retry-After`, before anything of the
+    /// application's runs. [`Server::serve`] drops HTTP connections above this number, too.
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.config.limits.max_connections = count;
+        self
+    }
+
+    /// Sets how many sessions one address may have. Default: no limit, because behind a proxy that is
+    /// not [trusted](ServerBuilder::trusted_proxies) all clients have the same address.
+    ///
+    /// A handshake above this is refused with status 503 and `Retry-After`.
+    pub fn max_connections_per_address(mut self, count: u32) -> Self {
+        self.config.limits.max_per_address = Some(count);
+        self
+    }
+
+    /// Sets how many sessions may be opened each second, and how many at once after a quiet time.
+    /// Default: no limit.
+    ///
+    /// So a restart under many clients, which all come back together, does not overwhelm the server:
+    /// a handshake above this costs next to nothing, is refused with status 503 and `Retry-After`, and
+    /// the client tries again after its own delay.
+    pub fn max_handshakes_per_second(mut self, rate: u32, burst: u32) -> Self {
+        self.config.limits.handshakes = Some(HandshakeRate {
+            rate,
+            burst: burst.max(1),
+        });
+        self
+    }
+
+    /// Sets how many answers of one socket may be awaited at a time. Default: 10,000.
+    ///
+    /// Above this an event to be acknowledged is refused with
+    /// [`EmitError::TooManyAcks`](crate::EmitError::TooManyAcks).
+    pub fn max_pending_acks(mut self, count: usize) -> Self {
+        self.config.max_pending_acks = count;
+        self
+    }
+
+    /// Sets how many bytes the head of a request may have, at least 8,192. Default: 65,536.
+    ///
+    /// A longer one is answered with status 431. For [`Server::serve`]; under another HTTP server this
+    /// is that server's matter.
+    pub fn max_header_bytes(mut self, bytes: usize) -> Self {
+        self.config.max_header_bytes = bytes.max(8192);
+        self
+    }
+
+    /// Names the proxies in front of this server, by address or network such as `10.0.0.0/8`. Default:
+    /// none.
+    ///
+    /// Where the peer is one of them, the client's address is the last one in `X-Forwarded-For` that
+    /// is none of them, and whether the connection is secure is what `X-Forwarded-Proto` says. From
+    /// anybody else these headers mean nothing.
+    pub fn trusted_proxies<'a>(mut self, networks: impl IntoIterator<Item = &'a str>) -> Self {
+        self.proxies = networks.into_iter().map(str::to_owned).collect();
+        self
+    }
+
     /// Sets how many handlers of one client may run at a time. Default: 1,024.
     ///
     /// At this number nothing more is read from the client until one has ended.
@@ -466,6 +548,7 @@ impl ServerBuilder {
                 return Err(ConfigError::Zero(name));
             }
         }
+        self.config.trusted_proxies = TrustedProxies::parse(&self.proxies)?;
         let path = self.config.path.trim_end_matches('/');
         let is_path =
             path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?');

@@ -57,6 +57,16 @@ counters! {
     unhandled_events,
     /// Events whose arguments a handler could not decode.
     undecodable_events,
-    /// Requests that were refused.
+    /// Requests that were refused, with one of the codes 0 to 5.
     refused_requests,
+    /// Handshakes that were refused because the server had too many sessions.
+    refused_connections,
+    /// Handshakes that were refused because their address had too many sessions.
+    refused_addresses,
+    /// Handshakes that were refused because too many came at once.
+    refused_handshakes,
+    /// Handshakes that were refused because the server is being drained.
+    refused_draining,
+    /// Events to be acknowledged that were refused because too many answers were awaited.
+    refused_acks,
 }

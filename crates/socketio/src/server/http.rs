@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use ::http::header::{
-    self, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE, UPGRADE,
+    self, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, UPGRADE,
 };
 use ::http::request::Parts;
 use ::http::{Extensions, HeaderMap, HeaderValue, Request, StatusCode};
@@ -23,6 +23,7 @@ use socketio_proto::engine::{
     self, OpenPacket, Query, RequestError, RequestMeta, SessionView, Transport, Verified,
 };
 
+use super::admission::Busy;
 use super::body::ResponseBody;
 use super::config::HeadersHook;
 use super::cors::Flow;
@@ -153,6 +154,9 @@ where
         Ok(Checked::Known(session, _)) => polling::answer(session, parts, body, headers),
         Ok(Checked::Handshake(transport, dialect)) => {
             let config = shared.config();
+            if let Err(busy) = admit(shared, &parts) {
+                return Answer::Now(Some(refuse_for_now(headers, busy)));
+            }
             if config.allow_request.is_none() && config.generate_id.is_none() {
                 let new = dialect.map(|dialect| New {
                     id: SessionId::generate(),
@@ -168,6 +172,32 @@ where
             }))
         }
     }
+}
+
+/// Asks whether one more session may be opened.
+fn admit(shared: &Shared, parts: &Parts) -> Result<(), Busy> {
+    let limits = &shared.config().limits;
+    let address = match limits.max_per_address {
+        Some(_) => client(shared, parts).0.map(|address| address.ip()),
+        None => None,
+    };
+    let sessions = shared.sessions().len();
+    let admitted = shared
+        .admission()
+        .ask(limits, sessions, address, Instant::now());
+    if let Err(busy) = admitted {
+        shared.refused_for_now(busy);
+    }
+    admitted
+}
+
+/// Refuses a handshake that may come again later.
+fn refuse_for_now<B>(mut headers: HeaderMap, busy: Busy) -> Response<B> {
+    headers.insert(RETRY_AFTER, busy.retry_after().into());
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let body = format!(r#"{{"message":"{}"}}"#, busy.message());
+    respond(StatusCode::SERVICE_UNAVAILABLE, headers, body)
 }
 
 /// Who a verified request belongs to.
@@ -303,17 +333,21 @@ fn open_polling<B>(
 
 /// Makes a session and enters it into the table; `None` if its id is taken.
 pub(crate) fn start(shared: &Arc<Shared>, parts: &Parts, new: New) -> Option<Arc<Session>> {
-    let peer = parts.extensions.get::<Peer>();
+    let (address, secure) = client(shared, parts);
     let handshake = Handshake::new(
         &parts.uri,
         &parts.headers,
-        address(shared, parts),
-        peer.is_some_and(|peer| peer.secure),
+        address,
+        secure,
         SystemTime::now(),
     );
     let session = Session::new(new, shared, handshake, Instant::now());
     let session = Arc::new(session);
     let key = shared.sessions().insert(&session)?;
+    let limits = &shared.config().limits;
+    shared
+        .admission()
+        .opened(limits, address.map(|address| address.ip()));
     session.started(key);
     Some(session)
 }
@@ -399,15 +433,23 @@ pub(crate) fn info(shared: &Shared, parts: &Parts) -> RequestInfo {
         method: parts.method.clone(),
         uri: parts.uri.clone(),
         headers: parts.headers.clone(),
-        address: address(shared, parts),
+        address: client(shared, parts).0,
     }
 }
 
-fn address(shared: &Shared, parts: &Parts) -> Option<SocketAddr> {
-    match &shared.config().address {
+/// The client's address, and whether its connection is encrypted, as far as that is known.
+fn client(shared: &Shared, parts: &Parts) -> (Option<SocketAddr>, bool) {
+    let config = shared.config();
+    let peer = parts.extensions.get::<Peer>();
+    let address = match &config.address {
         Some(address) => address(parts),
-        None => parts.extensions.get::<Peer>().map(|peer| peer.address),
-    }
+        None => peer.map(|peer| peer.address),
+    };
+    let (address, secure) = config.trusted_proxies.client(address, &parts.headers);
+    (
+        address,
+        secure.unwrap_or(peer.is_some_and(|peer| peer.secure)),
+    )
 }
 
 /// Says whether this is a WebSocket handshake. Without the WebSocket transport there is none: such a

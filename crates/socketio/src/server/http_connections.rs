@@ -61,6 +61,11 @@ impl HttpConnections {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        let table = self.table.lock();
+        table.slots.len() - table.free.len()
+    }
+
     /// Ends the connections on which nothing has begun since the last look, and nothing is pending.
     pub(crate) fn end_idle(&self) {
         for connection in self.table.lock().slots.iter().flatten() {

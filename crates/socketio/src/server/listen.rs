@@ -31,11 +31,12 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower_service::Service;
 
-use super::Shared;
+use super::admission::Busy;
 use super::body::ResponseBody;
 use super::http::{self, Answer, Peer};
 use super::http_connections::{Entry, HttpConnection, HttpConnections, Pending};
 use super::service::{NotFound, SocketIoLayer, SocketIoService};
+use super::{Shared, proxy_protocol};
 
 /// The time that a client has for its TLS handshake, and at least for the head of each request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,6 +49,8 @@ pub struct Listening<S = NotFound> {
     server: Arc<Shared>,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    /// Connections begin with the PROXY protocol.
+    is_proxied: bool,
     fallback: S,
     /// After which time upgrade requests that are nobody's are dropped.
     destroy_upgrade: Option<Duration>,
@@ -81,6 +84,7 @@ impl Listening<NotFound> {
             server,
             listener,
             tls: None,
+            is_proxied: false,
             fallback: NotFound,
             destroy_upgrade,
         }
@@ -104,12 +108,14 @@ impl<S> Listening<S> {
             server,
             listener,
             tls,
+            is_proxied,
             ..
         } = self;
         Listening {
             server,
             listener,
             tls,
+            is_proxied,
             fallback,
             destroy_upgrade: None,
         }
@@ -139,6 +145,14 @@ impl<S> Listening<S> {
             .map_err(|error| TlsError::Rejected(error.to_string()))?;
         self.tls = Some(TlsAcceptor::from(Arc::new(config)));
         Ok(self)
+    }
+
+    /// Expects the PROXY protocol, version 1 or 2, at the beginning of each connection, as a load
+    /// balancer that passes TCP on can send it; the client's address is taken from it. A connection
+    /// without is dropped.
+    pub fn proxy_protocol(mut self) -> Self {
+        self.is_proxied = true;
+        self
     }
 
     /// Serves HTTPS and WSS with a configuration of rustls.
@@ -213,6 +227,10 @@ where
                     continue;
                 }
             };
+            if connections.len() >= self.server.config().limits.max_connections {
+                self.server.refused_for_now(Busy::Connections);
+                continue;
+            }
             // Small packets must not wait for each other.
             let _ = stream.set_nodelay(true);
             let peer = Peer {
@@ -221,28 +239,48 @@ where
             };
             let entry = connections.add();
             let http = entry.connection().clone();
-            let service = Connection {
+            let mut service = Connection {
                 service: service.clone(),
                 peer,
                 http,
                 destroy_upgrade,
             };
-            match self.tls.clone() {
-                None => drop(tokio::spawn(serve(stream, service, entry))),
-                Some(tls) => {
-                    tokio::spawn(async move {
-                        match tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-                            Ok(Ok(stream)) => serve(stream, service, entry).await,
-                            Ok(Err(error)) => {
-                                tracing::debug!(%address, %error, "a TLS handshake failed");
-                            }
-                            Err(_) => tracing::debug!(%address, "a TLS handshake took too long"),
-                        }
-                    });
-                }
+            if self.tls.is_none() && !self.is_proxied {
+                tokio::spawn(serve(stream, service, entry));
+                continue;
             }
+            let (tls, is_proxied) = (self.tls.clone(), self.is_proxied);
+            tokio::spawn(async move {
+                let mut stream = stream;
+                if is_proxied {
+                    let header = proxy_protocol::read(&mut stream);
+                    let client = within("the PROXY protocol", address, header).await;
+                    let Some(client) = client else { return };
+                    service.peer.address = client.unwrap_or(address);
+                }
+                let Some(tls) = tls else {
+                    return serve(stream, service, entry).await;
+                };
+                if let Some(stream) = within("TLS", address, tls.accept(stream)).await {
+                    serve(stream, service, entry).await;
+                }
+            });
         }
     }
+}
+
+/// Awaits the beginning of a connection, which must not take long.
+async fn within<T>(
+    what: &str,
+    address: SocketAddr,
+    beginning: impl Future<Output = io::Result<T>>,
+) -> Option<T> {
+    match tokio::time::timeout(HEAD_TIMEOUT, beginning).await {
+        Ok(Ok(done)) => return Some(done),
+        Ok(Err(error)) => tracing::debug!(%address, %error, "{what}: a handshake failed"),
+        Err(_) => tracing::debug!(%address, "{what}: a handshake took too long"),
+    }
+    None
 }
 
 async fn wait_closed(closed: &mut watch::Receiver<bool>) {
@@ -276,7 +314,9 @@ where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let http = service.http.clone();
+    let max_header_bytes = service.service.server().config().max_header_bytes;
     let connection = http1::Builder::new()
+        .max_buf_size(max_header_bytes)
         // Answers are small: one buffer costs less than two slices.
         .writev(false)
         .serve_connection(TokioIo::new(stream), service)

@@ -5,6 +5,7 @@
 
 mod ack;
 mod adapter;
+mod admission;
 mod body;
 mod broadcast;
 mod client_files;
@@ -16,6 +17,7 @@ mod cors;
 mod counters;
 mod deadlines;
 mod deflate;
+mod drain;
 mod emit;
 mod encode;
 mod handler;
@@ -28,6 +30,8 @@ mod memory;
 mod namespace;
 mod outbox;
 mod polling;
+mod proxies;
+mod proxy_protocol;
 mod recovery;
 mod remote;
 mod request;
@@ -48,7 +52,7 @@ use std::future::Future;
 use std::io;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use regex::Regex;
@@ -61,6 +65,7 @@ use socketio_proto::engine;
 use socketio_proto::socket::{ConnectionConfig, DisconnectReason, Parser};
 
 use crate::args::DecodeError;
+use admission::{Admission, Busy};
 use config::Config;
 use counters::Counters;
 use deadlines::Deadlines;
@@ -106,6 +111,7 @@ pub(crate) struct Shared {
     connection: ConnectionConfig,
     config: Config,
     sessions: Sessions,
+    admission: Admission,
     namespaces: Namespaces,
     deadlines: Arc<Deadlines>,
     counters: Counters,
@@ -138,6 +144,7 @@ impl Server {
             connection,
             config,
             sessions: Sessions::default(),
+            admission: Admission::default(),
             namespaces: Namespaces::default(),
             deadlines: Arc::new(Deadlines::new()),
             counters: Counters::default(),
@@ -266,6 +273,27 @@ impl Server {
         self.shared.closed.send_replace(true);
     }
 
+    /// Ends the server so that its clients do not all come back at once, for a restart without haste.
+    ///
+    /// From the first moment nobody is let in ([`is_ready`](Server::is_ready) is false, a handshake is
+    /// refused with status 503 and `Retry-After`). The sessions are closed one by one over the window,
+    /// each when its handlers have ended and its awaited answers have come, at the latest when the
+    /// window ends. Then the server is [closed](Server::close).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the sessions that are not closed yet open, and lets nobody in.
+    pub async fn drain(&self, window: Duration) {
+        drain::drain(&self.shared, window).await;
+        self.close().await;
+    }
+
+    /// Says whether the server lets clients in: false from the beginning of
+    /// [`drain`](Server::drain) or [`close`](Server::close) on.
+    pub fn is_ready(&self) -> bool {
+        !self.shared.admission.is_draining() && !*self.shared.closed.borrow()
+    }
+
     /// Closes all sessions with the reason `forced close`, and goes on accepting.
     #[doc(alias = "engine.close")]
     pub fn close_connections(&self) {
@@ -311,6 +339,10 @@ impl Shared {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     pub(crate) fn namespaces(&self) -> &Namespaces {
@@ -389,6 +421,14 @@ impl Shared {
         self.deadlines.cancel(key);
     }
 
+    /// Closes all sessions when what is queued for them has been written.
+    pub(crate) fn close_sessions_softly(&self) {
+        let _turn = turn::begin();
+        for session in self.sessions.all() {
+            session.close_because_of(DisconnectReason::ServerShuttingDown);
+        }
+    }
+
     fn close_sessions(&self, reason: Option<DisconnectReason>) {
         let _turn = turn::begin();
         for session in self.sessions.all() {
@@ -407,6 +447,16 @@ impl Shared {
         let error = error();
         tracing::debug!(code = error.code, context = %error.context, hint = error.hint, "{}", error.message);
         listeners.iter().for_each(|listener| listener(&error));
+    }
+
+    /// Counts a handshake that may come again later.
+    pub(crate) fn refused_for_now(&self, busy: Busy) {
+        match busy {
+            Busy::Address => self.counters.refused_addresses(),
+            Busy::Connections => self.counters.refused_connections(),
+            Busy::Draining => self.counters.refused_draining(),
+            Busy::Rate => self.counters.refused_handshakes(),
+        }
     }
 
     /// Counts an event without a handler; the first of each name is logged.

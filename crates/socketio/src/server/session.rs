@@ -412,6 +412,28 @@ impl Session {
         self.feed(|engine| engine.close(Discard::No));
     }
 
+    /// Closes the session when what is queued has been written; its sockets learn `reason` at once.
+    pub(crate) fn close_because_of(self: &Arc<Session>, reason: DisconnectReason) {
+        let mut state = self.state.lock();
+        let sockets = state.connection.close();
+        state.engine.close(Discard::No);
+        self.settle(state);
+        for socket in sockets {
+            socket.left(reason, None);
+        }
+    }
+
+    /// Says whether handlers run, or answers of the client are awaited.
+    pub(crate) fn has_unfinished(&self) -> bool {
+        self.running.load(Ordering::Acquire) > 0
+            || self
+                .state
+                .lock()
+                .connection
+                .sockets()
+                .any(Socket::awaits_acks)
+    }
+
     /// Closes the session at once; its sockets learn `reason`.
     pub(crate) fn close_now(self: &Arc<Session>, reason: Option<DisconnectReason>) {
         let mut state = self.state.lock();
@@ -585,6 +607,9 @@ impl Session {
             if self.shared.sessions().remove(&self.id, closed.key) {
                 memory::give_back(&self.shared);
             }
+            let address = self.handshake.address().map(|address| address.ip());
+            let limits = &self.shared.config().limits;
+            self.shared.admission().closed(limits, address);
             self.shared.cancel_deadline(closed.key);
             for socket in closed.sockets {
                 socket.left(closed.reason, closed.description.as_deref());

@@ -370,7 +370,9 @@ impl Socket {
     ) -> AckFuture<T> {
         let id = self.0.namespace.next_ack_id();
         let (sender, receiver) = oneshot::channel();
-        self.expect_ack(id, Waiter::One(sender));
+        if !self.expect_ack(id, Waiter::One(sender)) {
+            return AckFuture::failed(EmitError::TooManyAcks);
+        }
         match self.transmit(event, args, Some(id), flags) {
             Ok(None) => AckFuture::waiting(self.clone(), id, receiver, flags.timeout),
             Ok(Some(_)) => {
@@ -420,13 +422,25 @@ impl Socket {
 
     // --- Answers of the client ---
 
-    pub(crate) fn expect_ack(&self, id: u64, waiter: Waiter) {
-        self.0
-            .extra
-            .lock()
-            .get_or_insert_default()
-            .waiters
-            .insert(id, waiter);
+    /// Remembers who waits for an answer; false if too many do.
+    pub(crate) fn expect_ack(&self, id: u64, waiter: Waiter) -> bool {
+        let shared = self.0.session.shared();
+        let mut extra = self.0.extra.lock();
+        let waiters = &mut extra.get_or_insert_default().waiters;
+        if waiters.len() >= shared.config().max_pending_acks {
+            drop(extra);
+            shared.counters().refused_acks();
+            return false;
+        }
+        waiters.insert(id, waiter);
+        true
+    }
+
+    pub(crate) fn awaits_acks(&self) -> bool {
+        let extra = self.0.extra.lock();
+        extra
+            .as_ref()
+            .is_some_and(|extra| !extra.waiters.is_empty())
     }
 
     pub(crate) fn forget_ack(&self, id: u64) {

@@ -3,6 +3,7 @@
 mod backpressure;
 mod hostile;
 mod lifetime;
+mod limits;
 mod namespaces;
 mod order;
 mod polling;

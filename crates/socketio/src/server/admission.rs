@@ -1,0 +1,230 @@
+//! Who may open a session now: limits on their number, on those of one address, and on how fast they
+//! are opened.
+//!
+//! A refusal is cheap: it comes before the application's own `allow_request`, and says when to try
+//! again.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// The limits; `None` means that there is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_connections: usize,
+    pub(crate) max_per_address: Option<u32>,
+    pub(crate) handshakes: Option<HandshakeRate>,
+}
+
+/// How fast sessions may be opened.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandshakeRate {
+    /// In the long run, each second.
+    pub(crate) rate: u32,
+    /// At once, after a quiet time.
+    pub(crate) burst: u32,
+}
+
+/// The state of the limits.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    is_draining: AtomicBool,
+    bucket: Mutex<Option<Bucket>>,
+    by_address: Mutex<HashMap<IpAddr, u32>>,
+}
+
+/// A token bucket: it fills with time, and each handshake takes one out.
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+/// Why a session cannot be opened now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Busy {
+    /// The client's address has as many sessions as one may have.
+    Address,
+    /// The server has as many sessions as it may have.
+    Connections,
+    /// The server is being drained.
+    Draining,
+    /// Sessions are being opened too fast.
+    Rate,
+}
+
+impl Busy {
+    /// What the client, or its operator, reads.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Busy::Address => "Too many connections from this address",
+            Busy::Connections => "Too many connections",
+            Busy::Draining => "Server is shutting down",
+            Busy::Rate => "Too many handshakes",
+        }
+    }
+
+    /// The seconds after which it makes sense to try again.
+    pub(crate) fn retry_after(self) -> u16 {
+        match self {
+            Busy::Rate => 1,
+            Busy::Address | Busy::Connections | Busy::Draining => 5,
+        }
+    }
+}
+
+impl Admission {
+    /// Asks whether one more session may be opened, and takes a token if so.
+    pub(crate) fn ask(
+        &self,
+        limits: &Limits,
+        sessions: usize,
+        address: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<(), Busy> {
+        if self.is_draining() {
+            return Err(Busy::Draining);
+        }
+        if sessions >= limits.max_connections {
+            return Err(Busy::Connections);
+        }
+        if let (Some(max), Some(address)) = (limits.max_per_address, address)
+            && self
+                .by_address
+                .lock()
+                .get(&address)
+                .is_some_and(|n| *n >= max)
+        {
+            return Err(Busy::Address);
+        }
+        match limits.handshakes {
+            Some(rate) if !self.take_token(rate, now) => Err(Busy::Rate),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn take_token(&self, rate: HandshakeRate, now: Instant) -> bool {
+        let mut bucket = self.bucket.lock();
+        let bucket = bucket.get_or_insert(Bucket {
+            tokens: f64::from(rate.burst),
+            filled: now,
+        });
+        let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
+        let filled = bucket.tokens + passed * f64::from(rate.rate);
+        bucket.tokens = filled.min(f64::from(rate.burst));
+        bucket.filled = now;
+        let has_one = bucket.tokens >= 1.0;
+        if has_one {
+            bucket.tokens -= 1.0;
+        }
+        has_one
+    }
+
+    /// Counts a session of an address, where that is limited.
+    pub(crate) fn opened(&self, limits: &Limits, address: Option<IpAddr>) {
+        if let (Some(_), Some(address)) = (limits.max_per_address, address) {
+            *self.by_address.lock().entry(address).or_default() += 1;
+        }
+    }
+
+    pub(crate) fn closed(&self, limits: &Limits, address: Option<IpAddr>) {
+        let (Some(_), Some(address)) = (limits.max_per_address, address) else {
+            return;
+        };
+        let mut by_address = self.by_address.lock();
+        if let Some(count) = by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&address);
+            }
+            if by_address.capacity() > 4 * by_address.len() + 64 {
+                by_address.shrink_to_fit();
+            }
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// From here on nobody is let in.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+    }
+}
+
+/// When each of `count` sessions is to be closed, so that they are spread over a window.
+pub(crate) fn spread(count: usize, window: Duration) -> impl Iterator<Item = Duration> {
+    (0..count).map(move |i| window.mul_f64(i as f64 / count.max(1) as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        max_connections: 10,
+        max_per_address: Some(2),
+        handshakes: Some(HandshakeRate { rate: 10, burst: 3 }),
+    };
+
+    fn address(n: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([10, 0, 0, n]))
+    }
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_then_its_rate() {
+        let admission = Admission::default();
+        let mut now = Instant::now();
+        let ask = |now| admission.ask(&LIMITS, 0, None, now);
+        for _ in 0..3 {
+            assert_eq!(ask(now), Ok(()));
+        }
+        assert_eq!(ask(now), Err(Busy::Rate));
+        now += Duration::from_millis(100);
+        assert_eq!(ask(now), Ok(()));
+        assert_eq!(ask(now), Err(Busy::Rate));
+        now += Duration::from_secs(3600);
+        for _ in 0..3 {
+            assert_eq!(ask(now), Ok(()));
+        }
+        assert_eq!(ask(now), Err(Busy::Rate));
+    }
+
+    #[test]
+    fn addresses_are_counted_up_and_down() {
+        let admission = Admission::default();
+        let now = Instant::now();
+        let mut limits = LIMITS;
+        limits.handshakes = None;
+        admission.opened(&limits, address(1));
+        admission.opened(&limits, address(1));
+        assert_eq!(
+            admission.ask(&limits, 2, address(1), now),
+            Err(Busy::Address)
+        );
+        assert_eq!(admission.ask(&limits, 2, address(2), now), Ok(()));
+        assert_eq!(
+            admission.ask(&limits, 10, address(2), now),
+            Err(Busy::Connections)
+        );
+        admission.closed(&limits, address(1));
+        assert_eq!(admission.ask(&limits, 1, address(1), now), Ok(()));
+        admission.closed(&limits, address(1));
+        assert!(admission.by_address.lock().is_empty());
+        admission.drain();
+        assert_eq!(
+            admission.ask(&limits, 0, address(1), now),
+            Err(Busy::Draining)
+        );
+    }
+
+    #[test]
+    fn farewells_are_spread_evenly() {
+        let all: Vec<_> = spread(4, Duration::from_secs(2)).collect();
+        assert_eq!(all, [0, 500, 1000, 1500].map(Duration::from_millis));
+    }
+}

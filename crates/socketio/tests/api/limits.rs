@@ -1,0 +1,303 @@
+//! Every limit is hit, counted, and said in words; and a server is drained.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use socketio::{AckError, EmitError, Server, Socket};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::support::{HANDSHAKE, Polling, Ws, http, listen, open_polling, soon, start, until};
+
+/// Sends a request's head as it stands and gives all that is answered.
+async fn raw(address: SocketAddr, head: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("to connect");
+    stream.write_all(head.as_bytes()).await.expect("to write");
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer))
+        .await
+        .expect("text");
+    answer
+}
+
+fn handshake(more: &str) -> String {
+    format!("GET {HANDSHAKE} HTTP/1.1\r\nHost: h\r\n{more}Connection: close\r\n\r\n")
+}
+
+#[tokio::test]
+async fn sessions_are_limited_in_number() {
+    let (io, address) = start(Server::builder().max_connections(2)).await;
+    let first = Ws::connect(address).await;
+    let second = open_polling(address).await;
+    drop(second);
+    let answer = raw(address, &handshake("")).await;
+    // One more TCP connection than sessions is dropped before its request is read.
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 503 "),
+        "{answer}"
+    );
+    assert_eq!(io.stats().refused_connections, 1);
+    drop(first);
+    until(|| io.clients_count() == 1).await;
+    open_polling(address).await;
+}
+
+#[tokio::test]
+async fn handshakes_are_limited_in_rate() {
+    let (io, address) = start(Server::builder().max_handshakes_per_second(1, 3)).await;
+    for _ in 0..3 {
+        open_polling(address).await;
+    }
+    let answer = raw(address, &handshake("")).await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+    assert!(
+        answer.ends_with("{\"message\":\"Too many handshakes\"}"),
+        "{answer}"
+    );
+    assert_eq!(io.stats().refused_handshakes, 1);
+    assert_eq!(io.clients_count(), 3);
+}
+
+#[tokio::test]
+async fn sessions_of_an_address_are_limited_and_proxies_are_heard() {
+    let builder = Server::builder()
+        .max_connections_per_address(1)
+        .trusted_proxies(["127.0.0.1", "10.0.0.0/8"]);
+    let (io, address) = start(builder).await;
+    io.on("who", async |socket: Socket| {
+        let handshake = socket.handshake();
+        (
+            handshake.address().unwrap().ip().to_string(),
+            handshake.is_secure(),
+        )
+    });
+    let from = |client: &str| {
+        handshake(&format!(
+            "X-Forwarded-For: {client}, 10.1.1.1\r\nX-Forwarded-Proto: https\r\n"
+        ))
+    };
+    assert!(
+        raw(address, &from("1.2.3.4"))
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
+    let refused = raw(address, &from("1.2.3.4")).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(
+        refused.contains("Too many connections from this address"),
+        "{refused}"
+    );
+    let opened = raw(address, &from("5.6.7.8")).await;
+    assert_eq!(io.stats().refused_addresses, 1);
+    let sid = opened
+        .split("\"sid\":\"")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let target = format!("{HANDSHAKE}&sid={sid}");
+    http(address, "POST", &target, "40").await;
+    http(address, "GET", &target, "").await;
+    http(address, "POST", &target, "420[\"who\"]").await;
+    assert_eq!(
+        http(address, "GET", &target, "").await.body,
+        "430[\"5.6.7.8\",true]"
+    );
+    // A place is free when its session has ended.
+    http(address, "POST", &target, "1").await;
+    until(|| io.clients_count() == 1).await;
+    assert!(
+        raw(address, &from("5.6.7.8"))
+            .await
+            .starts_with("HTTP/1.1 200 ")
+    );
+}
+
+#[tokio::test]
+async fn a_stranger_s_headers_mean_nothing() {
+    let (io, address) = start(Server::builder().trusted_proxies(["10.0.0.0/8"])).await;
+    raw(
+        address,
+        &handshake("X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n"),
+    )
+    .await;
+    let mut ws = Ws::connect(address).await;
+    io.on("who", async |socket: Socket| socket.handshake_json());
+    ws.send("420[\"who\"]").await;
+    let answer = ws.text().await;
+    assert!(answer.contains("\"address\":\"127.0.0.1\""), "{answer}");
+    assert!(answer.contains("\"secure\":false"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_proxy_protocol_tells_the_client_s_address() {
+    let io = Server::new();
+    let listening = io.listen("127.0.0.1:0").await.unwrap().proxy_protocol();
+    let address = listening.local_addr().unwrap();
+    tokio::spawn(async move { listening.await });
+    let seen = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let told = seen.clone();
+    io.on_connection_error(move |error| told.lock().push(error.request.address));
+    let bad =
+        "GET /socket.io/?EIO=3&transport=polling HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let answer = raw(
+        address,
+        &format!("PROXY TCP4 1.2.3.4 10.0.0.1 56 80\r\n{bad}"),
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(*seen.lock(), [Some("1.2.3.4:56".parse().unwrap())]);
+    assert_eq!(raw(address, bad).await, "", "dropped without the header");
+    assert_eq!(seen.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn awaited_answers_are_limited() {
+    let (io, address) = start(Server::builder().max_pending_acks(2)).await;
+    let mut ws = Ws::connect(address).await;
+    let socket = io.sockets().remove(0);
+    let first = socket.emit_with_ack::<Value>("q", ());
+    let second = socket.emit_with_ack::<Value>("q", ());
+    let third = socket.emit_with_ack::<Value>("q", ()).await;
+    assert!(
+        matches!(third, Err(AckError::Emit(EmitError::TooManyAcks))),
+        "{third:?}"
+    );
+    let broadcast = io
+        .timeout(Duration::from_secs(5))
+        .emit_with_ack::<Value>("q", ());
+    assert!(broadcast.await.is_err());
+    assert_eq!(io.stats().refused_acks, 2);
+    ws.send("430[1]").await;
+    assert_eq!(first.await.unwrap(), 1);
+    drop(second);
+    let fourth = socket.emit_with_ack::<Value>("q", ());
+    ws.send("434[4]").await;
+    assert_eq!(soon(fourth).await.unwrap(), 4);
+}
+
+#[tokio::test]
+async fn long_heads_are_refused() {
+    let (io, address) = start(Server::builder().max_header_bytes(8192)).await;
+    let answer = raw(
+        address,
+        &handshake(&format!("X-Long: {}\r\n", "x".repeat(9000))),
+    )
+    .await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert_eq!(io.clients_count(), 0);
+    assert!(
+        raw(
+            address,
+            &handshake(&format!("X-Long: {}\r\n", "x".repeat(7000)))
+        )
+        .await
+        .starts_with("HTTP/1.1 200 ")
+    );
+}
+
+#[tokio::test]
+async fn namespaces_of_a_connection_are_limited() {
+    let (io, address) = start(Server::builder().max_namespaces(2)).await;
+    io.of("/a");
+    io.of("/b");
+    let (mut ws, _) = Ws::join(address, "").await;
+    ws.send("40/a,").await;
+    assert!(ws.text().await.starts_with("40/a,"));
+    ws.send("40/b,").await;
+    assert_eq!(ws.closed().await, Some(None));
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_ends_its_session() {
+    let (io, address) = start(Server::builder().body_timeout(Duration::from_millis(50))).await;
+    let polling = Polling::connect(address).await;
+    let head = format!(
+        "POST {HANDSHAKE}&sid={} HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n42[",
+        polling.sid()
+    );
+    assert_eq!(raw(address, &head).await, "");
+    until(|| io.clients_count() == 0).await;
+}
+
+// M37, S057: a restart without haste.
+#[tokio::test]
+async fn a_drained_server_lets_nobody_in_and_everybody_out() {
+    let (io, address) = start(Server::builder()).await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    io.on("work", {
+        let gate = gate.clone();
+        async move |_: Socket| {
+            gate.acquire().await.unwrap().forget();
+            "done"
+        }
+    });
+    let reasons = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let told = reasons.clone();
+    io.on_disconnect(async move |_: Socket, reason: String| told.lock().push(reason));
+    let mut idle = Ws::connect(address).await;
+    let mut busy = Ws::connect(address).await;
+    busy.send("421[\"work\"]").await;
+    let mut asked = Ws::connect(address).await;
+    let question = io
+        .sockets()
+        .remove(2)
+        .emit_with_ack::<Value>("question", ());
+    assert_eq!(asked.text().await, "420[\"question\"]");
+    assert!(io.is_ready());
+    let draining = io.clone();
+    let drained = tokio::spawn(async move { draining.drain(Duration::from_secs(10)).await });
+    until(|| !io.is_ready()).await;
+    let refused = raw(address, &handshake("")).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("retry-after: 5\r\n"), "{refused}");
+    assert_eq!(io.stats().refused_draining, 1);
+    assert_eq!(idle.closed().await, Some(None));
+    // What is unfinished is finished first.
+    gate.add_permits(1);
+    assert_eq!(busy.text().await, "431[\"done\"]");
+    asked.send("430[\"answer\"]").await;
+    assert_eq!(question.await.unwrap(), "answer");
+    assert_eq!(busy.closed().await, Some(None));
+    assert_eq!(asked.closed().await, Some(None));
+    soon(drained).await.unwrap();
+    assert_eq!(*reasons.lock(), ["server shutting down"; 3]);
+    assert_eq!(io.clients_count(), 0);
+}
+
+#[tokio::test]
+async fn a_drain_ends_with_its_window_whatever_is_unfinished() {
+    let io = Server::new();
+    io.on("work", async |_: Socket| std::future::pending::<()>().await);
+    let address = listen(&io).await;
+    let mut busy = Ws::connect(address).await;
+    busy.send("421[\"work\"]").await;
+    until(|| io.stats().events == 1).await;
+    soon(io.drain(Duration::from_millis(100))).await;
+    assert_eq!(busy.closed().await, Some(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn farewells_are_spread_over_the_window() {
+    let (io, address) = start(Server::builder()).await;
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        sockets.push(Ws::connect(address).await);
+    }
+    let gone = Arc::new(AtomicUsize::new(0));
+    let counted = gone.clone();
+    io.on_disconnect(async move |_: Socket| drop(counted.fetch_add(1, Ordering::SeqCst)));
+    let start = std::time::Instant::now();
+    let draining = io.clone();
+    let drained = tokio::spawn(async move { draining.drain(Duration::from_secs(1)).await });
+    until(|| gone.load(Ordering::SeqCst) >= 10).await;
+    // Half of them are not gone before half of the window.
+    assert!(start.elapsed() >= Duration::from_millis(400));
+    soon(drained).await.unwrap();
+    assert_eq!(gone.load(Ordering::SeqCst), 20);
+}
