@@ -25,7 +25,8 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:
   sio serve
   sio serve --port 8080 --cors https://app.example.com
-  sio serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --log-format json")]
+  sio serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --log-format json
+  sio serve --trusted-proxy 10.0.0.0/8 --metrics 127.0.0.1:9090 --recovery 120")]
 pub(crate) struct ServeArgs {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
@@ -55,6 +56,53 @@ pub(crate) struct ServeArgs {
     /// The key of the certificate in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+
+    /// A second address that answers /metrics (for Prometheus), /healthz and /readyz.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) metrics: Option<String>,
+
+    /// The seconds over which clients are sent away when the server is asked to end, so that they do
+    /// not all come back at once. A second signal ends it at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub(crate) drain: u64,
+
+    /// Lets clients go on where they were if they come back within so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) recovery: Option<u64>,
+
+    /// Lets clients of Socket.IO 1 and 2 in.
+    #[arg(long)]
+    pub(crate) allow_eio3: bool,
+
+    /// Compresses WebSocket messages of more than 1 KiB.
+    #[arg(long)]
+    pub(crate) compress: bool,
+
+    /// The largest message a client may send, in bytes.
+    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
+    pub(crate) max_payload: usize,
+
+    /// How many clients may be connected.
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    pub(crate) max_connections: usize,
+
+    /// How many clients may be connected from one address.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_connections_per_address: Option<u32>,
+
+    /// How many clients may connect each second, and twice as many at once; more are told to try
+    /// again.
+    #[arg(long, value_name = "COUNT", default_value_t = 2000)]
+    pub(crate) max_handshakes: u32,
+
+    /// A proxy in front, by address or network such as 10.0.0.0/8, whose X-Forwarded-For and
+    /// X-Forwarded-Proto are believed. Can be given several times.
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) trusted_proxy: Vec<String>,
+
+    /// Expects the PROXY protocol at the beginning of each connection.
+    #[arg(long)]
+    pub(crate) proxy_protocol: bool,
 
     /// What is logged: error, warn, info, debug, trace, or a filter such as socketio=debug.
     #[arg(long, value_name = "LEVEL", default_value = "info")]

@@ -2,11 +2,14 @@
 
 mod chat;
 mod pages;
+mod watch;
 
 use std::error::Error;
+use std::future::IntoFuture;
 use std::io::IsTerminal;
+use std::time::Duration;
 
-use socketio::{Cors, Server};
+use socketio::{Cors, PerMessageDeflate, Recovery, Server};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{LogFormat, ServeArgs};
@@ -18,8 +21,15 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
     log(&options)?;
     let io = server(&options)?;
     chat::register(&io);
-    log_refusals(&io);
 
+    if let Some(address) = &options.metrics {
+        let listener = tokio::net::TcpListener::bind(address).await;
+        let listener = listener
+            .map_err(|error| format!("cannot listen on {address} for --metrics: {error}"))?;
+        tracing::info!(address = %listener.local_addr()?, "answering /metrics, /healthz and /readyz");
+        let router = watch::router(&io);
+        tokio::spawn(async move { axum::serve(listener, router).await });
+    }
     let address = (options.host.as_str(), options.port);
     let listening = io.listen(address).await.map_err(|error| {
         format!(
@@ -37,6 +47,10 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
         (Some(certificate), Some(key)) => listening.tls(certificate, key)?,
         _ => listening,
     };
+    let listening = match options.proxy_protocol {
+        true => listening.proxy_protocol(),
+        false => listening,
+    };
     match options.log_format {
         LogFormat::Text => {
             println!("sio {} is serving.", env!("CARGO_PKG_VERSION"));
@@ -49,27 +63,65 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
         LogFormat::Json => tracing::info!(%address, scheme, "serving"),
     }
 
-    tokio::select! {
-        served = listening.into_future() => served?,
-        () = asked_to_end() => {
-            tracing::info!(clients = io.clients_count(), "closing");
-            io.close().await;
-            let _ = tokio::time::timeout(FAREWELL, async {
-                while io.clients_count() > 0 {
-                    tokio::task::yield_now().await;
-                }
-            })
-            .await;
+    let ending = async {
+        asked_to_end().await;
+        let window = Duration::from_secs(options.drain);
+        // While clients are sent away the others are still served.
+        tokio::select! {
+            () = io.drain(window) => {}
+            () = asked_to_end() => io.close().await,
         }
+        let _ = tokio::time::timeout(FAREWELL, async {
+            while io.clients_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    let serving = tokio::spawn(listening.into_future());
+    ending_or(serving, ending).await
+}
+
+/// Serves until the end that was asked for, or until serving fails.
+async fn ending_or(
+    mut serving: tokio::task::JoinHandle<std::io::Result<()>>,
+    ending: impl Future<Output = ()>,
+) -> Result<(), BoxError> {
+    let mut ending = std::pin::pin!(ending);
+    tokio::select! {
+        served = &mut serving => match served? {
+            // The server was closed, as the end does before it has ended.
+            Ok(()) => ending.await,
+            Err(error) => return Err(error.into()),
+        },
+        () = &mut ending => {}
     }
     Ok(())
 }
 
 /// The time that connections have to say goodbye.
-const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(1);
 
 fn server(options: &ServeArgs) -> Result<Server, BoxError> {
-    let mut builder = Server::builder().path(&options.path);
+    let mut builder = Server::builder()
+        .path(&options.path)
+        .max_payload(options.max_payload)
+        .max_connections(options.max_connections)
+        .max_handshakes_per_second(options.max_handshakes, options.max_handshakes * 2)
+        .trusted_proxies(options.trusted_proxy.iter().map(String::as_str));
+    if let Some(count) = options.max_connections_per_address {
+        builder = builder.max_connections_per_address(count);
+    }
+    if let Some(seconds) = options.recovery {
+        let recovery = Recovery::new().max_disconnection(Duration::from_secs(seconds));
+        builder = builder.recovery(recovery);
+    }
+    if options.allow_eio3 {
+        builder = builder.allow_eio3();
+    }
+    if options.compress {
+        builder = builder.per_message_deflate(PerMessageDeflate::new());
+    }
     if !options.cors.is_empty() {
         let any = options.cors.iter().any(|origin| origin == "*");
         let mut cors = match any {
@@ -99,20 +151,6 @@ fn log(options: &ServeArgs) -> Result<(), BoxError> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
-}
-
-/// Says why a client could not connect, in words.
-fn log_refusals(io: &Server) {
-    io.on_connection_error(|error| {
-        tracing::warn!(
-            code = error.code,
-            context = %error.context,
-            address = error.request.address.map(tracing::field::display),
-            "refused: {}; {}",
-            error.message,
-            error.hint
-        );
-    });
 }
 
 async fn asked_to_end() {

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::Stream;
 use parking_lot::Mutex;
@@ -73,6 +73,7 @@ enum State {
         receiver: oneshot::Receiver<Args>,
         socket: Socket,
         id: u64,
+        since: Instant,
     },
 }
 
@@ -97,6 +98,7 @@ impl<T> AckFuture<T> {
                 receiver,
                 socket,
                 id,
+                since: Instant::now(),
             },
             timeout,
             answer: PhantomData,
@@ -109,15 +111,24 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let receiver = match &mut this.state {
+        let (receiver, socket, since) = match &mut this.state {
             State::Failed(error) => {
                 let error = error.take().unwrap_or(EmitError::Disconnected);
                 return Poll::Ready(Err(error.into()));
             }
-            State::Waiting { receiver, .. } => receiver,
+            State::Waiting {
+                receiver,
+                socket,
+                since,
+                ..
+            } => (receiver, socket, *since),
         };
         match Pin::new(receiver).poll(cx) {
-            Poll::Ready(Ok(args)) => return Poll::Ready(args.decode().map_err(Into::into)),
+            Poll::Ready(Ok(args)) => {
+                let counters = socket.0.session.shared().counters();
+                counters.ack_times.add(since.elapsed());
+                return Poll::Ready(args.decode().map_err(Into::into));
+            }
             Poll::Ready(Err(_)) => return Poll::Ready(Err(AckError::Disconnected)),
             Poll::Pending => {}
         }
@@ -147,6 +158,7 @@ pub(crate) struct Collector {
     id: u64,
     answers: Mutex<Option<mpsc::UnboundedSender<Answer>>>,
     sockets: Mutex<Vec<Socket>>,
+    since: Instant,
 }
 
 enum Answer {
@@ -162,6 +174,7 @@ impl Collector {
             id,
             answers: Mutex::new(Some(sender)),
             sockets: Mutex::default(),
+            since: Instant::now(),
         };
         let collector = Arc::new(collector);
         (
@@ -179,8 +192,10 @@ impl Collector {
         self.sockets.lock().push(socket);
     }
 
-    pub(crate) fn answer(&self, from: &SocketId, args: Args) {
-        self.send(Answer::Came(from.clone(), args));
+    pub(crate) fn answer(&self, from: &Socket, args: Args) {
+        let counters = from.0.session.shared().counters();
+        counters.ack_times.add(self.since.elapsed());
+        self.send(Answer::Came(from.id().clone(), args));
     }
 
     pub(crate) fn gone(&self) {

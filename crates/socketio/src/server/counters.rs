@@ -2,11 +2,20 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use socketio_proto::socket::DisconnectReason;
+
+use super::metrics::{AckTimes, Striped};
+
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
         /// Counters of a running server.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
+            events: Striped,
+            packets: Striped,
+            pub(crate) ack_times: AckTimes,
+            refused: [AtomicU64; 6],
+            disconnects: [AtomicU64; REASONS.len()],
             $($name: AtomicU64,)+
         }
 
@@ -18,6 +27,10 @@ macro_rules! counters {
             pub clients: usize,
             /// Bytes that are kept for clients which may come back.
             pub recovery_bytes: usize,
+            /// Events that came from clients.
+            pub events: u64,
+            /// Packets of Socket.IO that were queued for clients, one for each receiver.
+            pub packets: u64,
             $($(#[doc = $doc])+ pub $name: u64,)+
         }
 
@@ -26,21 +39,26 @@ macro_rules! counters {
                 self.$name.fetch_add(1, Ordering::Relaxed);
             })+
 
-            /// Counts several packets at once for clients whose queue was full.
-            pub(crate) fn dropped_full_by(&self, packets: u64) {
-                self.dropped_full.fetch_add(packets, Ordering::Relaxed);
-            }
-
             pub(crate) fn stats(&self, clients: usize, recovery_bytes: usize) -> Stats {
-                Stats { clients, recovery_bytes, $($name: self.$name.load(Ordering::Relaxed),)+ }
+                Stats {
+                    clients,
+                    recovery_bytes,
+                    events: self.events.load(),
+                    packets: self.packets.load(),
+                    $($name: self.$name.load(Ordering::Relaxed),)+
+                }
             }
         }
     };
 }
 
 counters! {
+    /// Sessions that were opened.
+    opened,
     /// Sessions that have moved from polling to WebSocket.
     upgraded,
+    /// WebSockets of polling sessions that ended before the session had moved.
+    failed_upgrades,
     /// Clients that came back with their id, rooms, data and missed events.
     recovered,
     /// Clients that came back and were unknown: away for too long, or this is another server.
@@ -51,8 +69,6 @@ counters! {
     dropped_volatile,
     /// Packets for clients whose queue was full.
     dropped_full,
-    /// Events that came from clients.
-    events,
     /// Events that nobody handled.
     unhandled_events,
     /// Events whose arguments a handler could not decode.
@@ -70,3 +86,55 @@ counters! {
     /// Events to be acknowledged that were refused because too many answers were awaited.
     refused_acks,
 }
+
+impl Counters {
+    pub(crate) fn event(&self) {
+        self.events.add_one();
+    }
+
+    pub(crate) fn packet(&self) {
+        self.packets.add_one();
+    }
+
+    /// Counts several packets at once for clients whose queue was full.
+    pub(crate) fn dropped_full_by(&self, packets: u64) {
+        self.dropped_full.fetch_add(packets, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refused(&self, code: u8) {
+        self.refused_requests();
+        if let Some(count) = self.refused.get(usize::from(code)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn refused_by_code(&self) -> [u64; 6] {
+        std::array::from_fn(|code| self.refused[code].load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn disconnected(&self, reason: DisconnectReason) {
+        if let Some(at) = REASONS.iter().position(|known| *known == reason) {
+            self.disconnects[at].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn disconnects(&self) -> Vec<(DisconnectReason, u64)> {
+        let counts = self
+            .disconnects
+            .iter()
+            .map(|count| count.load(Ordering::Relaxed));
+        REASONS.into_iter().zip(counts).collect()
+    }
+}
+
+const REASONS: [DisconnectReason; 9] = [
+    DisconnectReason::ClientNamespaceDisconnect,
+    DisconnectReason::ForcedClose,
+    DisconnectReason::ForcedServerClose,
+    DisconnectReason::ParseError,
+    DisconnectReason::PingTimeout,
+    DisconnectReason::ServerNamespaceDisconnect,
+    DisconnectReason::ServerShuttingDown,
+    DisconnectReason::TransportClose,
+    DisconnectReason::TransportError,
+];

@@ -345,6 +345,7 @@ pub(crate) fn start(shared: &Arc<Shared>, parts: &Parts, new: New) -> Option<Arc
     let session = Arc::new(session);
     let key = shared.sessions().insert(&session)?;
     let limits = &shared.config().limits;
+    shared.counters().opened();
     shared
         .admission()
         .opened(limits, address.map(|address| address.ip()));
@@ -375,7 +376,7 @@ pub(crate) fn refuse<B>(
     mut headers: HeaderMap,
     error: &RequestError,
 ) -> Response<B> {
-    shared.refused(|| ConnectionError::new(info(shared, parts), error));
+    shared.refused(&ConnectionError::new(info(shared, parts), error));
     if upgrade {
         return refuse_upgrade(StatusCode::BAD_REQUEST, headers, error.upgrade_message());
     }

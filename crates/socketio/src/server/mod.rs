@@ -27,12 +27,14 @@ mod http;
 mod http_connections;
 mod listen;
 mod memory;
+mod metrics;
 mod namespace;
 mod outbox;
 mod polling;
 mod proxies;
 mod proxy_protocol;
 mod recovery;
+mod refusals;
 mod remote;
 mod request;
 mod rooms;
@@ -70,6 +72,7 @@ use config::Config;
 use counters::Counters;
 use deadlines::Deadlines;
 use namespace::Namespaces;
+use refusals::Refusals;
 use sessions::Sessions;
 
 pub use ack::{Ack, AckFuture, BroadcastAck};
@@ -87,6 +90,7 @@ pub use handler::{Handler, Middleware};
 pub use handlers::Handlers;
 pub use handshake::Handshake;
 pub use listen::{Listening, TlsError};
+pub use metrics::{Histogram, Metrics};
 pub use namespace::{Namespace, ParentNamespace, ServerSideError};
 pub use recovery::Recovery;
 pub use remote::RemoteSocket;
@@ -116,6 +120,7 @@ pub(crate) struct Shared {
     deadlines: Arc<Deadlines>,
     counters: Counters,
     refused: RwLock<Vec<Arc<RefusedListener>>>,
+    refusals: Refusals,
     runtime: OnceLock<Handle>,
     closed: watch::Sender<bool>,
     /// Events and namespaces that were complained about already.
@@ -149,6 +154,7 @@ impl Server {
             deadlines: Arc::new(Deadlines::new()),
             counters: Counters::default(),
             refused: RwLock::default(),
+            refusals: Refusals::default(),
             runtime: OnceLock::new(),
             closed: watch::Sender::new(false),
             complained: Mutex::default(),
@@ -213,12 +219,13 @@ impl Server {
 
     /// What the server has counted.
     pub fn stats(&self) -> Stats {
-        let namespaces = self.shared.namespaces.all();
-        let logs = namespaces.iter().filter_map(|nsp| nsp.local().log());
-        let recovery_bytes = logs.map(|log| log.kept()).sum();
-        self.shared
-            .counters
-            .stats(self.clients_count(), recovery_bytes)
+        self.shared.stats()
+    }
+
+    /// What there is to say of the server for those who watch it. The gauges are taken now, which
+    /// looks at each session.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.metrics()
     }
 
     /// A tower layer that answers the requests for the server's path, for axum and others.
@@ -291,7 +298,7 @@ impl Server {
     /// Says whether the server lets clients in: false from the beginning of
     /// [`drain`](Server::drain) or [`close`](Server::close) on.
     pub fn is_ready(&self) -> bool {
-        !self.shared.admission.is_draining() && !*self.shared.closed.borrow()
+        self.shared.is_ready()
     }
 
     /// Closes all sessions with the reason `forced close`, and goes on accepting.
@@ -339,6 +346,17 @@ impl Shared {
 
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let namespaces = self.namespaces.all();
+        let logs = namespaces.iter().filter_map(|nsp| nsp.local().log());
+        let recovery_bytes = logs.map(|log| log.kept()).sum();
+        self.counters.stats(self.sessions.len(), recovery_bytes)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.admission.is_draining() && !*self.closed.borrow()
     }
 
     pub(crate) fn admission(&self) -> &Admission {
@@ -436,17 +454,12 @@ impl Shared {
         }
     }
 
-    /// Counts a refused request and tells the listeners.
-    pub(crate) fn refused(&self, error: impl FnOnce() -> ConnectionError) {
-        self.counters.refused_requests();
+    /// Counts a refused request, logs its cause and tells the listeners.
+    pub(crate) fn refused(&self, error: &ConnectionError) {
+        self.counters.refused(error.code);
+        self.refusals.log(error);
         let listeners = self.refused.read().clone();
-        let wants_log = tracing::enabled!(tracing::Level::DEBUG);
-        if listeners.is_empty() && !wants_log {
-            return;
-        }
-        let error = error();
-        tracing::debug!(code = error.code, context = %error.context, hint = error.hint, "{}", error.message);
-        listeners.iter().for_each(|listener| listener(&error));
+        listeners.iter().for_each(|listener| listener(error));
     }
 
     /// Counts a handshake that may come again later.

@@ -15,6 +15,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
+use tracing::Instrument;
 
 use socketio_proto::socket::DisconnectReason;
 
@@ -266,8 +267,15 @@ fn start_list(list: &[Registered], call: Call<'_>, running: &mut Running) {
 
 /// Decodes the arguments and makes the handler's future.
 fn prepare(registered: &Registered, call: Call<'_>) -> Option<HandlerFuture> {
+    let span = tracing::trace_span!(
+        "event",
+        namespace = call.socket.0.namespace.name(),
+        event = call.event,
+        socket = %call.socket.id()
+    );
     match catch_unwind(AssertUnwindSafe(|| (registered.handler)(call))) {
-        Ok(Ok(future)) => Some(future),
+        Ok(Ok(future)) if span.is_disabled() => Some(future),
+        Ok(Ok(future)) => Some(Box::pin(future.instrument(span))),
         Ok(Err(error)) => {
             call.socket
                 .0

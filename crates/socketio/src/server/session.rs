@@ -259,7 +259,7 @@ impl Session {
                 attachments,
             } => {
                 if let Some(event) = event {
-                    self.shared.counters().events();
+                    self.shared.counters().event();
                     running::event(&socket, event.name(), &event.args, attachments, id, running);
                 }
             }
@@ -380,6 +380,7 @@ impl Session {
     }
 
     pub(crate) fn probe_closed(self: &Arc<Session>) {
+        self.shared.counters().failed_upgrades();
         self.feed(engine::Session::handle_probe_closed);
     }
 
@@ -744,6 +745,7 @@ impl Session {
             Pushed::Full if self.policy(flags) == QueuePolicy::Wait => {}
             Pushed::Full => self.shared.counters().dropped_full(),
             Pushed::Mark | Pushed::Queued => {
+                self.shared.counters().packet();
                 outbox.begin_message(!flags.uncompressed);
                 push(&mut outbox);
                 // A handler that emits without end must not wait for its turn's end.

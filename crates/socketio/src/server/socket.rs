@@ -460,7 +460,7 @@ impl Socket {
             // Who waited may have given up in the meantime.
             Some(Waiter::One(sender)) => drop(sender.send(Args::new(args, attachments))),
             Some(Waiter::Many(collector)) => {
-                collector.answer(&self.0.id, Args::new(args, attachments));
+                collector.answer(self, Args::new(args, attachments));
             }
             None => tracing::debug!(socket = %self.0.id, id, "an ack that nobody waits for"),
         }
@@ -571,6 +571,7 @@ impl Socket {
             self.0.namespace.remove(self);
             return;
         }
+        self.0.session.shared().counters().disconnected(reason);
         self.fail_acks();
         super::running::leave(self, reason, description);
     }

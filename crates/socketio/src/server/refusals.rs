@@ -1,0 +1,106 @@
+//! The log lines of refused requests: a few for each cause, however many there are.
+//!
+//! A cluster without sticky sessions refuses thousands of requests each second. One line with a number
+//! says as much as all of them.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::request::ConnectionError;
+
+/// When which cause was logged.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    causes: Mutex<Vec<Cause>>,
+}
+
+#[derive(Debug)]
+struct Cause {
+    code: u8,
+    /// The name in the context, for the several causes of code 3.
+    name: String,
+    logged: Instant,
+    suppressed: u64,
+}
+
+/// The time between two lines for the same cause.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Codes and names are a dozen.
+const MAX_CAUSES: usize = 32;
+
+impl Refusals {
+    /// Says whether to log a refusal now; then how many like it were not logged since the last line.
+    fn admit(&self, error: &ConnectionError, now: Instant) -> Option<u64> {
+        let name = error.context["name"].as_str().unwrap_or_default();
+        let mut causes = self.causes.lock();
+        let known = causes.len();
+        let same = |cause: &&mut Cause| cause.code == error.code && cause.name == name;
+        match causes.iter_mut().find(same) {
+            Some(cause) if now.saturating_duration_since(cause.logged) < PAUSE => {
+                cause.suppressed += 1;
+                None
+            }
+            Some(cause) => {
+                cause.logged = now;
+                Some(std::mem::take(&mut cause.suppressed))
+            }
+            None if known >= MAX_CAUSES => None,
+            None => {
+                causes.push(Cause {
+                    code: error.code,
+                    name: name.to_owned(),
+                    logged: now,
+                    suppressed: 0,
+                });
+                Some(0)
+            }
+        }
+    }
+
+    pub(crate) fn log(&self, error: &ConnectionError) {
+        let Some(suppressed) = self.admit(error, Instant::now()) else {
+            return;
+        };
+        tracing::warn!(
+            code = error.code,
+            context = %error.context,
+            address = error.request.address.map(tracing::field::display),
+            suppressed,
+            "refused: {}; {}",
+            error.message,
+            error.hint
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socketio_proto::engine::RequestError;
+
+    use super::super::request::RequestInfo;
+    use super::*;
+
+    #[test]
+    fn a_storm_of_one_cause_is_a_line_with_a_number() {
+        let error = |error| {
+            let request = RequestInfo {
+                method: http::Method::GET,
+                uri: "/".parse().unwrap(),
+                headers: http::HeaderMap::new(),
+                address: None,
+            };
+            ConnectionError::new(request, &error)
+        };
+        let unknown = error(RequestError::UnknownSid { sid: "x".into() });
+        let other = error(RequestError::MiddlewareFailure);
+        let refusals = Refusals::default();
+        let start = Instant::now();
+        assert_eq!(refusals.admit(&unknown, start), Some(0));
+        for _ in 0..100_000 {
+            assert_eq!(refusals.admit(&unknown, start + PAUSE / 2), None);
+        }
+        assert_eq!(refusals.admit(&other, start), Some(0));
+        assert_eq!(refusals.admit(&unknown, start + PAUSE), Some(100_000));
+    }
+}
