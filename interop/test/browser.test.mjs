@@ -10,6 +10,7 @@ import { Server, isReference, within } from "../harness.mjs";
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
 const bundle = readFileSync(new URL("../node_modules/socket.io-client/dist/socket.io.min.js", import.meta.url));
+const bundleV2 = readFileSync(new URL("../node_modules/socket.io-client-v2/dist/socket.io.js", import.meta.url));
 let browser, pages, origin;
 
 before(async () => {
@@ -18,8 +19,10 @@ before(async () => {
     "--disable-component-update", "--disable-sync"];
   browser = await chromium.launch({ executablePath, args });
   pages = http.createServer((req, res) => {
-    res.setHeader("content-type", req.url === "/client.js" ? "text/javascript" : "text/html");
-    res.end(req.url === "/client.js" ? bundle : '<!doctype html><script src="/client.js"></script>');
+    const script = { "/client.js": bundle, "/client-v2.js": bundleV2 }[req.url];
+    const client = req.url === "/v2" ? "/client-v2.js" : "/client.js";
+    res.setHeader("content-type", script ? "text/javascript" : "text/html");
+    res.end(script ?? `<!doctype html><script src="${client}"></script>`);
   });
   await new Promise((resolve) => pages.listen(0, "127.0.0.1", resolve));
   origin = `http://127.0.0.1:${pages.address().port}`;
@@ -33,16 +36,17 @@ after(async () => {
 const skip = executablePath ? false : "no Chromium";
 
 /** Connects from a page of another origin; what the client ended up with. */
-async function connect(server, options) {
+async function connect(server, options, path = "") {
   const page = await browser.newPage();
-  await page.goto(origin);
+  await page.goto(origin + path);
   const result = page.evaluate(
     ([url, options]) =>
       new Promise((resolve) => {
         const socket = io(url, { reconnection: false, ...options });
         socket.on("connect_error", (error) => resolve({ error: error.message }));
         socket.on("connect", async () => {
-          const bytes = new Uint8Array([1, 2, 250]);
+          // Version 2 knows no views.
+          const bytes = new Uint8Array([1, 2, 250]).buffer;
           const echo = new Promise((done) => socket.on("echo", (...args) => done(args)));
           socket.emit("echo", "ü€", bytes);
           const [text, back] = await echo;
@@ -67,6 +71,20 @@ describe("a page of another origin", { skip }, () => {
     it(`E058 M30 is let in by CORS: ${name}`, async () => {
       const server = await Server.start({ cors: { origin: [origin], credentials: true }, cookie: true });
       assert.deepEqual(await connect(server, options), { text: "ü€", bytes: [1, 2, 250], transport });
+      await server.stop();
+    });
+  }
+
+  for (const [name, options, transport] of [
+    ["polling", { transports: ["polling"] }, "polling"],
+    ["JSONP, without CORS", { transports: ["polling"], forceJSONP: true }, "polling"],
+    ["WebSocket", { transports: ["websocket"] }, "websocket"],
+    ["upgrade", {}, "websocket"],
+  ]) {
+    it(`E055 M23 S084 version 2 of the client: ${name}`, async () => {
+      const cors = options.forceJSONP ? {} : { cors: { origin: [origin], credentials: true } };
+      const server = await Server.start({ allowEIO3: true, ...cors });
+      assert.deepEqual(await connect(server, options, "/v2"), { text: "ü€", bytes: [1, 2, 250], transport });
       await server.stop();
     });
   }
