@@ -8,6 +8,15 @@ import { HANDSHAKE, Server, Ws, expected, get, isReference, open, post, raw, req
 const refused = (code, message) => JSON.stringify({ code, message });
 
 describe("handshake", { concurrency: true }, () => {
+  it("E066 old Internet Explorers are told not to filter", withServer({}, {}, async (server) => {
+    for (const [agent, expected] of [["Mozilla/5.0 (Windows NT 6.1; Trident/7.0)", "0"], ["Mozilla/4.0 (compatible ;MSIE 8.0)", "0"], ["Mozilla/5.0", undefined]]) {
+      const session = await open(server);
+      await post(server, session.path, "40");
+      const { headers } = await get(server, session.path, { "user-agent": agent });
+      assert.equal(headers["x-xss-protection"], expected, agent);
+    }
+  }));
+
   it("E001 M17 polling", withServer({}, {}, async (server) => {
     const answer = await get(server, HANDSHAKE);
     assert.equal(answer.status, 200);

@@ -1,10 +1,13 @@
 //! The server that the benchmark measures: `cargo run --release --example bench_server -- --port 4000`,
-//! with `--axum` as a layer under axum.
+//! with `--axum` as a layer under axum, with `--recovery` with connection state recovery.
 
-use socketio::{Args, Server, Socket};
+use socketio::{Args, Recovery, Server, Socket};
 
-fn server() -> Server {
-    let io = Server::new();
+fn server(recovery: bool) -> Server {
+    let io = match recovery {
+        true => Server::builder().recovery(Recovery::new()).build(),
+        false => Server::new(),
+    };
     io.on("message", async |socket: Socket, args: Args| {
         socket.emit("message", args);
     });
@@ -28,21 +31,22 @@ fn server() -> Server {
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let mut port = 4000;
-    let mut under_axum = false;
+    let (mut under_axum, mut recovery) = (false, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match &*argument {
             "--axum" => under_axum = true,
+            "--recovery" => recovery = true,
             "--port" => {
                 port = arguments
                     .next()
                     .and_then(|p| p.parse().ok())
                     .expect("a port")
             }
-            _ => panic!("usage: bench_server [--port N] [--axum]"),
+            _ => panic!("usage: bench_server [--port N] [--axum] [--recovery]"),
         }
     }
-    let io = server();
+    let io = server(recovery);
     if under_axum {
         let app = axum::Router::new().layer(io.layer());
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;

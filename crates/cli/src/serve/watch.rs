@@ -114,6 +114,16 @@ fn text(metrics: &Metrics) -> String {
     ] {
         out.value("sio_dropped_total", &[("cause", cause)], count as f64);
     }
+    out.family("sio_limits_total", "counter", "Clients that met a limit.");
+    for (limit, count) in [
+        ("invalid packet", stats.invalid_packets),
+        ("running handlers", stats.saturated),
+        ("no namespace in time", stats.connect_timeouts),
+        ("too slow", stats.slow_clients),
+        ("awaited answers", stats.refused_acks),
+    ] {
+        out.value("sio_limits_total", &[("limit", limit)], count as f64);
+    }
     out.family(
         "sio_recovery_total",
         "counter",

@@ -55,6 +55,15 @@ fn write_header(out: &mut Vec<u8>, first: u8, length: usize, masked: u8) {
     }
 }
 
+/// Gives the length of the header that [`header`] writes.
+pub fn header_length(length: usize) -> usize {
+    match length {
+        0..126 => 2,
+        126..65536 => 4,
+        _ => 10,
+    }
+}
+
 /// Makes an unmasked frame that many receivers can share.
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut out = Vec::with_capacity(payload.len() + 10);

@@ -12,6 +12,7 @@ mod handshake;
 pub use decode::{DecodeError, Decoded, Decoder, Item, Role};
 pub use deflate::{DeflateConfig, Deflater, Inflater, Negotiated, compress, negotiate};
 pub use encode::{
-    CLOSE_EMPTY, Frames, Opcode, compressed_header, frame, frames, header, masked_frame,
+    CLOSE_EMPTY, Frames, Opcode, compressed_header, frame, frames, header, header_length,
+    masked_frame,
 };
 pub use handshake::{HandshakeError, UpgradeHeaders, accept_key, check_upgrade};

@@ -83,6 +83,16 @@ counters! {
     refused_handshakes,
     /// Handshakes that were refused because the server is being drained.
     refused_draining,
+    /// Connections that were closed after a packet which was malformed, did not fit the state, or was
+    /// beyond a limit on attachments or namespaces.
+    invalid_packets,
+    /// Times that a client had as many handlers running as it may.
+    saturated,
+    /// Sessions that were closed because they had joined no namespace in time.
+    connect_timeouts,
+    /// Connections that were dropped because a body, a TLS handshake or a PROXY header did not come in
+    /// time.
+    slow_clients,
     /// Events to be acknowledged that were refused because too many answers were awaited.
     refused_acks,
 }

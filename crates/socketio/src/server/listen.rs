@@ -250,18 +250,19 @@ where
                 continue;
             }
             let (tls, is_proxied) = (self.tls.clone(), self.is_proxied);
+            let server = self.server.clone();
             tokio::spawn(async move {
                 let mut stream = stream;
                 if is_proxied {
                     let header = proxy_protocol::read(&mut stream);
-                    let client = within("the PROXY protocol", address, header).await;
+                    let client = within(&server, "the PROXY protocol", address, header).await;
                     let Some(client) = client else { return };
                     service.peer.address = client.unwrap_or(address);
                 }
                 let Some(tls) = tls else {
                     return serve(stream, service, entry).await;
                 };
-                if let Some(stream) = within("TLS", address, tls.accept(stream)).await {
+                if let Some(stream) = within(&server, "TLS", address, tls.accept(stream)).await {
                     serve(stream, service, entry).await;
                 }
             });
@@ -271,6 +272,7 @@ where
 
 /// Awaits the beginning of a connection, which must not take long.
 async fn within<T>(
+    server: &Shared,
     what: &str,
     address: SocketAddr,
     beginning: impl Future<Output = io::Result<T>>,
@@ -278,7 +280,10 @@ async fn within<T>(
     match tokio::time::timeout(HEAD_TIMEOUT, beginning).await {
         Ok(Ok(done)) => return Some(done),
         Ok(Err(error)) => tracing::debug!(%address, %error, "{what}: a handshake failed"),
-        Err(_) => tracing::debug!(%address, "{what}: a handshake took too long"),
+        Err(_) => {
+            server.counters().slow_clients();
+            tracing::debug!(%address, "{what}: a handshake took too long");
+        }
     }
     None
 }

@@ -277,9 +277,13 @@ where
             // The body mostly came with the head: then no timer is needed.
             match std::future::poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
                 Poll::Ready(read) => read,
-                Poll::Pending => tokio::time::timeout(deadline, reading)
-                    .await
-                    .unwrap_or(Err(ReadError::Broken)),
+                Poll::Pending => match tokio::time::timeout(deadline, reading).await {
+                    Ok(read) => read,
+                    Err(_) => {
+                        session.shared().counters().slow_clients();
+                        Err(ReadError::Broken)
+                    }
+                },
             }
         }
     };

@@ -280,6 +280,7 @@ impl Session {
 
     /// Ends the connection after a malformed packet, or one that does not fit the state.
     fn refuse(self: &Arc<Session>, invalid: &Invalid, running: &mut Running) {
+        self.shared.counters().invalid_packets();
         tracing::debug!(session = ?self.id, %invalid, "closing after an invalid packet");
         if let Invalid::Parse(error) = invalid {
             let sockets: Vec<_> = self.state.lock().connection.sockets().cloned().collect();
@@ -319,6 +320,7 @@ impl Session {
         let mut state = self.state.lock();
         state.armed = None;
         if state.connection.handle_timeout(now) {
+            self.shared.counters().connect_timeouts();
             tracing::debug!(session = ?self.id, "no namespace was joined in time");
             state.engine.close(Discard::No);
         }
@@ -808,6 +810,7 @@ impl Session {
     pub(crate) fn handler_started(&self) {
         let before = self.running.fetch_add(1, Ordering::AcqRel);
         if before + 1 == self.shared.max_running() {
+            self.shared.counters().saturated();
             self.state.lock().engine.set_reading_paused(true);
         }
     }

@@ -123,6 +123,7 @@ async fn a_client_that_floods_is_read_no_faster_than_it_is_served() {
         ws.send(&format!("42{n}[\"work\",{n}]")).await;
     }
     until(|| running.load(Ordering::SeqCst) == 4).await;
+    assert_eq!(io.stats().saturated, 1);
     gate.add_permits(100);
     let mut answers = Vec::new();
     for _ in 0..100 {

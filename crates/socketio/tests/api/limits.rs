@@ -210,6 +210,26 @@ async fn namespaces_of_a_connection_are_limited() {
     assert!(ws.text().await.starts_with("40/a,"));
     ws.send("40/b,").await;
     assert_eq!(ws.closed().await, Some(None));
+    assert_eq!(io.stats().invalid_packets, 1);
+}
+
+#[tokio::test]
+async fn attachments_of_an_event_are_limited() {
+    let (io, address) = start(Server::builder().max_attachments(1)).await;
+    let mut ws = Ws::connect(address).await;
+    ws.send("452-[\"x\"]").await;
+    assert_eq!(ws.closed().await, Some(None));
+    assert_eq!(io.stats().invalid_packets, 1);
+}
+
+// S004.
+#[tokio::test]
+async fn the_time_before_connect_is_limited() {
+    let builder = Server::builder().connect_timeout(Duration::from_millis(50));
+    let (io, address) = start(builder).await;
+    let mut ws = Ws::open(address).await;
+    assert_eq!(ws.closed().await, Some(None));
+    assert_eq!(io.stats().connect_timeouts, 1);
 }
 
 #[tokio::test]
@@ -222,6 +242,7 @@ async fn a_body_that_does_not_come_ends_its_session() {
     );
     assert_eq!(raw(address, &head).await, "");
     until(|| io.clients_count() == 0).await;
+    assert_eq!(io.stats().slow_clients, 1);
 }
 
 // M37, S057: a restart without haste.

@@ -474,7 +474,10 @@ impl Sent {
 }
 
 fn frames(encoded: &Encoded<'_>) -> Box<[u8]> {
-    let mut out = Vec::with_capacity(encoded.size());
+    let mut size = 0;
+    encoded.frames(|_, payload| size += websocket::header_length(payload.len()) + payload.len());
+    // Exactly what is needed: a boxed slice with room to spare would be copied.
+    let mut out = Vec::with_capacity(size);
     encoded.frames(|opcode, payload| {
         websocket::header(&mut out, opcode, payload.len());
         out.extend_from_slice(payload);
