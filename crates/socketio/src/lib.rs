@@ -44,3 +44,8 @@ pub mod parser {
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// So are those of the guides.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/operations.md")]
+struct Operations;
