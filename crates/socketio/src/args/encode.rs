@@ -34,6 +34,10 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
         (Ok(()), Kind::One) => Ok(()),
         (Ok(()), Kind::None) => {
             out.truncate(start);
+            // A JSON null serialises as `()` does, but is a value.
+            if !is_nothing(value) {
+                out.extend_from_slice(b"null");
+            }
             Ok(())
         }
         (Ok(()), Kind::Several) => {
@@ -47,6 +51,11 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
             append(&args, out, attachments)
         }
     }
+}
+
+/// Says whether a value is `()`, or a reference to it.
+fn is_nothing<T: ?Sized>(value: &T) -> bool {
+    size_of_val(value) == 0 || std::any::type_name::<T>().trim_start_matches('&') == "()"
 }
 
 /// Appends arguments that came as they are.
@@ -282,6 +291,9 @@ mod tests {
     #[test]
     fn a_tuple_is_several_arguments_and_all_else_is_one() {
         assert_eq!(text(&()), "");
+        assert_eq!(text(&&()), "");
+        assert_eq!(text(&serde_json::Value::Null), "null");
+        assert_eq!(text(&crate::Value::Null), "null");
         assert_eq!(text(&1), "1");
         assert_eq!(text("a"), "\"a\"");
         assert_eq!(text(&("a", 1)), "\"a\",1");
