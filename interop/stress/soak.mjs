@@ -70,7 +70,8 @@ async function session({ version, io, transports }, room) {
         equal(await within(answered, "ack"), args);
         const echoed = once(socket, "echo");
         socket.emit("echo", ...args);
-        equal(await echoed, args);
+        // With recovery there is an offset behind them.
+        equal((await echoed).slice(0, args.length), args);
         report.messages += 2;
       }
       // Many at once arrive in their order.
@@ -85,7 +86,7 @@ async function session({ version, io, transports }, room) {
       socket.once("question", (value, answer) => answer({ value }));
       const answered = once(socket, "answered");
       socket.emit("ask", round, 0);
-      equal(await answered, [null, { value: round }]);
+      equal((await answered).slice(0, 2), [null, { value: round }]);
       const rooms = await within(new Promise((resolve) => socket.emit("join", room, resolve)), "join");
       assert.ok(rooms.includes(room), "the room that was joined");
       const news = once(socket, "news");
@@ -140,5 +141,5 @@ if (watch) {
   const slope = half.reduce((sum, y, x) => sum + (x - middle) * (y - mean), 0) / half.reduce((sum, _, x) => sum + (x - middle) ** 2, 0);
   Object.assign(report, { residentKiB: memory, slopeKiBPerMinute: Math.round(slope * 6) });
 }
-console.log(JSON.stringify(report));
+console.log(JSON.stringify({ ...report, errors: report.errors.slice(0, 20) }));
 process.exit(report.errors.length ? 1 : 0);

@@ -75,6 +75,7 @@ pub(crate) struct Config {
     pub(crate) max_queue: usize,
     pub(crate) queue_policy: QueuePolicy,
     pub(crate) max_running: u32,
+    pub(crate) head_timeout: Duration,
     pub(crate) body_timeout: Duration,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) initial_packet: Option<String>,
@@ -124,6 +125,7 @@ impl Default for ServerBuilder {
                 max_queue: 32 * 1024 * 1024,
                 queue_policy: QueuePolicy::default(),
                 max_running: 1024,
+                head_timeout: Duration::from_secs(30),
                 body_timeout: Duration::from_secs(60),
                 recovery: None,
                 initial_packet: None,
@@ -455,6 +457,16 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how long a client may take for its TLS handshake and a PROXY header, and, give or take as
+    /// much again, for the head of each request. Default: 30 s.
+    ///
+    /// A connection on which nothing has begun and nothing is pending for that long is closed. For
+    /// [`Server::serve`]; under another HTTP server this is that server's matter.
+    pub fn head_timeout(mut self, timeout: Duration) -> Self {
+        self.config.head_timeout = timeout;
+        self
+    }
+
     /// Sets how long a client may take to send the body of one request. Default: 60 s.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.config.body_timeout = timeout;
@@ -543,6 +555,8 @@ impl ServerBuilder {
             ("ping_timeout", self.engine.ping_timeout),
             ("upgrade_timeout", self.engine.upgrade_timeout),
             ("connect_timeout", self.connection.connect_timeout),
+            ("head_timeout", self.config.head_timeout),
+            ("body_timeout", self.config.body_timeout),
         ] {
             if duration.is_zero() {
                 return Err(ConfigError::Zero(name));

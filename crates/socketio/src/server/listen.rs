@@ -38,8 +38,6 @@ use super::http_connections::{Entry, HttpConnection, HttpConnections, Pending};
 use super::service::{NotFound, SocketIoLayer, SocketIoService};
 use super::{Shared, proxy_protocol};
 
-/// The time that a client has for its TLS handshake, and at least for the head of each request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// The pause after the process has run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -202,7 +200,7 @@ where
         let destroy_upgrade = self.destroy_upgrade;
         let service = SocketIoLayer(self.server.clone()).wrap(self.fallback);
         let connections = Arc::new(HttpConnections::default());
-        let mut look = tokio::time::interval(HEAD_TIMEOUT);
+        let mut look = tokio::time::interval(self.server.config().head_timeout);
         loop {
             let accepted = {
                 let accept = pin!(self.listener.accept());
@@ -277,7 +275,7 @@ async fn within<T>(
     address: SocketAddr,
     beginning: impl Future<Output = io::Result<T>>,
 ) -> Option<T> {
-    match tokio::time::timeout(HEAD_TIMEOUT, beginning).await {
+    match tokio::time::timeout(server.config().head_timeout, beginning).await {
         Ok(Ok(done)) => return Some(done),
         Ok(Err(error)) => tracing::debug!(%address, %error, "{what}: a handshake failed"),
         Err(_) => {

@@ -155,6 +155,32 @@ async fn the_proxy_protocol_tells_the_client_s_address() {
     assert_eq!(seen.lock().len(), 1);
 }
 
+// E074: whoever dribbles, or says nothing, is dropped; who waits for an answer is not.
+#[tokio::test]
+async fn heads_and_handshakes_that_do_not_come_are_not_waited_for() {
+    let (io, address) = start(Server::builder().head_timeout(Duration::from_millis(100))).await;
+    let waiting = Polling::connect(address).await;
+    for begun in ["", "GET /socket.io/?EIO=4&tra"] {
+        assert_eq!(raw(address, begun).await, "");
+    }
+    assert_eq!(io.clients_count(), 1);
+    let listening = io.listen("127.0.0.1:0").await.unwrap().proxy_protocol();
+    let proxied = listening.local_addr().unwrap();
+    tokio::spawn(async move { listening.await });
+    assert_eq!(raw(proxied, "PROXY TCP4 1.2").await, "");
+    assert_eq!(io.stats().slow_clients, 1);
+    // A GET is pending all the time.
+    let get = waiting.get();
+    let news = async {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        io.emit("news", ());
+    };
+    assert_eq!(
+        soon(async { tokio::join!(get, news).0 }).await,
+        "42[\"news\"]"
+    );
+}
+
 #[tokio::test]
 async fn awaited_answers_are_limited() {
     let (io, address) = start(Server::builder().max_pending_acks(2)).await;
