@@ -482,6 +482,10 @@ async fn main() -> std::io::Result<()> {
     if flags["noApp"] == true {
         return listening.await;
     }
+    let listening = match (flags["tls"]["cert"].as_str(), flags["tls"]["key"].as_str()) {
+        (Some(certificate), Some(key)) => listening.tls(certificate, key).expect("a key pair"),
+        _ => listening,
+    };
     let app = axum::Router::new().route("/app", axum::routing::get(async || "app"));
     listening.fallback(app).await
 }
