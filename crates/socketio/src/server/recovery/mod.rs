@@ -115,7 +115,9 @@ fn proof(auth: &str) -> Option<(String, Option<String>)> {
     };
     let offset = match proof.offset {
         Value::String(offset) => Some(offset),
-        _ => None,
+        Value::Null => None,
+        // No offset of ours, whatever it is.
+        _ => Some(String::new()),
     };
     Some((pid, offset))
 }
