@@ -140,8 +140,9 @@ describe("namespaces", { concurrency: true }, () => {
   it("S012 the client leaves while a middleware is asked", withServer({}, {}, async (server) => {
     const ws = await Ws.open(server);
     await ws.next();
-    ws.send('40/guarded,{"token":"ok","wait":100,"rooms":["gone"]}');
-    ws.socket.close();
+    // Time enough for the end of the connection to be noticed first, on a busy machine too.
+    ws.send('40/guarded,{"token":"ok","wait":1000,"rooms":["gone"]}');
+    ws.socket.terminate();
     await server.fact("asked", ({ rooms }) => rooms[0] === "gone");
     const next = await Ws.open(server);
     await next.next();
