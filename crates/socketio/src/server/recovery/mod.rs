@@ -8,6 +8,7 @@
 //!
 //! Spec: the Socket.IO documentation, "Connection state recovery".
 
+mod entries;
 mod log;
 mod position;
 mod trail;

@@ -7,7 +7,6 @@
 //!      └────────► Ended ◄─────────┘
 //! ```
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -18,9 +17,10 @@ use serde_json::Value;
 use socketio_proto::websocket;
 
 use super::super::broadcast::Flags;
-use super::super::encode::{Encoded, Unfinished};
+use super::super::encode::Unfinished;
 use super::super::session::Full;
 use super::super::socket::{Socket, SocketInner};
+use super::entries::{Entries, Entry};
 use super::position::{Position, Tag};
 use crate::error::EmitError;
 use crate::id::{Pid, SocketId};
@@ -48,8 +48,7 @@ pub(crate) struct Trail {
 struct State {
     place: Place,
     /// What was sent after `base`, in order.
-    sent: VecDeque<Sent>,
-    bytes: usize,
+    sent: Entries,
     /// The number of things that were ever appended to `sent`.
     end: u64,
     /// What `end` was when the last ping went out: its pong confirms what came before.
@@ -80,13 +79,11 @@ struct Away {
     claimed: bool,
 }
 
-/// One thing that was sent.
-#[derive(Clone)]
+/// One thing that is sent again.
 pub(super) enum Sent {
     /// A broadcast, whose frames the log has.
     Broadcast(u64),
     Own {
-        number: u64,
         /// The number of the last broadcast before.
         after: u64,
         /// WebSocket frames, one after the other.
@@ -131,8 +128,7 @@ impl Trail {
             account,
             state: Mutex::new(State {
                 place: Place::Ended,
-                sent: VecDeque::new(),
-                bytes: 0,
+                sent: Entries::default(),
                 end: 0,
                 pinged: 0,
                 base: Position::Start,
@@ -194,15 +190,14 @@ impl Trail {
             }
             state.own = number;
             let after = self.account.sequence.load(Ordering::Acquire);
-            let frames = frames(&encoded);
-            self.push(
-                &mut state,
-                Sent::Own {
-                    number,
-                    after,
-                    frames,
-                },
-            );
+            let before = state.sent.size();
+            state.sent.push_own(after, |out| {
+                encoded.frames(|opcode, payload| {
+                    websocket::header(out, opcode, payload.len());
+                    out.extend_from_slice(payload);
+                });
+            });
+            self.pushed(&mut state, before);
             None
         });
         drop(state);
@@ -223,44 +218,41 @@ impl Trail {
     ) -> Result<(), Full> {
         let mut state = self.state.lock();
         send()?;
-        self.push(&mut state, Sent::Broadcast(sequence));
+        let before = state.sent.size();
+        state.sent.push_broadcast(sequence);
+        self.pushed(&mut state, before);
         Ok(())
     }
 
-    fn push(&self, state: &mut State, sent: Sent) {
-        let size = sent.size();
+    /// Something was pushed, before which the entries took `before` bytes: forgets what is too much.
+    fn pushed(&self, state: &mut State, before: usize) {
         state.end += 1;
-        state.sent.push_back(sent);
-        state.bytes += size;
-        let kept = self.account.kept.fetch_add(size, Ordering::Relaxed) + size;
         let is_claimed = matches!(&state.place, Place::Away(away) if away.claimed);
         // While a client is being let in nothing is forgotten that it may have been promised.
         if !is_claimed {
+            let kept = self.account.kept.load(Ordering::Relaxed);
             let max = match kept > self.account.max_bytes {
                 true => 0,
                 false => self.account.max_client_bytes,
             };
-            while state.bytes > max && self.forget_first(state) {}
+            while state.sent.size() > max && state.forget_first() {}
+        }
+        self.account(before, state.sent.size());
+    }
+
+    /// Counts that the entries take `after` bytes instead of `before`.
+    fn account(&self, before: usize, after: usize) {
+        let kept = &self.account.kept;
+        match after.checked_sub(before) {
+            Some(0) => {}
+            Some(more) => drop(kept.fetch_add(more, Ordering::Relaxed)),
+            None => drop(kept.fetch_sub(before - after, Ordering::Relaxed)),
         }
     }
 
-    /// Forgets the oldest; false if there is none.
-    fn forget_first(&self, state: &mut State) -> bool {
-        let Some(first) = state.sent.pop_front() else {
-            return false;
-        };
-        let size = first.size();
-        state.bytes -= size;
-        self.account.kept.fetch_sub(size, Ordering::Relaxed);
-        state.base = first.position();
-        true
-    }
-
     fn forget_all(&self, state: &mut State) {
-        self.account
-            .kept
-            .fetch_sub(std::mem::take(&mut state.bytes), Ordering::Relaxed);
-        state.sent = VecDeque::new();
+        self.account(state.sent.size(), 0);
+        state.sent = Entries::after(state.own);
     }
 
     /// A ping has been queued behind what was sent.
@@ -273,13 +265,11 @@ impl Trail {
     pub(crate) fn ponged(&self) {
         let mut state = self.state.lock();
         let first = state.end - state.sent.len() as u64;
+        let before = state.sent.size();
         for _ in first..state.pinged {
-            self.forget_first(&mut state);
+            state.forget_first();
         }
-        if state.sent.capacity() > 4 * state.sent.len() + 16 {
-            let length = state.sent.len();
-            state.sent.shrink_to(length);
-        }
+        self.account(before, state.sent.size());
     }
 
     // --- Leaving and coming back. The caller holds the lock of the namespace's broadcasts. ---
@@ -373,10 +363,10 @@ impl Trail {
         let Place::Away(away) = &state.place else {
             return None;
         };
-        let mut sent = state.sent.range(state.find(position)?..);
+        let mut sent = state.sent.iter().skip(state.find(position)?);
         let first = sent.find_map(|sent| match sent {
-            Sent::Broadcast(number) => Some(*number),
-            Sent::Own { .. } => None,
+            Entry::Broadcast(number) => Some(number),
+            Entry::Own { .. } => None,
         });
         Some(first.unwrap_or(away.sequence + 1))
     }
@@ -408,18 +398,33 @@ impl Trail {
         let first = state.end - state.sent.len() as u64;
         let known = usize::try_from(left.saturating_sub(first)).unwrap_or(usize::MAX);
         let known = known.clamp(from, state.sent.len());
+        let mut missed = state.sent.iter().skip(from).map(Sent::of);
+        let before = missed.by_ref().take(known - from).collect();
+        let own: Vec<_> = missed.collect();
         let (sent, is_ahead) = replay(Missed {
-            before: state.sent.range(from..known).cloned().collect(),
-            own: state.sent.range(known..).cloned().collect(),
+            before,
+            own,
             sequence,
         });
         self.forget_all(&mut state);
+        // Own events are consecutive, and all that are missed are sent.
+        let own = sent.iter().filter(|sent| matches!(sent, Sent::Own { .. }));
+        state.sent = Entries::after(state.own - own.count() as u64);
         state.base = position;
         state.place = Place::Live(Arc::downgrade(&socket.0));
         state.ahead = is_ahead.then_some(position);
         state.pinged = state.end;
         for sent in sent {
-            self.push(&mut state, sent);
+            let before = state.sent.size();
+            match sent {
+                Sent::Broadcast(number) => state.sent.push_broadcast(number),
+                Sent::Own { after, frames } => {
+                    state
+                        .sent
+                        .push_own(after, |out| out.extend_from_slice(&frames));
+                }
+            }
+            self.pushed(&mut state, before);
         }
     }
 
@@ -431,8 +436,8 @@ impl Trail {
 
 impl Drop for Trail {
     fn drop(&mut self) {
-        let bytes = self.state.get_mut().bytes;
-        self.account.kept.fetch_sub(bytes, Ordering::Relaxed);
+        let size = self.state.get_mut().sent.size();
+        self.account(size, 0);
     }
 }
 
@@ -445,8 +450,19 @@ impl State {
         let at = self
             .sent
             .iter()
-            .rposition(|sent| sent.position() == position)?;
+            .position(|sent| sent.position() == position)?;
         Some(at + 1)
+    }
+
+    /// Forgets the oldest; false if there is none.
+    fn forget_first(&mut self) -> bool {
+        match self.sent.pop() {
+            Some(position) => {
+                self.base = position;
+                true
+            }
+            None => false,
+        }
     }
 }
 
@@ -457,30 +473,13 @@ impl Place {
 }
 
 impl Sent {
-    fn position(&self) -> Position {
-        match self {
-            Sent::Broadcast(sequence) => Position::Broadcast(*sequence),
-            Sent::Own { number, .. } => Position::Own(*number),
+    fn of(entry: Entry<'_>) -> Sent {
+        match entry {
+            Entry::Broadcast(number) => Sent::Broadcast(number),
+            Entry::Own { after, frames, .. } => Sent::Own {
+                after,
+                frames: frames.into(),
+            },
         }
     }
-
-    fn size(&self) -> usize {
-        size_of::<Sent>()
-            + match self {
-                Sent::Broadcast(_) => 0,
-                Sent::Own { frames, .. } => frames.len(),
-            }
-    }
-}
-
-fn frames(encoded: &Encoded<'_>) -> Box<[u8]> {
-    let mut size = 0;
-    encoded.frames(|_, payload| size += websocket::header_length(payload.len()) + payload.len());
-    // Exactly what is needed: a boxed slice with room to spare would be copied.
-    let mut out = Vec::with_capacity(size);
-    encoded.frames(|opcode, payload| {
-        websocket::header(&mut out, opcode, payload.len());
-        out.extend_from_slice(payload);
-    });
-    out.into()
 }
