@@ -48,14 +48,16 @@ impl Waiting {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), EmitError>> {
-        if self.session.wait_for_room(cx.waker()) {
+        let frames = SharedFrames::new(&self.frames);
+        if self.session.wait_for_room(frames.size(), cx.waker()) {
             return Poll::Pending;
         }
-        let sent = self
-            .session
-            .send_shared(&SharedFrames::new(&self.frames), &self.flags);
+        if self.session.with_outbox(|outbox| outbox.is_closed()) {
+            return Poll::Ready(Err(EmitError::Disconnected));
+        }
+        let sent = self.session.send_shared(&frames, &self.flags);
         self.done = true;
-        // There is room: this is larger than the whole queue may be.
+        // There is as much room as there ever will be: this is more than the whole queue may be.
         Poll::Ready(sent.map_err(|_| EmitError::QueueFull))
     }
 }

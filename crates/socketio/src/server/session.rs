@@ -799,10 +799,12 @@ impl Session {
         self.outbox.lock().wait_below(LOW_WATER, waker)
     }
 
-    /// Remembers who waits until the queue is half empty; false if it is.
-    pub(crate) fn wait_for_room(&self, waker: &Waker) -> bool {
-        let mark = (self.shared.max_queue() / 2).min(LOW_WATER);
-        self.outbox.lock().wait_below(mark, waker)
+    /// Remembers who waits until there is room for so many bytes; false if there is, or never will be.
+    pub(crate) fn wait_for_room(&self, size: usize, waker: &Waker) -> bool {
+        let Some(mark) = self.shared.max_queue().checked_sub(size) else {
+            return false;
+        };
+        self.outbox.lock().wait_below(mark.min(LOW_WATER), waker)
     }
 
     // --- Running handlers ---

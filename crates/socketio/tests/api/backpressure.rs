@@ -263,15 +263,37 @@ async fn an_awaited_emit_waits_for_room_where_that_is_the_policy() {
             }
             assert!(socket.connection().queued_bytes() <= 300_000);
         }
+        // More than half of the queue fits when enough has gone.
+        let large = "x".repeat(250_000);
+        socket.emit("x", (n + 40, large)).await.expect("room");
         let huge = "x".repeat(400_000);
         socket.emit("x", huge).await.expect_err("never any room")
     });
-    for expected in 0..n + 40 {
+    for expected in 0..n + 41 {
         assert_eq!(number(&deaf.text().await), expected);
     }
     assert!(matches!(soon(pouring).await.unwrap(), EmitError::QueueFull));
     assert_eq!(io.stats().dropped_full, 1);
     assert_eq!(io.clients_count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emit_that_waits_for_room_learns_that_the_client_has_gone() {
+    let builder = Server::builder()
+        .max_queue(300_000)
+        .queue_policy(QueuePolicy::Wait);
+    let (io, address) = start(builder).await;
+    let deaf = Ws::connect(address).await;
+    let socket = io.sockets().pop().expect("the client");
+    let piece = "x".repeat(PIECE);
+    while socket.emit("x", &piece).now().is_ok() {}
+    let waiting = tokio::spawn({
+        let socket = socket.clone();
+        async move { socket.emit("x", piece).await }
+    });
+    drop(deaf);
+    let error = soon(waiting).await.unwrap().expect_err("nobody is there");
+    assert!(matches!(error, EmitError::Disconnected), "{error}");
 }
 
 // E075: the narrowest policy counts, and others are not slowed.
