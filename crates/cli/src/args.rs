@@ -92,7 +92,7 @@ pub(crate) struct ServeArgs {
 
     /// How many clients may connect each second, and twice as many at once; more are told to try
     /// again.
-    #[arg(long, value_name = "COUNT", default_value_t = 2000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     pub(crate) max_handshakes: u32,
 
     /// A proxy in front, by address or network such as 10.0.0.0/8, whose X-Forwarded-For and
