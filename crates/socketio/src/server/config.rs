@@ -410,8 +410,8 @@ impl ServerBuilder {
     /// Default: no limit.
     ///
     /// So a restart under many clients, which all come back together, does not overwhelm the server:
-    /// a handshake above this costs next to nothing, is refused with status 503 and `Retry-After`, and
-    /// the client tries again after its own delay.
+    /// a handshake above this costs no more than its HTTP request, is refused with status 503 and
+    /// `Retry-After`, and the client tries again after its own delay.
     pub fn max_handshakes_per_second(mut self, rate: u32, burst: u32) -> Self {
         self.config.limits.handshakes = Some(HandshakeRate {
             rate,
