@@ -58,7 +58,10 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
             println!("  a chat to try it    {scheme}://{address}/");
             println!("  for your clients    io(\"{scheme}://{address}\")");
             println!();
-            println!("Ctrl-C ends it.");
+            println!(
+                "Ctrl-C sends the clients away over {} s, a second one at once.",
+                options.drain
+            );
         }
         LogFormat::Json => tracing::info!(%address, scheme, "serving"),
     }
@@ -107,7 +110,10 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
         .path(&options.path)
         .max_payload(options.max_payload)
         .max_connections(options.max_connections)
-        .max_handshakes_per_second(options.max_handshakes, options.max_handshakes * 2)
+        .max_handshakes_per_second(
+            options.max_handshakes,
+            options.max_handshakes.saturating_mul(2),
+        )
         .trusted_proxies(options.trusted_proxy.iter().map(String::as_str));
     if let Some(count) = options.max_connections_per_address {
         builder = builder.max_connections_per_address(count);

@@ -1,6 +1,8 @@
 //! The handlers of a namespace, shared by all of its sockets, or those of a single socket.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,6 +32,7 @@ pub struct Handlers {
     has_any: AtomicBool,
     has_outgoing: AtomicBool,
     has_event_middleware: AtomicBool,
+    has_waiting_middleware: AtomicBool,
     sequential: AtomicBool,
     policy: Mutex<Option<QueuePolicy>>,
     has_policy: AtomicBool,
@@ -38,6 +41,10 @@ pub struct Handlers {
 /// The handlers of one event, in the order of registration.
 pub(crate) type List = Arc<[Registered]>;
 type Outgoing = dyn Fn(&Socket, &str, &Args) + Send + Sync;
+/// An event middleware that may wait.
+pub(crate) type WaitingMiddleware =
+    dyn Fn(Socket, String, Args) -> BoxFuture<Result<(), String>> + Send + Sync;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type EventMiddleware = dyn Fn(&Socket, &str, &Args) -> Result<(), String> + Send + Sync;
 
 #[derive(Clone)]
@@ -56,6 +63,7 @@ struct Lifecycle {
     error: Vec<Registered>,
     middleware: Vec<Arc<ErasedMiddleware>>,
     event_middleware: Vec<Arc<EventMiddleware>>,
+    waiting_middleware: Vec<Arc<WaitingMiddleware>>,
 }
 
 /// A moment in a socket's life that handlers can be registered for.
@@ -224,6 +232,42 @@ impl Handlers {
         self
     }
 
+    /// Decides whether an event may reach its handlers, and may wait for that.
+    ///
+    /// It runs after all [`event_middleware`](Handlers::event_middleware)s. As in JavaScript, the next
+    /// event does not wait: it may overtake one whose middleware waits for longer, unless the namespace
+    /// is [`sequential`](Handlers::sequential). An error drops the event and is told to
+    /// [`on_error`](Handlers::on_error).
+    ///
+    /// ```
+    /// use socketio::{Args, Server, Socket};
+    ///
+    /// # async fn may(_: &Socket, _: &str) -> bool { true }
+    /// let io = Server::new();
+    /// io.event_middleware_async(async |socket: Socket, event: String, _: Args| {
+    ///     match may(&socket, &event).await {
+    ///         true => Ok(()),
+    ///         false => Err("not allowed".to_owned()),
+    ///     }
+    /// });
+    /// ```
+    #[doc(alias = "use")]
+    pub fn event_middleware_async<F, Fut>(&self, middleware: F) -> &Self
+    where
+        F: FnOnce(Socket, String, Args) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        let middleware = move |socket, event, args| -> BoxFuture<Result<(), String>> {
+            Box::pin(middleware.clone()(socket, event, args))
+        };
+        self.lifecycle
+            .write()
+            .waiting_middleware
+            .push(Arc::new(middleware));
+        self.has_waiting_middleware.store(true, Ordering::Release);
+        self
+    }
+
     /// Lets a socket's event wait until the handlers of the one before have ended, instead of only
     /// started.
     pub fn sequential(&self) -> &Self {
@@ -281,6 +325,17 @@ impl Handlers {
 
     pub(crate) fn has_event_middleware(&self) -> bool {
         self.has_event_middleware.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_waiting_middleware(&self) -> bool {
+        self.has_waiting_middleware.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn waiting_middlewares(&self) -> Vec<Arc<WaitingMiddleware>> {
+        match self.has_waiting_middleware() {
+            true => self.lifecycle.read().waiting_middleware.clone(),
+            false => Vec::new(),
+        }
     }
 
     pub(crate) fn check_event(

@@ -159,6 +159,19 @@ pub(crate) fn event(
         }
         return;
     }
+    if shared.has_waiting_middleware() || own.is_some_and(|own| own.has_waiting_middleware()) {
+        let call = OwnedCall {
+            name: name.into(),
+            args: args.into(),
+            attachments,
+            ack,
+        };
+        let socket = socket.clone();
+        let session = socket.0.session.clone();
+        let future = Box::pin(async move { run_to_end(&socket, &call).await });
+        running.start(&session, "event", future);
+        return;
+    }
     let call = Call {
         socket,
         event: name,
@@ -347,25 +360,39 @@ async fn run_to_end(socket: &Socket, owned: &OwnedCall) {
         attachments: &owned.attachments,
         ack: owned.ack,
     };
-    let lists: Vec<List> = match passes(&call, &mut running) {
-        true => [Some(socket.0.namespace.handlers()), socket.own_handlers()]
-            .into_iter()
-            .flatten()
-            .filter_map(|handlers| handlers.event(&owned.name))
-            .collect(),
-        false => Vec::new(),
-    };
-    if lists.is_empty() {
-        socket
-            .0
-            .session
-            .shared()
-            .unhandled(socket.0.namespace.name(), &owned.name);
-    }
-    for list in lists {
-        start_list(&list, call, &mut running);
+    if passes(&call, &mut running) && waits_and_passes(&call, &mut running).await {
+        let tables = [Some(socket.0.namespace.handlers()), socket.own_handlers()];
+        let lists = tables.into_iter().flatten();
+        let lists: Vec<List> = lists.filter_map(|h| h.event(&owned.name)).collect();
+        if lists.is_empty() {
+            let shared = socket.0.session.shared();
+            shared.unhandled(socket.0.namespace.name(), &owned.name);
+        }
+        for list in lists {
+            start_list(&list, call, &mut running);
+        }
     }
     std::future::poll_fn(|cx| running.poll(cx)).await;
+}
+
+/// Asks the middlewares that may wait; false drops the event.
+async fn waits_and_passes(call: &Call<'_>, running: &mut Running) -> bool {
+    let tables = [
+        Some(call.socket.0.namespace.handlers()),
+        call.socket.own_handlers(),
+    ];
+    for handlers in tables.into_iter().flatten() {
+        for middleware in handlers.waiting_middlewares() {
+            let args = Args::new(call.args, call.attachments.to_vec());
+            let asked = middleware(call.socket.clone(), call.event.to_owned(), args);
+            if let Err(message) = asked.await {
+                error(call.socket, &message, running);
+                return false;
+            }
+        }
+    }
+    // Who has left in the meantime is not served any more.
+    call.socket.is_connected()
 }
 
 /// Takes a socket out of its namespace, with its handlers before and after.

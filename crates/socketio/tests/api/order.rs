@@ -223,3 +223,56 @@ async fn a_broadcast_is_encoded_once() {
     }
     assert_eq!(counted.0.load(Ordering::Relaxed), 1);
 }
+
+// S014: an event middleware may wait; what it refuses does not reach a handler.
+#[tokio::test]
+async fn an_event_middleware_may_wait() {
+    for sequential in [false, true] {
+        let (io, address) = start(Server::builder()).await;
+        if sequential {
+            io.sequential();
+        }
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        io.event_middleware_async({
+            let gate = gate.clone();
+            async move |_: Socket, event: String, args: socketio::Args| {
+                assert_eq!(args.len(), 1);
+                match &*event {
+                    "wait" => {
+                        gate.acquire().await.map_err(|e| e.to_string())?.forget();
+                        Ok(())
+                    }
+                    "no" => Err("refused".to_owned()),
+                    _ => Ok(()),
+                }
+            }
+        });
+        io.on_error(async |socket: Socket, message: String| {
+            socket.emit("error", message);
+        });
+        for event in ["wait", "go", "no"] {
+            io.on(event, async move |_: Socket| event);
+        }
+        let mut ws = Ws::connect(address).await;
+        for (id, event) in [(1, "wait"), (2, "no"), (3, "go")] {
+            ws.send(&format!("42{id}[\"{event}\",{id}]")).await;
+        }
+        let waited = "431[\"wait\"]";
+        let rest = ["42[\"error\",\"refused\"]", "433[\"go\"]"];
+        // The others overtake it, unless they are to wait for it.
+        let expected = match sequential {
+            false => [rest[0], rest[1], waited],
+            true => [waited, rest[0], rest[1]],
+        };
+        if sequential {
+            gate.add_permits(1);
+        }
+        for (i, expected) in expected.into_iter().enumerate() {
+            assert_eq!(ws.text().await, expected);
+            if i == 1 {
+                gate.add_permits(1);
+            }
+        }
+        assert_eq!(io.stats().unhandled_events, 0);
+    }
+}
