@@ -477,11 +477,10 @@ impl Session {
     }
 
     fn beat(&mut self, now: Instant) {
-        if self
-            .heartbeat
-            .deadline(&self.config)
-            .is_none_or(|deadline| now < deadline)
-        {
+        let Some(due) = self.heartbeat.deadline(&self.config) else {
+            return;
+        };
+        if now < due {
             return;
         }
         match (&mut self.heartbeat, self.reading) {
@@ -495,8 +494,11 @@ impl Session {
             }
             (Heartbeat::Idle { .. }, _) => {
                 self.outputs.insert(Outputs::PING);
+                // A ping that is a little late does not prolong the client's time, so that a session
+                // ends when its own figures say so; one that is very late does.
+                let is_punctual = now - due <= LATENESS.min(self.config.ping_timeout / 4);
                 self.heartbeat = Heartbeat::Waiting {
-                    since: now,
+                    since: if is_punctual { due } else { now },
                     extended: false,
                 };
             }
@@ -746,6 +748,9 @@ impl Outputs {
         self.0 == 0
     }
 }
+
+/// What a caller's clock may be late by.
+const LATENESS: Duration = Duration::from_millis(50);
 
 /// The time between two noops that make a client's GET return during an upgrade.
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);

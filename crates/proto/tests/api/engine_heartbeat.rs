@@ -45,6 +45,32 @@ fn unsolicited_pong_restarts_the_interval() {
     assert_eq!(driver.transmits(), [PING]);
 }
 
+// E040: a timer that is a little late does not add up.
+#[test]
+fn a_session_ends_when_its_figures_say_so() {
+    let mut driver = Driver::websocket();
+    driver.sleep(ms(25_010));
+    driver.session.handle_timeout(driver.now);
+    assert_eq!(driver.transmits(), [PING]);
+    driver.pass(ms(19_989));
+    driver.assert_silent();
+    driver.pass(ms(1));
+    driver.assert_ends(&[CLOSE_MAIN], closed(CloseReason::PingTimeout));
+}
+
+// A process that was suspended pings late, and the client has its whole time from then on.
+#[test]
+fn a_client_has_its_time_after_a_very_late_ping() {
+    let mut driver = Driver::websocket();
+    driver.sleep(ms(3_600_000));
+    driver.session.handle_timeout(driver.now);
+    assert_eq!(driver.transmits(), [PING]);
+    driver.pass(ms(19_999));
+    driver.assert_silent();
+    driver.pass(ms(1));
+    driver.assert_ends(&[CLOSE_MAIN], closed(CloseReason::PingTimeout));
+}
+
 // E040
 #[test]
 fn silent_client_times_out_once() {

@@ -227,11 +227,12 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
         is_upgrade: upgrade,
         origin: parts.headers.get(header::ORIGIN).map(HeaderValue::as_bytes),
     };
+    let now = Instant::now();
     let mut found = None;
     let verified = engine::verify(&request, &meta, shared.engine(), |sid| {
         let session = shared.sessions().get(sid)?;
         let view = SessionView {
-            transport: session.transport(),
+            transport: session.transport_at(now)?,
             revision: session.dialect().revision,
         };
         found = Some(session);

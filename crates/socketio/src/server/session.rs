@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use socketio_proto::engine::{
     self, CloseReason, ControlPacket, Discard, Event, GetStart, Message, Packet, PostStart,
-    Revision, Transmit, Transport, Via,
+    ReadyState, Revision, Transmit, Transport, Via,
 };
 use socketio_proto::socket::{
     Connection, DisconnectReason, Incoming, Invalid, PacketDecoder, PacketKind,
@@ -181,6 +181,22 @@ impl Session {
 
     pub(crate) fn transport(&self) -> Transport {
         self.state.lock().engine.transport()
+    }
+
+    /// The transport, as a request finds it now; `None` if the session's time is over, whether or not
+    /// the task that watches the deadlines has come to it.
+    pub(crate) fn transport_at(self: &Arc<Session>, now: Instant) -> Option<Transport> {
+        // Twice: a ping may have been due, and its answer too.
+        for _ in 0..2 {
+            let state = self.state.lock();
+            if state.engine.poll_timeout().is_none_or(|due| due > now) {
+                break;
+            }
+            drop(state);
+            self.handle_timeout(now);
+        }
+        let state = self.state.lock();
+        (state.engine.ready_state() != ReadyState::Closed).then(|| state.engine.transport())
     }
 
     /// Begins the session's life in the table of sessions.

@@ -146,3 +146,36 @@ async fn an_abandoned_session_is_forgotten() {
     until(|| !reasons.lock().is_empty()).await;
     assert_eq!(*reasons.lock(), ["ping timeout"]);
 }
+
+// E040, P016: no request finds a session alive whose time is over, however late its timer is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_session_is_gone_when_its_time_is_over() {
+    let (interval, timeout) = (Duration::from_millis(60), Duration::from_millis(40));
+    let builder = Server::builder()
+        .ping_interval(interval)
+        .ping_timeout(timeout)
+        .allow_eio3();
+    let (_io, address) = start(builder).await;
+    let mut sessions = Vec::new();
+    for i in 0..40 {
+        sessions.push(tokio::spawn(async move {
+            let handshake = match i % 2 {
+                0 => HANDSHAKE.to_owned(),
+                _ => HANDSHAKE.replace("EIO=4", "EIO=3"),
+            };
+            let body = http(address, "GET", &handshake, "").await.body;
+            let sid = body.split("\"sid\":\"").nth(1).expect("a sid");
+            let sid = sid.split('"').next().expect("its end");
+            // The client's clock begins later than the server's.
+            tokio::time::sleep(interval + timeout).await;
+            http(address, "GET", &format!("{handshake}&sid={sid}"), "").await
+        }));
+    }
+    for session in sessions {
+        let answer = soon(session).await.expect("an answer");
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (400, r#"{"code":1,"message":"Session ID unknown"}"#)
+        );
+    }
+}
