@@ -1,4 +1,4 @@
-//! Engine.IO, revisions 4 and 3: packets, payloads, requests, and the server's session.
+//! Engine.IO, revisions 4 and 3: packets, payloads, requests, and both ends of a session.
 //!
 //! An Engine.IO session carries messages over one transport at a time and moves from HTTP
 //! long-polling to WebSocket when it can. This module decides; reading and writing are the caller's.
@@ -8,6 +8,7 @@
 //!
 //! Spec: Engine.IO v4.
 
+mod client;
 mod config;
 mod event;
 pub mod jsonp;
@@ -20,6 +21,7 @@ mod request_error;
 mod session;
 pub mod v3;
 
+pub use client::{Client, ClientConfig, ClientEvent, ClientPacket, ClientTransmit};
 pub use config::Config;
 pub use event::{
     CloseReason, ControlPacket, Discard, Event, GetStart, PostStart, ReadyState, Transmit, Via,

@@ -3,16 +3,21 @@
 //! This part sees messages, not transports: what an Engine.IO message carries comes in as text or
 //! bytes. Specification: Socket.IO protocol, revision 5.
 
+mod backoff;
+mod client;
 mod connection;
 mod decoder;
 mod encode;
 mod json;
+mod manager;
 mod msgpack;
 mod packet;
 mod parser;
 mod placeholder;
 mod reason;
 
+pub use backoff::Backoff;
+pub use client::{ClientSocket, ClientSocketConfig, OldServer, TooMuch};
 pub use connection::{Connection, ConnectionConfig, EventRef, Incoming, Invalid};
 pub use decoder::Decoder;
 pub use encode::{
@@ -20,6 +25,7 @@ pub use encode::{
     write_json_string,
 };
 pub use json::{MAX_DEPTH, MalformedJson, SplitArgs, split_args, validate};
+pub use manager::{Manager, ManagerAction, ManagerEvent, ReconnectConfig};
 pub use msgpack::MsgpackParser;
 pub use packet::{Packet, PacketKind, ParseError, is_reserved};
 pub use parser::{EncodedMessage, JsonParser, PacketDecoder, Parser};

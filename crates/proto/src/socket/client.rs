@@ -1,0 +1,613 @@
+//! One namespace as a client sees it: joining, what is kept while it is away, answers, recovery.
+//!
+//! Events are the caller's (`E`), as are those who wait for answers (`W`): here stands what is sent
+//! when, and what is kept, forgotten or failed. Acks are counted from 0 and never twice.
+//!
+//! Spec: Socket.IO v5, "Connection to a namespace"; the reference's client for what it keeps.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::packet::Packet;
+
+/// One namespace as a client sees it.
+#[derive(Debug)]
+pub struct ClientSocket<E, W> {
+    config: ClientSocketConfig,
+    phase: Phase,
+    sid: Option<Box<str>>,
+    pid: Option<Box<str>>,
+    offset: Option<Box<str>>,
+    recovered: bool,
+    next_id: u64,
+    waiters: HashMap<u64, W>,
+    /// What was emitted while the namespace was not joined.
+    offline: VecDeque<Offline<E>>,
+    offline_bytes: usize,
+    /// What came before the namespace was joined: the server sends what was missed ahead of its answer.
+    received: VecDeque<Packet<'static>>,
+    received_bytes: usize,
+    /// What is sent until it is answered, one after the other.
+    retried: VecDeque<Retried<E, W>>,
+}
+
+/// How a client's namespaces behave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ClientSocketConfig {
+    /// How many bytes of events are kept while the namespace is away, and how many that come before it
+    /// is joined.
+    pub max_bytes: usize,
+    /// How often an event is sent again that was not answered.
+    pub retries: u32,
+    /// How long an answer to a try may take; `None` is without bound.
+    pub ack_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// Neither joined nor wanted.
+    Inactive,
+    /// To be joined as soon as there is a connection, and an answer.
+    Joining,
+    Joined,
+}
+
+#[derive(Debug)]
+struct Offline<E> {
+    event: E,
+    id: Option<u64>,
+    size: usize,
+}
+
+#[derive(Debug)]
+struct Retried<E, W> {
+    event: E,
+    waiter: W,
+    size: usize,
+    tries: u32,
+    /// The ack that is waited for, and for how long.
+    pending: Option<(u64, Option<Instant>)>,
+}
+
+/// The server's answer has no id: it speaks the protocol of Socket.IO 2.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error(
+    "It seems you are trying to reach a Socket.IO server in v2.x with a v3.x client, but they are not compatible (more information here: https://socket.io/docs/v3/migrating-from-2-x-to-3-0/)"
+)]
+pub struct OldServer;
+
+/// More was to be kept than may be.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("more is waiting than may be kept")]
+pub struct TooMuch;
+
+impl<E, W> ClientSocket<E, W> {
+    /// Begins inactive.
+    pub fn new(config: ClientSocketConfig) -> ClientSocket<E, W> {
+        ClientSocket {
+            config,
+            phase: Phase::Inactive,
+            sid: None,
+            pid: None,
+            offset: None,
+            recovered: false,
+            next_id: 0,
+            waiters: HashMap::new(),
+            offline: VecDeque::new(),
+            offline_bytes: 0,
+            received: VecDeque::new(),
+            received_bytes: 0,
+            retried: VecDeque::new(),
+        }
+    }
+
+    /// Says whether the namespace is joined, or to be joined.
+    pub fn is_active(&self) -> bool {
+        self.phase != Phase::Inactive
+    }
+
+    /// Says whether the namespace is joined.
+    pub fn is_joined(&self) -> bool {
+        self.phase == Phase::Joined
+    }
+
+    /// Returns the socket's id while the namespace is joined.
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// Says whether the last joining went on where the connection before had ended.
+    pub fn is_recovered(&self) -> bool {
+        self.recovered
+    }
+
+    // --- Joining and leaving ---
+
+    /// Wants the namespace to be joined; false if it is, or is wanted, already.
+    pub fn activate(&mut self) -> bool {
+        let was_inactive = self.phase == Phase::Inactive;
+        if was_inactive {
+            self.phase = Phase::Joining;
+        }
+        was_inactive
+    }
+
+    /// Returns the payload of CONNECT: the application's `auth` (a JSON object, or nothing) and what
+    /// proves to the server who it was that went away. The application's keys win.
+    pub fn connect_payload(&self, auth: &str) -> String {
+        let Some(pid) = &self.pid else {
+            return auth.to_owned();
+        };
+        let mut payload = Map::new();
+        payload.insert("pid".to_owned(), Value::from(&**pid));
+        if let Some(offset) = &self.offset {
+            payload.insert("offset".to_owned(), Value::from(&**offset));
+        }
+        if let Ok(own) = serde_json::from_str::<Map<String, Value>>(auth) {
+            payload.extend(own);
+        }
+        Value::from(payload).to_string()
+    }
+
+    /// Handles the server's answer to CONNECT. What was received and emitted before is to be taken
+    /// then, in this order: [`take_received`](ClientSocket::take_received),
+    /// [`take_offline`](ClientSocket::take_offline), [`next_try`](ClientSocket::next_try).
+    ///
+    /// # Errors
+    ///
+    /// When the answer has no id.
+    pub fn handle_connect(&mut self, data: &str) -> Result<(), OldServer> {
+        let data: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
+        let text = |key: &str| data.get(key).and_then(Value::as_str).map(Box::<str>::from);
+        let sid = text("sid").ok_or(OldServer)?;
+        self.join(sid, text("pid"));
+        Ok(())
+    }
+
+    /// Joins with the id that a server of Socket.IO 2 does not tell.
+    pub fn handle_old_connect(&mut self, sid: &str) {
+        self.join(sid.into(), None);
+    }
+
+    fn join(&mut self, sid: Box<str>, pid: Option<Box<str>>) {
+        self.recovered = pid.is_some() && pid == self.pid;
+        if !self.recovered {
+            // A position among the events of another connection.
+            self.offset = None;
+        }
+        self.sid = Some(sid);
+        self.pid = pid;
+        self.phase = Phase::Joined;
+    }
+
+    /// Learns that the namespace is not joined any more, and is not to be: it was left, or refused.
+    /// Gives those whose answers will not come, and whether it had been joined.
+    pub fn deactivate(&mut self) -> (bool, Vec<W>) {
+        let lost = self.handle_lost();
+        self.phase = Phase::Inactive;
+        lost
+    }
+
+    /// Learns that the connection is gone. Gives those whose answers will not come, and whether the
+    /// namespace had been joined. Those who wait for the answer to what is still kept go on waiting.
+    pub fn handle_lost(&mut self) -> (bool, Vec<W>) {
+        let was_joined = self.phase == Phase::Joined;
+        if was_joined {
+            self.phase = Phase::Joining;
+        }
+        self.sid = None;
+        self.received.clear();
+        self.received_bytes = 0;
+        let kept: Vec<u64> = self.offline.iter().filter_map(|event| event.id).collect();
+        let lost: Vec<u64> = self.waiters.keys().copied().collect();
+        let lost = lost.into_iter().filter(|id| !kept.contains(id));
+        let mut failed: Vec<W> = lost.filter_map(|id| self.waiters.remove(&id)).collect();
+        if let Some(head) = self.retried.front_mut()
+            && head.pending.take().is_some()
+            && head.tries > self.config.retries
+        {
+            failed.extend(self.retried.pop_front().map(|head| head.waiter));
+        }
+        (was_joined, failed)
+    }
+
+    // --- Events that come ---
+
+    /// Takes an event; gives it back if it is to be handled now.
+    ///
+    /// # Errors
+    ///
+    /// When more came ahead of the answer to CONNECT than is kept.
+    pub fn handle_event(&mut self, event: Packet<'_>) -> Result<Option<Packet<'static>>, TooMuch> {
+        let event = Packet {
+            kind: event.kind,
+            nsp: event.nsp.into_owned().into(),
+            id: event.id,
+            data: event.data.into_owned().into(),
+            attachments: event.attachments,
+        };
+        match self.phase {
+            Phase::Joined => Ok(Some(event)),
+            Phase::Inactive => Ok(None),
+            Phase::Joining => {
+                let attachments: usize = event.attachments.iter().map(|bytes| bytes.len()).sum();
+                self.received_bytes += event.data.len() + attachments;
+                if self.received_bytes > self.config.max_bytes {
+                    return Err(TooMuch);
+                }
+                self.received.push_back(event);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Returns the next of the events that came before the namespace was joined.
+    pub fn take_received(&mut self) -> Option<Packet<'static>> {
+        let event = self.received.pop_front();
+        if self.received.is_empty() {
+            self.received_bytes = 0;
+        }
+        event
+    }
+
+    /// Notes an event's position, which a server that can recover connections adds as the last
+    /// argument. `args` are valid JSON values, separated by commas; an event that asks for an answer
+    /// has no position.
+    pub fn note_offset(&mut self, args: &str) {
+        if self.pid.is_some()
+            && let Some(offset) = last_string(args)
+        {
+            self.offset = Some(offset);
+        }
+    }
+
+    // --- Answers ---
+
+    /// Returns a new ack id, whose answer `waiter` gets.
+    pub fn next_ack(&mut self, waiter: W) -> u64 {
+        let id = self.take_id();
+        self.waiters.insert(id, waiter);
+        id
+    }
+
+    /// Takes out who waits for this answer.
+    pub fn take_waiter(&mut self, id: u64) -> Option<W> {
+        let is_tried = |head: &Retried<E, W>| head.pending.is_some_and(|(tried, _)| tried == id);
+        if self.retried.front().is_some_and(is_tried) {
+            return self.retried.pop_front().map(|head| head.waiter);
+        }
+        self.waiters.remove(&id)
+    }
+
+    /// Forgets who waits for this answer, and the event that asks for it if it was not sent yet.
+    pub fn forget_ack(&mut self, id: u64) {
+        self.waiters.remove(&id);
+        if let Some(at) = self.offline.iter().position(|event| event.id == Some(id))
+            && let Some(event) = self.offline.remove(at)
+        {
+            self.offline_bytes -= event.size;
+        }
+    }
+
+    fn take_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    // --- Events that go ---
+
+    /// Keeps an event of `size` bytes until the namespace is joined.
+    ///
+    /// # Errors
+    ///
+    /// When more is kept then than may be.
+    pub fn keep(&mut self, event: E, id: Option<u64>, size: usize) -> Result<(), TooMuch> {
+        if self.offline_bytes + size > self.config.max_bytes {
+            return Err(TooMuch);
+        }
+        self.offline_bytes += size;
+        self.offline.push_back(Offline { event, id, size });
+        Ok(())
+    }
+
+    /// Returns the next of the events that were kept, with its ack id.
+    pub fn take_offline(&mut self) -> Option<(E, Option<u64>)> {
+        let event = self.offline.pop_front()?;
+        self.offline_bytes -= event.size;
+        Some((event.event, event.id))
+    }
+
+    /// Queues an event that is sent again until it is answered.
+    ///
+    /// # Errors
+    ///
+    /// When more is kept then than may be.
+    pub fn retry(&mut self, event: E, waiter: W, size: usize) -> Result<(), TooMuch> {
+        let queued: usize = self.retried.iter().map(|retried| retried.size).sum();
+        if queued + size > self.config.max_bytes {
+            return Err(TooMuch);
+        }
+        self.retried.push_back(Retried {
+            event,
+            waiter,
+            size,
+            tries: 0,
+            pending: None,
+        });
+        Ok(())
+    }
+
+    /// Returns the queued event that is to be sent now, with its ack id, if there is one.
+    pub fn next_try(&mut self, now: Instant) -> Option<(&E, u64)> {
+        if self.phase != Phase::Joined || self.retried.front()?.pending.is_some() {
+            return None;
+        }
+        let id = self.take_id();
+        let deadline = self
+            .config
+            .ack_timeout
+            .and_then(|timeout| now.checked_add(timeout));
+        let head = self.retried.front_mut()?;
+        head.tries += 1;
+        head.pending = Some((id, deadline));
+        Some((&head.event, id))
+    }
+
+    /// Returns when [`handle_timeout`](ClientSocket::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.retried.front()?.pending?.1
+    }
+
+    /// Gives up a try whose answer did not come in time: [`next_try`](ClientSocket::next_try) is next.
+    /// If it was the last, it gives who waited for it.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<W> {
+        let head = self.retried.front_mut()?;
+        let (_, deadline) = head.pending?;
+        if deadline.is_none_or(|deadline| deadline > now) {
+            return None;
+        }
+        head.pending = None;
+        match head.tries > self.config.retries {
+            true => self.retried.pop_front().map(|head| head.waiter),
+            false => None,
+        }
+    }
+}
+
+/// The last of some JSON values, if it is a string.
+fn last_string(args: &str) -> Option<Box<str>> {
+    let inside = args.trim_ascii_end().strip_suffix('"')?;
+    let mut end = inside.len();
+    loop {
+        let quote = inside[..end].rfind('"')?;
+        let backslashes = inside[..quote].bytes().rev().take_while(|&b| b == b'\\');
+        if backslashes.count() % 2 == 0 {
+            let text = &inside[quote + 1..];
+            return match text.contains('\\') {
+                false => Some(text.into()),
+                true => serde_json::from_str(&args.trim_ascii_end()[quote..]).ok(),
+            };
+        }
+        end = quote;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::packet::PacketKind;
+    use super::*;
+
+    type Tested = ClientSocket<&'static str, u8>;
+
+    fn start() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "a test begins at some time")]
+        Instant::now()
+    }
+
+    fn socket() -> Tested {
+        let mut socket = Tested::new(ClientSocketConfig {
+            max_bytes: 100,
+            retries: 2,
+            ack_timeout: Some(Duration::from_secs(1)),
+        });
+        assert!(socket.activate());
+        socket
+    }
+
+    fn joined() -> Tested {
+        let mut socket = socket();
+        socket.handle_connect(r#"{"sid":"a","pid":"p"}"#).unwrap();
+        socket
+    }
+
+    fn event(data: &str) -> Packet<'_> {
+        Packet {
+            kind: PacketKind::Event,
+            nsp: "/".into(),
+            id: None,
+            data: data.into(),
+            attachments: Vec::new(),
+        }
+    }
+
+    // C008
+    #[test]
+    fn a_namespace_is_joined_with_the_server_s_answer() {
+        let mut socket = socket();
+        assert!(socket.is_active() && !socket.is_joined() && socket.sid().is_none());
+        assert!(!socket.activate());
+        socket.handle_connect(r#"{"sid":"a"}"#).unwrap();
+        assert!(socket.is_joined() && !socket.is_recovered());
+        assert_eq!(socket.sid(), Some("a"));
+        assert_eq!(socket.handle_lost(), (true, vec![]));
+        assert!(socket.is_active() && !socket.is_joined() && socket.sid().is_none());
+    }
+
+    // C044
+    #[test]
+    fn an_answer_without_an_id_is_from_an_old_server() {
+        for data in ["", "{}", r#"{"sid":1}"#] {
+            assert_eq!(socket().handle_connect(data), Err(OldServer));
+        }
+        assert!(
+            OldServer
+                .to_string()
+                .starts_with("It seems you are trying to reach")
+        );
+    }
+
+    // C035
+    #[test]
+    fn who_was_away_proves_who_it_is_and_where_it_was() {
+        let mut socket = joined();
+        assert_eq!(socket.connect_payload(r#"{"t":1}"#), r#"{"pid":"p","t":1}"#);
+        socket.note_offset(r#"1,"of\"f""#);
+        socket.note_offset(r#"{"a":"x"}"#);
+        socket.handle_lost();
+        assert_eq!(
+            socket.connect_payload(""),
+            r#"{"offset":"of\"f","pid":"p"}"#
+        );
+        assert_eq!(
+            socket.connect_payload(r#"{"offset":"own"}"#),
+            r#"{"offset":"own","pid":"p"}"#
+        );
+        socket.handle_connect(r#"{"sid":"a","pid":"p"}"#).unwrap();
+        assert!(socket.is_recovered());
+        socket.handle_lost();
+        socket.handle_connect(r#"{"sid":"b","pid":"q"}"#).unwrap();
+        assert!(!socket.is_recovered());
+        // A position of the other connection proves nothing.
+        assert_eq!(socket.connect_payload(""), r#"{"pid":"q"}"#);
+    }
+
+    #[test]
+    fn without_recovery_there_is_no_position() {
+        let mut socket = socket();
+        socket.handle_connect(r#"{"sid":"a"}"#).unwrap();
+        socket.note_offset(r#""x""#);
+        assert_eq!(socket.connect_payload(""), "");
+    }
+
+    #[test]
+    fn the_last_argument_is_found_if_it_is_text() {
+        for (args, expected) in [
+            (r#""a","b""#, Some("b")),
+            (r#"{"k":"v"},"" "#, Some("")),
+            (r#""a\"b""#, Some("a\"b")),
+            (r#""\\","c\\""#, Some("c\\")),
+            (r#"1,["x"]"#, None),
+            ("", None),
+            ("1", None),
+        ] {
+            assert_eq!(last_string(args).as_deref(), expected, "{args}");
+        }
+    }
+
+    // C032
+    #[test]
+    fn what_comes_ahead_of_the_answer_is_kept_in_order() {
+        let mut socket = socket();
+        assert_eq!(socket.handle_event(event("[\"a\"]")), Ok(None));
+        assert_eq!(socket.handle_event(event("[\"b\"]")), Ok(None));
+        socket.handle_connect(r#"{"sid":"a"}"#).unwrap();
+        assert_eq!(socket.take_received(), Some(event("[\"a\"]")));
+        assert_eq!(socket.take_received(), Some(event("[\"b\"]")));
+        assert_eq!(socket.take_received(), None);
+        assert_eq!(
+            socket.handle_event(event("[\"c\"]")),
+            Ok(Some(event("[\"c\"]")))
+        );
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut socket = socket();
+        assert_eq!(socket.keep("a", None, 60), Ok(()));
+        assert_eq!(socket.keep("b", None, 41), Err(TooMuch));
+        assert_eq!(socket.keep("c", None, 40), Ok(()));
+        let long = format!("[\"{}\"]", "x".repeat(200));
+        assert_eq!(socket.handle_event(event(&long)), Err(TooMuch));
+        assert_eq!(socket.retry("d", 1, 101), Err(TooMuch));
+        assert_eq!(socket.take_offline(), Some(("a", None)));
+        assert_eq!(socket.keep("b", None, 41), Ok(()));
+    }
+
+    // C027
+    #[test]
+    fn who_gives_up_takes_the_event_along_that_was_not_sent() {
+        let mut socket = socket();
+        let id = socket.next_ack(1);
+        socket.keep("a", Some(id), 10).unwrap();
+        socket.keep("b", None, 10).unwrap();
+        socket.forget_ack(id);
+        assert_eq!(socket.take_offline(), Some(("b", None)));
+        assert_eq!(socket.take_offline(), None);
+        assert_eq!(socket.take_waiter(id), None);
+    }
+
+    // C028: the answer to what is still kept may come.
+    #[test]
+    fn a_lost_connection_fails_those_whose_events_were_sent() {
+        let mut socket = joined();
+        let sent = socket.next_ack(1);
+        socket.handle_lost();
+        assert_eq!(socket.take_waiter(sent), None);
+        let kept = socket.next_ack(2);
+        socket.keep("a", Some(kept), 1).unwrap();
+        assert_eq!(socket.handle_lost(), (false, vec![]));
+        assert_eq!(socket.take_waiter(kept), Some(2));
+        assert!(kept > sent);
+        let mut socket = joined();
+        socket.next_ack(3);
+        assert_eq!(socket.deactivate(), (true, vec![3]));
+        assert!(!socket.is_active());
+    }
+
+    // C031
+    #[test]
+    fn retried_events_go_one_by_one_each_so_often() {
+        let now = start();
+        let second = Duration::from_secs(1);
+        let mut socket = joined();
+        socket.retry("a", 1, 1).unwrap();
+        socket.retry("b", 2, 1).unwrap();
+        assert_eq!(socket.next_try(now), Some((&"a", 0)));
+        assert_eq!(socket.next_try(now), None);
+        assert_eq!(socket.poll_timeout(), Some(now + second));
+        assert_eq!(socket.handle_timeout(now), None);
+        assert_eq!(socket.handle_timeout(now + second), None);
+        assert_eq!(socket.next_try(now + second), Some((&"a", 1)));
+        // The answer to the try before comes too late.
+        assert_eq!(socket.take_waiter(0), None);
+        // The third and last is not answered either.
+        socket.handle_timeout(now + 2 * second);
+        assert_eq!(socket.next_try(now + 2 * second), Some((&"a", 2)));
+        assert_eq!(socket.handle_timeout(now + 3 * second), Some(1));
+        assert_eq!(socket.next_try(now + 3 * second), Some((&"b", 3)));
+        assert_eq!(socket.take_waiter(3), Some(2));
+        assert_eq!(socket.next_try(now), None);
+    }
+
+    // C031
+    #[test]
+    fn retried_events_survive_a_reconnection() {
+        let now = start();
+        let mut socket = joined();
+        socket.retry("a", 1, 1).unwrap();
+        assert!(socket.next_try(now).is_some());
+        assert_eq!(socket.handle_lost(), (true, vec![]));
+        assert_eq!(socket.next_try(now), None);
+        socket.handle_connect(r#"{"sid":"b"}"#).unwrap();
+        assert_eq!(socket.next_try(now), Some((&"a", 1)));
+        // Those that were lost on the way count.
+        socket.handle_lost();
+        socket.handle_connect(r#"{"sid":"c"}"#).unwrap();
+        assert_eq!(socket.next_try(now), Some((&"a", 2)));
+        assert_eq!(socket.handle_lost(), (true, vec![1]));
+    }
+}
