@@ -21,12 +21,14 @@
 mod args;
 mod error;
 mod event;
+mod handler;
 mod id;
 mod server;
 
 pub use args::{Args, DecodeError, EncodeError, Value};
 pub use error::{AckError, BroadcastAckError, ConnectError, EmitError};
 pub use event::Event;
+pub use handler::{Endpoint, Handler};
 pub use id::{SessionId, SocketId};
 pub use server::*;
 pub use socketio_proto::engine::Transport;

@@ -17,6 +17,7 @@ use tokio::time::Sleep;
 use super::socket::Socket;
 use crate::args::Args;
 use crate::error::{AckError, BroadcastAckError, EmitError};
+use crate::handler::Endpoint;
 use crate::id::SocketId;
 
 /// Answers one event of a client, at most once.
@@ -44,6 +45,18 @@ impl Ack {
         if let Some(id) = self.id {
             self.socket.send_ack(id, &answer);
         }
+    }
+}
+
+impl Endpoint for Socket {
+    type Ack = Ack;
+
+    fn ack(&self, id: Option<u64>) -> Ack {
+        Ack::new(self.clone(), id)
+    }
+
+    fn answer(&self, id: u64, answer: &(impl Serialize + ?Sized)) {
+        self.send_ack(id, answer);
     }
 }
 

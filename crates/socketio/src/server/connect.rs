@@ -7,7 +7,6 @@ use socketio_proto::socket::PacketKind;
 
 use super::broadcast::Flags;
 use super::encode;
-use super::handler::Call;
 use super::handlers::Moment;
 use super::namespace::{NamespaceInner, Namespaces};
 use super::recovery::{Claim, Finished, NotRecovered};
@@ -15,6 +14,7 @@ use super::running::{self, Running};
 use super::session::Session;
 use super::socket::Socket;
 use crate::error::ConnectError;
+use crate::handler::Call;
 use crate::id::SocketId;
 
 /// Answers a CONNECT packet, at once where nothing has to be waited for.

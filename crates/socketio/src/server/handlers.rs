@@ -12,12 +12,11 @@ use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 
 use super::config::QueuePolicy;
-use super::handler::{
-    ErasedHandler, ErasedMiddleware, Handler, Middleware, erase, erase_middleware,
-};
+use super::middleware::{ErasedMiddleware, Middleware, erase};
 use super::socket::Socket;
 use crate::args::Args;
 use crate::event::Event;
+use crate::handler::{Handler, Registered};
 
 /// What runs when clients connect, send events and leave.
 ///
@@ -39,7 +38,7 @@ pub struct Handlers {
 }
 
 /// The handlers of one event, in the order of registration.
-pub(crate) type List = Arc<[Registered]>;
+pub(crate) type List = Arc<[Registered<Socket>]>;
 type Outgoing = dyn Fn(&Socket, &str, &Args) + Send + Sync;
 /// An event middleware that may wait.
 pub(crate) type WaitingMiddleware =
@@ -47,20 +46,13 @@ pub(crate) type WaitingMiddleware =
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type EventMiddleware = dyn Fn(&Socket, &str, &Args) -> Result<(), String> + Send + Sync;
 
-#[derive(Clone)]
-pub(crate) struct Registered {
-    pub(crate) handler: Arc<ErasedHandler>,
-    /// Set for a handler that runs once; true when it has.
-    once: Option<Arc<AtomicBool>>,
-}
-
 #[derive(Default)]
 struct Lifecycle {
-    any: Vec<Registered>,
-    connect: Vec<Registered>,
-    disconnect: Vec<Registered>,
-    disconnecting: Vec<Registered>,
-    error: Vec<Registered>,
+    any: Vec<Registered<Socket>>,
+    connect: Vec<Registered<Socket>>,
+    disconnect: Vec<Registered<Socket>>,
+    disconnecting: Vec<Registered<Socket>>,
+    error: Vec<Registered<Socket>>,
     middleware: Vec<Arc<ErasedMiddleware>>,
     event_middleware: Vec<Arc<EventMiddleware>>,
     waiting_middleware: Vec<Arc<WaitingMiddleware>>,
@@ -81,21 +73,18 @@ impl Handlers {
     ///
     /// Several handlers of one event all run, in the order of registration. The shapes are those of
     /// [`Handler`].
-    pub fn on<S>(&self, event: impl AsRef<str>, handler: impl Handler<S>) -> &Self {
-        self.add(event.as_ref(), Registered::new(handler, None))
+    pub fn on<S>(&self, event: impl AsRef<str>, handler: impl Handler<Socket, S>) -> &Self {
+        self.add(event.as_ref(), Registered::new(handler))
     }
 
     /// Handles an event the first time it comes: the first from any socket when registered on a
     /// namespace, the first of the socket when registered on a socket.
-    pub fn once<S>(&self, event: impl AsRef<str>, handler: impl Handler<S>) -> &Self {
-        self.add(
-            event.as_ref(),
-            Registered::new(handler, Some(Arc::default())),
-        )
+    pub fn once<S>(&self, event: impl AsRef<str>, handler: impl Handler<Socket, S>) -> &Self {
+        self.add(event.as_ref(), Registered::once(handler))
     }
 
     /// Handles a typed event, whose name its type carries.
-    pub fn on_event<E, S>(&self, handler: impl Handler<S>) -> &Self
+    pub fn on_event<E, S>(&self, handler: impl Handler<Socket, S>) -> &Self
     where
         E: Event + DeserializeOwned,
     {
@@ -111,63 +100,57 @@ impl Handlers {
 
     /// Runs for each client that has joined the namespace, with its `auth` as `T`.
     #[doc(alias = "connection")]
-    pub fn on_connect<S>(&self, handler: impl Handler<S>) -> &Self {
+    pub fn on_connect<S>(&self, handler: impl Handler<Socket, S>) -> &Self {
         self.lifecycle
             .write()
             .connect
-            .push(Registered::new(handler, None));
+            .push(Registered::new(handler));
         self
     }
 
     /// Runs when a client has left, with the reason as `T` (a
     /// [`DisconnectReason`](crate::DisconnectReason) or a `String`; a second argument describes it).
     /// The socket is in no room any more.
-    pub fn on_disconnect<S>(&self, handler: impl Handler<S>) -> &Self {
+    pub fn on_disconnect<S>(&self, handler: impl Handler<Socket, S>) -> &Self {
         self.lifecycle
             .write()
             .disconnect
-            .push(Registered::new(handler, None));
+            .push(Registered::new(handler));
         self
     }
 
     /// Runs when a client is leaving, while its rooms can still be read.
-    pub fn on_disconnecting<S>(&self, handler: impl Handler<S>) -> &Self {
+    pub fn on_disconnecting<S>(&self, handler: impl Handler<Socket, S>) -> &Self {
         self.lifecycle
             .write()
             .disconnecting
-            .push(Registered::new(handler, None));
+            .push(Registered::new(handler));
         self
     }
 
     /// Runs when a packet of a client was refused: by an event middleware, or because it was
     /// malformed. `T` is the message.
-    pub fn on_error<S>(&self, handler: impl Handler<S>) -> &Self {
-        self.lifecycle
-            .write()
-            .error
-            .push(Registered::new(handler, None));
+    pub fn on_error<S>(&self, handler: impl Handler<Socket, S>) -> &Self {
+        self.lifecycle.write().error.push(Registered::new(handler));
         self
     }
 
     /// Runs for each event before its own handlers; `T` takes the event's name and its arguments,
     /// as in `(name, args): (String, Args)`.
     #[doc(alias = "onAny")]
-    pub fn on_any<S>(&self, handler: impl Handler<S>) -> &Self {
-        self.lifecycle
-            .write()
-            .any
-            .push(Registered::new(handler, None));
+    pub fn on_any<S>(&self, handler: impl Handler<Socket, S>) -> &Self {
+        self.lifecycle.write().any.push(Registered::new(handler));
         self.has_any.store(true, Ordering::Release);
         self
     }
 
     /// Like [`on_any`](Handlers::on_any), before those that are there already.
     #[doc(alias = "prependAny")]
-    pub fn prepend_any<S>(&self, handler: impl Handler<S>) -> &Self {
+    pub fn prepend_any<S>(&self, handler: impl Handler<Socket, S>) -> &Self {
         self.lifecycle
             .write()
             .any
-            .insert(0, Registered::new(handler, None));
+            .insert(0, Registered::new(handler));
         self.has_any.store(true, Ordering::Release);
         self
     }
@@ -211,7 +194,7 @@ impl Handlers {
         self.lifecycle
             .write()
             .middleware
-            .push(Arc::new(erase_middleware(middleware)));
+            .push(Arc::new(erase(middleware)));
         self
     }
 
@@ -290,7 +273,7 @@ impl Handlers {
         }
     }
 
-    fn add(&self, event: &str, registered: Registered) -> &Self {
+    fn add(&self, event: &str, registered: Registered<Socket>) -> &Self {
         let mut events = self.events.write();
         let list = events.entry(event.into()).or_insert_with(|| Arc::new([]));
         *list = list.iter().cloned().chain([registered]).collect();
@@ -305,7 +288,7 @@ impl Handlers {
         self.events.read().get(name).cloned()
     }
 
-    pub(crate) fn moment(&self, moment: Moment) -> Vec<Registered> {
+    pub(crate) fn moment(&self, moment: Moment) -> Vec<Registered<Socket>> {
         if moment == Moment::Any && !self.has_any.load(Ordering::Acquire) {
             return Vec::new();
         }
@@ -368,22 +351,6 @@ static OUTGOING: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn anybody_listens_to_outgoing() -> bool {
     OUTGOING.load(Ordering::Acquire)
-}
-
-impl Registered {
-    fn new<S>(handler: impl Handler<S>, once: Option<Arc<AtomicBool>>) -> Registered {
-        Registered {
-            handler: Arc::new(erase(handler)),
-            once,
-        }
-    }
-
-    /// Says whether the handler is to run now.
-    pub(crate) fn take_turn(&self) -> bool {
-        self.once
-            .as_ref()
-            .is_none_or(|done| !done.swap(true, Ordering::AcqRel))
-    }
 }
 
 impl fmt::Debug for Handlers {

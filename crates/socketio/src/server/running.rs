@@ -4,7 +4,6 @@
 //! own set of running handlers, which the connection's task polls; no task is spawned per event.
 //! A panic ends that one handler and is logged.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,11 +18,11 @@ use tracing::Instrument;
 
 use socketio_proto::socket::DisconnectReason;
 
-use super::handler::{Call, HandlerFuture};
-use super::handlers::{List, Moment, Registered};
+use super::handlers::{List, Moment};
 use super::session::Session;
 use super::socket::Socket;
 use crate::args::Args;
+use crate::handler::{Call, HandlerFuture, Registered, log_panic};
 
 /// The handlers of one connection which have started and not ended.
 #[derive(Default)]
@@ -118,18 +117,6 @@ impl Drop for Guarded {
     }
 }
 
-fn log_panic(what: &str, panic: &(dyn Any + Send)) {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text");
-    tracing::error!(
-        panic = text,
-        "{what} handler panicked; the connection goes on"
-    );
-}
-
 /// Hands one event to its handlers.
 pub(crate) fn event(
     socket: &Socket,
@@ -197,7 +184,7 @@ pub(crate) fn event(
 }
 
 /// Tells the catch-all handlers and asks the middlewares; false drops the event.
-fn passes(call: &Call<'_>, running: &mut Running) -> bool {
+fn passes(call: &Call<'_, Socket>, running: &mut Running) -> bool {
     let tables = [
         Some(call.socket.0.namespace.handlers()),
         call.socket.own_handlers(),
@@ -268,7 +255,7 @@ pub(crate) fn lifecycle(socket: &Socket, moment: Moment, args: &str, running: &m
     }
 }
 
-fn start_list(list: &[Registered], call: Call<'_>, running: &mut Running) {
+fn start_list(list: &[Registered<Socket>], call: Call<'_, Socket>, running: &mut Running) {
     for registered in list {
         if registered.take_turn()
             && let Some(future) = prepare(registered, call)
@@ -279,7 +266,7 @@ fn start_list(list: &[Registered], call: Call<'_>, running: &mut Running) {
 }
 
 /// Decodes the arguments and makes the handler's future.
-fn prepare(registered: &Registered, call: Call<'_>) -> Option<HandlerFuture> {
+fn prepare(registered: &Registered<Socket>, call: Call<'_, Socket>) -> Option<HandlerFuture> {
     let span = tracing::trace_span!(
         "event",
         namespace = call.socket.0.namespace.name(),
@@ -376,7 +363,7 @@ async fn run_to_end(socket: &Socket, owned: &OwnedCall) {
 }
 
 /// Asks the middlewares that may wait; false drops the event.
-async fn waits_and_passes(call: &Call<'_>, running: &mut Running) -> bool {
+async fn waits_and_passes(call: &Call<'_, Socket>, running: &mut Running) -> bool {
     let tables = [
         Some(call.socket.0.namespace.handlers()),
         call.socket.own_handlers(),

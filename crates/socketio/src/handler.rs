@@ -1,0 +1,186 @@
+//! Handlers: the three shapes a function can have, and how an event reaches it, on both sides.
+//!
+//! A handler is called and polled once in place, in the order of events; one that is not done then
+//! goes on beside the others of its connection.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::args::{self, DecodeError};
+
+pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Who gets events and can answer them: the sockets of server and client.
+pub trait Endpoint: Clone + Send + Sync + 'static {
+    /// Answers one event.
+    type Ack: Send + 'static;
+
+    /// Makes what answers an event; without an id nobody has asked.
+    #[doc(hidden)]
+    fn ack(&self, id: Option<u64>) -> Self::Ack;
+
+    /// Answers an event.
+    #[doc(hidden)]
+    fn answer(&self, id: u64, answer: &(impl Serialize + ?Sized));
+}
+
+/// One event on its way to its handlers. The arguments are still JSON text.
+#[derive(Debug)]
+pub struct Call<'a, S> {
+    pub(crate) socket: &'a S,
+    pub(crate) event: &'a str,
+    pub(crate) args: &'a str,
+    pub(crate) attachments: &'a [Bytes],
+    pub(crate) ack: Option<u64>,
+}
+
+impl<S> Clone for Call<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Call<'_, S> {}
+
+impl<S> Call<'_, S> {
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        args::decode(self.args, self.attachments)
+    }
+}
+
+/// A function that can handle an event (or a connection) of a socket `S`.
+///
+/// Three shapes are possible, each an `async` closure or an `async fn`:
+///
+/// - `(Socket)`
+/// - `(Socket, T)`: `T` is decoded from the event's arguments. A tuple takes several arguments, `()`
+///   none, any other type the first one; [`Args`](crate::Args) takes all of them as they are.
+/// - `(Socket, T, Ack)`: answers the other side's ack by hand.
+///
+/// In the first two shapes the returned value answers the ack, if the other side asked for one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a handler",
+    label = "not a handler of the shape (Socket), (Socket, T) or (Socket, T, Ack)",
+    note = "a handler is an async closure or async fn, for example `async |socket: Socket, text: String| {{ .. }}`",
+    note = "`Socket` is `socketio::Socket` on a server and `socketio::client::Socket` on a client",
+    note = "`T` must implement `serde::de::DeserializeOwned`, the returned value `serde::Serialize`",
+    note = "the handler must be `Clone + Send + Sync + 'static`, and its future `Send`"
+)]
+pub trait Handler<S, Shape>: Clone + Send + Sync + 'static {
+    /// Decodes the arguments and makes the handler's future.
+    #[doc(hidden)]
+    fn call(self, call: Call<'_, S>) -> Result<HandlerFuture, DecodeError>;
+}
+
+impl<F, Fut, S> Handler<S, (S,)> for F
+where
+    S: Endpoint,
+    F: FnOnce(S) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Serialize + Send> + Send + 'static,
+{
+    fn call(self, call: Call<'_, S>) -> Result<HandlerFuture, DecodeError> {
+        Ok(answering(call, self(call.socket.clone())))
+    }
+}
+
+impl<F, Fut, S, T> Handler<S, (S, T)> for F
+where
+    S: Endpoint,
+    F: FnOnce(S, T) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output: Serialize + Send> + Send + 'static,
+    T: DeserializeOwned + Send + 'static,
+{
+    fn call(self, call: Call<'_, S>) -> Result<HandlerFuture, DecodeError> {
+        Ok(answering(call, self(call.socket.clone(), call.decode()?)))
+    }
+}
+
+impl<F, Fut, S, T> Handler<S, (S, T, S::Ack)> for F
+where
+    S: Endpoint,
+    F: FnOnce(S, T, S::Ack) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+    T: DeserializeOwned + Send + 'static,
+{
+    fn call(self, call: Call<'_, S>) -> Result<HandlerFuture, DecodeError> {
+        let ack = call.socket.ack(call.ack);
+        Ok(Box::pin(self(call.socket.clone(), call.decode()?, ack)))
+    }
+}
+
+fn answering<S, Fut>(call: Call<'_, S>, future: Fut) -> HandlerFuture
+where
+    S: Endpoint,
+    Fut: Future<Output: Serialize + Send> + Send + 'static,
+{
+    match call.ack {
+        None => Box::pin(async move { drop(future.await) }),
+        Some(id) => {
+            let socket = call.socket.clone();
+            Box::pin(async move { socket.answer(id, &future.await) })
+        }
+    }
+}
+
+/// A handler without its type.
+type ErasedHandler<S> =
+    Box<dyn Fn(Call<'_, S>) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
+
+/// A handler in a table.
+pub(crate) struct Registered<S> {
+    pub(crate) handler: Arc<ErasedHandler<S>>,
+    /// Set for a handler that runs once; true when it has.
+    once: Option<Arc<AtomicBool>>,
+}
+
+impl<S> Clone for Registered<S> {
+    fn clone(&self) -> Self {
+        Registered {
+            handler: self.handler.clone(),
+            once: self.once.clone(),
+        }
+    }
+}
+
+impl<S: 'static> Registered<S> {
+    pub(crate) fn new<Shape>(handler: impl Handler<S, Shape>) -> Registered<S> {
+        Registered {
+            handler: Arc::new(Box::new(move |call| handler.clone().call(call))),
+            once: None,
+        }
+    }
+
+    pub(crate) fn once<Shape>(handler: impl Handler<S, Shape>) -> Registered<S> {
+        Registered {
+            once: Some(Arc::default()),
+            ..Registered::new(handler)
+        }
+    }
+
+    /// Says whether the handler is to run now.
+    pub(crate) fn take_turn(&self) -> bool {
+        self.once
+            .as_ref()
+            .is_none_or(|done| !done.swap(true, Ordering::AcqRel))
+    }
+}
+
+/// A handler's panic ends that one handler.
+pub(crate) fn log_panic(what: &str, panic: &(dyn Any + Send)) {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no text");
+    tracing::error!(
+        panic = text,
+        "{what} handler panicked; the connection goes on"
+    );
+}

@@ -1,0 +1,60 @@
+//! Middlewares that decide whether a client may join a namespace.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use serde::de::DeserializeOwned;
+
+use super::socket::Socket;
+use crate::args::DecodeError;
+use crate::error::ConnectError;
+use crate::handler::Call;
+
+pub(crate) type MiddlewareFuture = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
+
+/// A function that decides whether a client may join a namespace.
+///
+/// Its shapes are `(Socket)` and `(Socket, T)`, where `T` is decoded from the client's `auth`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connection middleware",
+    label = "not a middleware of the shape (Socket) or (Socket, T)",
+    note = "a middleware is an async closure or async fn that returns `Result<(), E>`, where `E` becomes a `ConnectError`, for example `async |socket: Socket, auth: Auth| {{ Ok::<_, ConnectError>(()) }}`"
+)]
+pub trait Middleware<Shape>: Clone + Send + Sync + 'static {
+    /// Decodes `auth` and makes the middleware's future.
+    #[doc(hidden)]
+    fn call(self, call: Call<'_, Socket>) -> Result<MiddlewareFuture, DecodeError>;
+}
+
+impl<F, Fut, E> Middleware<(Socket, E)> for F
+where
+    F: FnOnce(Socket) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    E: Into<ConnectError>,
+{
+    fn call(self, call: Call<'_, Socket>) -> Result<MiddlewareFuture, DecodeError> {
+        let future = self(call.socket.clone());
+        Ok(Box::pin(async move { future.await.map_err(Into::into) }))
+    }
+}
+
+impl<F, Fut, T, E> Middleware<(Socket, T, E)> for F
+where
+    F: FnOnce(Socket, T) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), E>> + Send + 'static,
+    T: DeserializeOwned + Send + 'static,
+    E: Into<ConnectError>,
+{
+    fn call(self, call: Call<'_, Socket>) -> Result<MiddlewareFuture, DecodeError> {
+        let future = self(call.socket.clone(), call.decode()?);
+        Ok(Box::pin(async move { future.await.map_err(Into::into) }))
+    }
+}
+
+/// A middleware without its type.
+pub(crate) type ErasedMiddleware =
+    Box<dyn Fn(Call<'_, Socket>) -> Result<MiddlewareFuture, DecodeError> + Send + Sync>;
+
+pub(crate) fn erase<S, M: Middleware<S>>(middleware: M) -> ErasedMiddleware {
+    Box::new(move |call| middleware.clone().call(call))
+}
