@@ -19,16 +19,37 @@ pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Who gets events and can answer them: the sockets of server and client.
 pub trait Endpoint: Clone + Send + Sync + 'static {
-    /// Answers one event.
-    type Ack: Send + 'static;
-
-    /// Makes what answers an event; without an id nobody has asked.
-    #[doc(hidden)]
-    fn ack(&self, id: Option<u64>) -> Self::Ack;
-
-    /// Answers an event.
+    /// Answers the event with this ack id.
     #[doc(hidden)]
     fn answer(&self, id: u64, answer: &(impl Serialize + ?Sized));
+}
+
+/// Answers one event of the other side, at most once.
+///
+/// Dropping it answers nothing: who has asked then waits until a timeout.
+#[derive(Debug)]
+#[must_use = "the other side waits for an answer"]
+pub struct Ack<S: Endpoint = crate::Socket> {
+    socket: S,
+    id: Option<u64>,
+}
+
+impl<S: Endpoint> Ack<S> {
+    pub(crate) fn new(socket: S, id: Option<u64>) -> Ack<S> {
+        Ack { socket, id }
+    }
+
+    /// Says whether the other side waits for an answer.
+    pub fn is_requested(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Answers; a tuple gives several arguments. Does nothing if the other side did not ask.
+    pub fn send(self, answer: impl Serialize) {
+        if let Some(id) = self.id {
+            self.socket.answer(id, &answer);
+        }
+    }
 }
 
 /// One event on its way to its handlers. The arguments are still JSON text.
@@ -102,15 +123,15 @@ where
     }
 }
 
-impl<F, Fut, S, T> Handler<S, (S, T, S::Ack)> for F
+impl<F, Fut, S, T> Handler<S, (S, T, Ack<S>)> for F
 where
     S: Endpoint,
-    F: FnOnce(S, T, S::Ack) -> Fut + Clone + Send + Sync + 'static,
+    F: FnOnce(S, T, Ack<S>) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
     T: DeserializeOwned + Send + 'static,
 {
     fn call(self, call: Call<'_, S>) -> Result<HandlerFuture, DecodeError> {
-        let ack = call.socket.ack(call.ack);
+        let ack = Ack::new(call.socket.clone(), call.ack);
         Ok(Box::pin(self(call.socket.clone(), call.decode()?, ack)))
     }
 }

@@ -19,6 +19,7 @@
 //! they know in the search.
 
 mod args;
+mod encode;
 mod error;
 mod event;
 mod handler;
@@ -28,7 +29,7 @@ mod server;
 pub use args::{Args, DecodeError, EncodeError, Value};
 pub use error::{AckError, BroadcastAckError, ConnectError, EmitError};
 pub use event::Event;
-pub use handler::{Endpoint, Handler};
+pub use handler::{Ack, Endpoint, Handler};
 pub use id::{SessionId, SocketId};
 pub use server::*;
 pub use socketio_proto::engine::Transport;

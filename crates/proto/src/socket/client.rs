@@ -8,10 +8,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::packet::Packet;
+use super::connection::EventRef;
 
 /// One namespace as a client sees it.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub struct ClientSocket<E, W> {
     offline: VecDeque<Offline<E>>,
     offline_bytes: usize,
     /// What came before the namespace was joined: the server sends what was missed ahead of its answer.
-    received: VecDeque<Packet<'static>>,
+    received: VecDeque<StoredEvent>,
     received_bytes: usize,
     /// What is sent until it is answered, one after the other.
     retried: VecDeque<Retried<E, W>>,
@@ -72,6 +73,37 @@ struct Retried<E, W> {
     pending: Option<(u64, Option<Instant>)>,
 }
 
+/// An event that is kept for later.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredEvent {
+    /// The event's name.
+    pub name: Box<str>,
+    /// The arguments: valid JSON values, separated by commas.
+    pub args: Box<str>,
+    /// The attachments.
+    pub attachments: Vec<Bytes>,
+    /// Set when the server wants an answer.
+    pub id: Option<u64>,
+}
+
+impl StoredEvent {
+    /// Keeps an event.
+    pub fn new(event: &EventRef<'_>, id: Option<u64>, attachments: Vec<Bytes>) -> StoredEvent {
+        StoredEvent {
+            name: event.name().into(),
+            args: (&*event.args).into(),
+            attachments,
+            id,
+        }
+    }
+
+    /// Returns about how many bytes it takes.
+    pub fn size(&self) -> usize {
+        let attachments: usize = self.attachments.iter().map(Bytes::len).sum();
+        size_of::<StoredEvent>() + self.name.len() + self.args.len() + attachments
+    }
+}
+
 /// The server's answer has no id: it speaks the protocol of Socket.IO 2.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error(
@@ -102,6 +134,11 @@ impl<E, W> ClientSocket<E, W> {
             received_bytes: 0,
             retried: VecDeque::new(),
         }
+    }
+
+    /// Returns the settings.
+    pub fn config(&self) -> &ClientSocketConfig {
+        &self.config
     }
 
     /// Says whether the namespace is joined, or to be joined.
@@ -216,36 +253,35 @@ impl<E, W> ClientSocket<E, W> {
 
     // --- Events that come ---
 
-    /// Takes an event; gives it back if it is to be handled now.
+    /// Takes an event; says whether it is to be handled now. One that comes ahead of the answer to
+    /// CONNECT is kept.
     ///
     /// # Errors
     ///
-    /// When more came ahead of the answer to CONNECT than is kept.
-    pub fn handle_event(&mut self, event: Packet<'_>) -> Result<Option<Packet<'static>>, TooMuch> {
-        let event = Packet {
-            kind: event.kind,
-            nsp: event.nsp.into_owned().into(),
-            id: event.id,
-            data: event.data.into_owned().into(),
-            attachments: event.attachments,
-        };
+    /// When more came ahead of the answer than is kept.
+    pub fn handle_event(
+        &mut self,
+        event: &EventRef<'_>,
+        id: Option<u64>,
+        attachments: &[Bytes],
+    ) -> Result<bool, TooMuch> {
         match self.phase {
-            Phase::Joined => Ok(Some(event)),
-            Phase::Inactive => Ok(None),
+            Phase::Joined => Ok(true),
+            Phase::Inactive => Ok(false),
             Phase::Joining => {
-                let attachments: usize = event.attachments.iter().map(|bytes| bytes.len()).sum();
-                self.received_bytes += event.data.len() + attachments;
+                let event = StoredEvent::new(event, id, attachments.to_vec());
+                self.received_bytes += event.size();
                 if self.received_bytes > self.config.max_bytes {
                     return Err(TooMuch);
                 }
                 self.received.push_back(event);
-                Ok(None)
+                Ok(false)
             }
         }
     }
 
     /// Returns the next of the events that came before the namespace was joined.
-    pub fn take_received(&mut self) -> Option<Packet<'static>> {
+    pub fn take_received(&mut self) -> Option<StoredEvent> {
         let event = self.received.pop_front();
         if self.received.is_empty() {
             self.received_bytes = 0;
@@ -398,7 +434,6 @@ fn last_string(args: &str) -> Option<Box<str>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::packet::PacketKind;
     use super::*;
 
     type Tested = ClientSocket<&'static str, u8>;
@@ -424,14 +459,9 @@ mod tests {
         socket
     }
 
-    fn event(data: &str) -> Packet<'_> {
-        Packet {
-            kind: PacketKind::Event,
-            nsp: "/".into(),
-            id: None,
-            data: data.into(),
-            attachments: Vec::new(),
-        }
+    fn event(text: &str) -> EventRef<'_> {
+        let event = super::super::connection::event(text);
+        event.ok().flatten().expect("an event")
     }
 
     // C008
@@ -511,17 +541,26 @@ mod tests {
     // C032
     #[test]
     fn what_comes_ahead_of_the_answer_is_kept_in_order() {
-        let mut socket = socket();
-        assert_eq!(socket.handle_event(event("[\"a\"]")), Ok(None));
-        assert_eq!(socket.handle_event(event("[\"b\"]")), Ok(None));
-        socket.handle_connect(r#"{"sid":"a"}"#).unwrap();
-        assert_eq!(socket.take_received(), Some(event("[\"a\"]")));
-        assert_eq!(socket.take_received(), Some(event("[\"b\"]")));
-        assert_eq!(socket.take_received(), None);
+        let mut socket = Tested::new(ClientSocketConfig {
+            max_bytes: 1000,
+            ..*socket().config()
+        });
+        socket.activate();
+        assert_eq!(socket.handle_event(&event("[\"a\"]"), None, &[]), Ok(false));
         assert_eq!(
-            socket.handle_event(event("[\"c\"]")),
-            Ok(Some(event("[\"c\"]")))
+            socket.handle_event(&event("[\"b\",1]"), Some(1), &[]),
+            Ok(false)
         );
+        socket.handle_connect(r#"{"sid":"a"}"#).unwrap();
+        let first = socket.take_received().unwrap();
+        assert_eq!((&*first.name, &*first.args, first.id), ("a", "", None));
+        let second = socket.take_received().unwrap();
+        assert_eq!(
+            (&*second.name, &*second.args, second.id),
+            ("b", "1", Some(1))
+        );
+        assert_eq!(socket.take_received(), None);
+        assert_eq!(socket.handle_event(&event("[\"c\"]"), None, &[]), Ok(true));
     }
 
     #[test]
@@ -531,7 +570,7 @@ mod tests {
         assert_eq!(socket.keep("b", None, 41), Err(TooMuch));
         assert_eq!(socket.keep("c", None, 40), Ok(()));
         let long = format!("[\"{}\"]", "x".repeat(200));
-        assert_eq!(socket.handle_event(event(&long)), Err(TooMuch));
+        assert_eq!(socket.handle_event(&event(&long), None, &[]), Err(TooMuch));
         assert_eq!(socket.retry("d", 1, 101), Err(TooMuch));
         assert_eq!(socket.take_offline(), Some(("a", None)));
         assert_eq!(socket.keep("b", None, 41), Ok(()));

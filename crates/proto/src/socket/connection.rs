@@ -406,7 +406,7 @@ fn split_query<'a>(nsp: Cow<'a, str>, data: Cow<'a, str>) -> (Cow<'a, str>, Cow<
 }
 
 #[inline]
-fn event(data: &str) -> Result<Option<EventRef<'_>>, ParseError> {
+pub(super) fn event(data: &str) -> Result<Option<EventRef<'_>>, ParseError> {
     match data {
         "" => Ok(None),
         data => Ok(Some(json::event(data)?.into())),
@@ -414,7 +414,7 @@ fn event(data: &str) -> Result<Option<EventRef<'_>>, ParseError> {
 }
 
 #[inline]
-fn ack(data: &str) -> Result<Cow<'_, str>, ParseError> {
+pub(super) fn ack(data: &str) -> Result<Cow<'_, str>, ParseError> {
     match data {
         "" => Ok(Cow::Borrowed("")),
         data => json::ack(data),

@@ -8,6 +8,7 @@ mod client;
 mod connection;
 mod decoder;
 mod encode;
+mod incoming;
 mod json;
 mod manager;
 mod msgpack;
@@ -17,13 +18,14 @@ mod placeholder;
 mod reason;
 
 pub use backoff::Backoff;
-pub use client::{ClientSocket, ClientSocketConfig, OldServer, TooMuch};
+pub use client::{ClientSocket, ClientSocketConfig, OldServer, StoredEvent, TooMuch};
 pub use connection::{Connection, ConnectionConfig, EventRef, Incoming, Invalid};
 pub use decoder::Decoder;
 pub use encode::{
     encode_ack, encode_connect, encode_connect_error, encode_disconnect, encode_event,
     write_json_string,
 };
+pub use incoming::ServerPacket;
 pub use json::{MAX_DEPTH, MalformedJson, SplitArgs, split_args, validate};
 pub use manager::{Manager, ManagerAction, ManagerEvent, ReconnectConfig};
 pub use msgpack::MsgpackParser;

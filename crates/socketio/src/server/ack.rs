@@ -20,41 +20,7 @@ use crate::error::{AckError, BroadcastAckError, EmitError};
 use crate::handler::Endpoint;
 use crate::id::SocketId;
 
-/// Answers one event of a client, at most once.
-///
-/// Dropping it answers nothing: the client's ack then waits for its own timeout.
-#[derive(Debug)]
-#[must_use = "the client waits for an answer"]
-pub struct Ack {
-    socket: Socket,
-    id: Option<u64>,
-}
-
-impl Ack {
-    pub(crate) fn new(socket: Socket, id: Option<u64>) -> Ack {
-        Ack { socket, id }
-    }
-
-    /// Says whether the client waits for an answer.
-    pub fn is_requested(&self) -> bool {
-        self.id.is_some()
-    }
-
-    /// Answers; a tuple gives several arguments. Does nothing if the client did not ask.
-    pub fn send(self, answer: impl Serialize) {
-        if let Some(id) = self.id {
-            self.socket.send_ack(id, &answer);
-        }
-    }
-}
-
 impl Endpoint for Socket {
-    type Ack = Ack;
-
-    fn ack(&self, id: Option<u64>) -> Ack {
-        Ack::new(self.clone(), id)
-    }
-
     fn answer(&self, id: u64, answer: &(impl Serialize + ?Sized)) {
         self.send_ack(id, answer);
     }

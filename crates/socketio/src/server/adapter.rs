@@ -16,7 +16,6 @@ use thiserror::Error;
 use super::ack::{Collector, Waiter};
 use super::broadcast::{Flags, Target};
 use super::emit::Waiting;
-use super::encode::{EventArgs, EventHead};
 use super::outbox::SharedFrames;
 use super::recovery::{Log, Numbered, Offset};
 use super::remote::RemoteSocket;
@@ -24,6 +23,7 @@ use super::rooms::{Member, Rooms};
 use super::socket::Socket;
 use super::turn;
 use crate::args::Args;
+use crate::encode::{EventArgs, EventHead};
 use crate::id::SocketId;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -6,16 +6,16 @@ use socketio_proto::engine::Revision;
 use socketio_proto::socket::PacketKind;
 
 use super::broadcast::Flags;
-use super::encode;
 use super::handlers::Moment;
 use super::namespace::{NamespaceInner, Namespaces};
 use super::recovery::{Claim, Finished, NotRecovered};
 use super::running::{self, Running};
 use super::session::Session;
 use super::socket::Socket;
+use crate::encode;
 use crate::error::ConnectError;
 use crate::handler::Call;
-use crate::id::SocketId;
+use crate::id::{Pid, SocketId};
 
 /// Answers a CONNECT packet, at once where nothing has to be waited for.
 pub(crate) fn connect(session: &Arc<Session>, nsp: &str, auth: &str, running: &mut Running) {
@@ -130,7 +130,7 @@ fn claim(session: &Session, namespace: &NamespaceInner, auth: &str) -> Option<Cl
 /// Makes a client that may have got a part of what it had missed come back once more: after a CONNECT
 /// its offset is exact.
 fn ask(session: &Arc<Session>, namespace: &NamespaceInner, claim: Claim) {
-    let welcome = encode::welcome(claim.trail().sid(), Some(claim.trail().pid()));
+    let welcome = welcome(claim.trail().sid(), Some(claim.trail().pid()));
     session.refuse_namespace(namespace.name());
     send_control(session, PacketKind::Connect, namespace.name(), &welcome);
     namespace.not_entered();
@@ -161,7 +161,7 @@ fn joined(socket: &Socket, claim: Option<Claim>, running: &mut Running) {
             });
             let welcome = match socket.0.session.dialect().revision {
                 Revision::V3 => String::new(),
-                Revision::V4 => encode::welcome(socket.id(), pid),
+                Revision::V4 => welcome(socket.id(), pid),
             };
             socket.send_control(PacketKind::Connect, &welcome);
         }
@@ -184,4 +184,12 @@ fn send_control(session: &Arc<Session>, kind: PacketKind, nsp: &str, data: &str)
         // A connection that has ended needs no answer.
         let _ = session.send(encoded, &Flags::default());
     });
+}
+
+/// The payload of CONNECT's answer.
+pub(crate) fn welcome(sid: &SocketId, pid: Option<&Pid>) -> String {
+    match pid {
+        None => format!(r#"{{"sid":"{sid}"}}"#),
+        Some(pid) => format!(r#"{{"sid":"{sid}","pid":"{pid}"}}"#),
+    }
 }

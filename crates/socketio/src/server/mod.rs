@@ -19,7 +19,6 @@ mod deadlines;
 mod deflate;
 mod drain;
 mod emit;
-mod encode;
 mod handlers;
 mod handshake;
 mod http;
@@ -75,7 +74,7 @@ use namespace::Namespaces;
 use refusals::Refusals;
 use sessions::Sessions;
 
-pub use ack::{Ack, AckFuture, BroadcastAck};
+pub use ack::{AckFuture, BroadcastAck};
 pub use adapter::{Adapter, AdapterError, BroadcastPacket, LocalAdapter, RoomEvent};
 pub use body::ResponseBody;
 pub use broadcast::{Broadcast, RoomNames, Target};

@@ -23,7 +23,6 @@ use socketio_proto::websocket::{self, Opcode};
 use super::broadcast::Flags;
 use super::connect;
 use super::emit::Waiting;
-use super::encode::Encoded;
 use super::handshake::Handshake;
 use super::http::{New, open_packet};
 use super::memory;
@@ -31,6 +30,7 @@ use super::outbox::{Flushed, LOW_WATER, Link, Outbox, Pushed, SharedFrames};
 use super::running::{self, Running};
 use super::socket::Socket;
 use super::{QueuePolicy, Shared, turn};
+use crate::encode::Encoded;
 use crate::error::EmitError;
 use crate::id::SessionId;
 

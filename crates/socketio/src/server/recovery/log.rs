@@ -20,11 +20,12 @@ use socketio_proto::websocket;
 use super::super::Shared;
 use super::super::adapter::LocalAdapter;
 use super::super::broadcast::Target;
-use super::super::encode;
+use super::super::connect::welcome;
 use super::super::socket::Socket;
 use super::position::{Offset, Position, Tag};
 use super::trail::{Account, Missed, Refused, Resumed, Sent, Trail};
 use super::{Recovery, proof};
+use crate::encode;
 use crate::id::{Pid, SocketId};
 
 /// The part of recovery that a namespace's sockets share.
@@ -444,7 +445,7 @@ impl Broadcasts {
         }
         let parser = session.shared().parser();
         let nsp = socket.0.namespace.name();
-        let welcome = encode::welcome(socket.id(), Some(pid));
+        let welcome = welcome(socket.id(), Some(pid));
         encode::control(parser, PacketKind::Connect, nsp, &welcome, |encoded| {
             session.send_anyway(|outbox| {
                 encoded.frames(|opcode, payload| outbox.push(opcode, payload));

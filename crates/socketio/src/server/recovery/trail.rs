@@ -17,11 +17,11 @@ use serde_json::Value;
 use socketio_proto::websocket;
 
 use super::super::broadcast::Flags;
-use super::super::encode::Unfinished;
 use super::super::session::Full;
 use super::super::socket::{Socket, SocketInner};
 use super::entries::{Entries, Entry};
 use super::position::{Position, Tag};
+use crate::encode::Unfinished;
 use crate::error::EmitError;
 use crate::id::{Pid, SocketId};
 

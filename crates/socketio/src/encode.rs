@@ -1,4 +1,4 @@
-//! Packets on their way out: from values to what an outbox takes.
+//! Packets on their way out, on both sides: from values to what an outbox takes.
 //!
 //! Everything is encoded into buffers that belong to the thread and are used again, so that sending
 //! to one socket allocates nothing of its own.
@@ -14,7 +14,6 @@ use socketio_proto::websocket::{self, Opcode};
 
 use crate::args;
 use crate::error::EmitError;
-use crate::id::{Pid, SocketId};
 
 /// One packet as engine messages, borrowed from the thread's buffers.
 pub(crate) enum Encoded<'a> {
@@ -207,14 +206,6 @@ impl EventArgs {
         head.encode(&args, &mut Vec::new(), &mut attachments, |encoded| {
             encoded.to_shared()
         })
-    }
-}
-
-/// The payload of CONNECT's answer.
-pub(crate) fn welcome(sid: &SocketId, pid: Option<&Pid>) -> String {
-    match pid {
-        None => format!(r#"{{"sid":"{sid}"}}"#),
-        Some(pid) => format!(r#"{{"sid":"{sid}","pid":"{pid}"}}"#),
     }
 }
 
