@@ -95,6 +95,20 @@ pub(crate) struct Unfinished<'a> {
 }
 
 impl Unfinished<'_> {
+    /// Sets the ack id.
+    pub(crate) fn with_id(mut self, id: Option<u64>) -> Self {
+        self.head.id = id;
+        self
+    }
+
+    /// Keeps the arguments for later.
+    pub(crate) fn to_args(&self) -> EventArgs {
+        EventArgs {
+            args: self.scratch.args.clone(),
+            attachments: self.scratch.attachments.clone(),
+        }
+    }
+
     /// Encodes the whole, with an offset as its last argument if there is one.
     pub(crate) fn finish<R>(self, offset: Option<&[u8]>, then: impl FnOnce(Encoded<'_>) -> R) -> R {
         let Unfinished { head, scratch } = self;
@@ -191,10 +205,19 @@ impl EventArgs {
         head: EventHead<'_>,
         args: &T,
     ) -> Result<EventArgs, EmitError> {
-        unfinished(head, args, |event| EventArgs {
-            args: event.scratch.args.clone(),
-            attachments: event.scratch.attachments.clone(),
-        })
+        unfinished(head, args, |event| event.to_args())
+    }
+
+    /// About how many bytes this takes.
+    pub(crate) fn size(&self) -> usize {
+        let attachments: usize = self.attachments.iter().map(Bytes::len).sum();
+        self.args.len() + attachments
+    }
+
+    /// Encodes the whole.
+    pub(crate) fn encoded<R>(&self, head: EventHead<'_>, then: impl FnOnce(Encoded<'_>) -> R) -> R {
+        let mut attachments = self.attachments.clone();
+        head.encode(&self.args, &mut Vec::new(), &mut attachments, then)
     }
 
     /// Finished frames, to be shared by many receivers.

@@ -16,11 +16,12 @@ pub enum EmitError {
     /// The arguments cannot be serialised.
     #[error("the arguments cannot be serialised")]
     Encode(#[from] EncodeError),
-    /// The client reads more slowly than it is sent to, and its queue is full.
+    /// The other side reads more slowly than it is sent to, and its queue is full; or, on a client, so
+    /// much waits for a connection.
     ///
-    /// Await what `emit` returns, so that the sender waits for the client, or raise
+    /// Await what `emit` returns, so that the sender waits for the reader, or raise
     /// [`max_queue`](crate::ServerBuilder::max_queue).
-    #[error("the queue of the client is full")]
+    #[error("the queue is full")]
     QueueFull,
     /// So many answers of this client are awaited that no more may be; see
     /// [`max_pending_acks`](crate::ServerBuilder::max_pending_acks).
@@ -28,6 +29,17 @@ pub enum EmitError {
     /// Bound the waits with [`timeout`](crate::Socket::timeout).
     #[error("too many answers of the client are awaited")]
     TooManyAcks,
+    /// The message is larger than the server accepts; sent, it would end the connection.
+    ///
+    /// Raise the server's [`max_payload`](crate::ServerBuilder::max_payload) (`maxHttpBufferSize` in
+    /// JavaScript), or send less at once.
+    #[error("the message of {size} bytes is larger than the {max} that the server accepts")]
+    TooLarge {
+        /// The bytes of the message, as it would travel.
+        size: usize,
+        /// The server's bound in bytes.
+        max: u64,
+    },
     /// The name belongs to the protocol: `connect`, `connect_error`, `disconnect`, `disconnecting`,
     /// `newListener` and `removeListener` cannot be emitted.
     #[error("\"{0}\" is a reserved event name")]

@@ -19,14 +19,17 @@
 //! they know in the search.
 
 mod args;
+pub mod client;
 mod encode;
 mod error;
 mod event;
 mod handler;
 mod id;
+mod read_buffer;
 mod server;
 
 pub use args::{Args, DecodeError, EncodeError, Value};
+pub use client::Client;
 pub use error::{AckError, BroadcastAckError, ConnectError, EmitError};
 pub use event::Event;
 pub use handler::{Ack, Endpoint, Handler};

@@ -186,6 +186,11 @@ impl Client {
         self.transport
     }
 
+    /// Returns the revision of the protocol.
+    pub fn revision(&self) -> Revision {
+        self.config.revision
+    }
+
     /// Returns how alive the session is; one that is being opened counts as open.
     pub fn ready_state(&self) -> ReadyState {
         match self.phase {

@@ -222,6 +222,11 @@ impl Manager {
         }
     }
 
+    /// Returns what is to be done next, and leaves it to be done.
+    pub fn next_action(&self) -> Option<ManagerAction> {
+        self.actions.front().copied()
+    }
+
     /// Returns what to do next.
     pub fn poll_action(&mut self) -> Option<ManagerAction> {
         self.actions.pop_front()

@@ -2,13 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why a socket has left its namespace; the texts are those of the JavaScript server.
+/// Why a socket has left its namespace; the texts are those of the JavaScript server and client.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// The client has left the namespace.
     #[serde(rename = "client namespace disconnect")]
     ClientNamespaceDisconnect,
+    /// On a client: the application has left the namespace.
+    #[serde(rename = "io client disconnect")]
+    IoClientDisconnect,
+    /// On a client: the server has ended the namespace. The client does not come back by itself.
+    #[serde(rename = "io server disconnect")]
+    IoServerDisconnect,
     /// The connection was closed by this side, or after a malformed packet.
     #[serde(rename = "forced close")]
     ForcedClose,
@@ -36,12 +42,14 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// The reason in the words of the JavaScript server.
+    /// The reason in the words of the JavaScript server and client.
     pub fn as_str(self) -> &'static str {
         match self {
             DisconnectReason::ClientNamespaceDisconnect => "client namespace disconnect",
             DisconnectReason::ForcedClose => "forced close",
             DisconnectReason::ForcedServerClose => "forced server close",
+            DisconnectReason::IoClientDisconnect => "io client disconnect",
+            DisconnectReason::IoServerDisconnect => "io server disconnect",
             DisconnectReason::ParseError => "parse error",
             DisconnectReason::PingTimeout => "ping timeout",
             DisconnectReason::ServerNamespaceDisconnect => "server namespace disconnect",
@@ -67,6 +75,8 @@ mod tests {
         for reason in [
             DisconnectReason::ClientNamespaceDisconnect,
             DisconnectReason::ForcedClose,
+            DisconnectReason::IoClientDisconnect,
+            DisconnectReason::IoServerDisconnect,
             DisconnectReason::ForcedServerClose,
             DisconnectReason::ParseError,
             DisconnectReason::PingTimeout,

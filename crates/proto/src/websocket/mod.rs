@@ -8,6 +8,7 @@ mod decode;
 mod deflate;
 mod encode;
 mod handshake;
+mod response;
 
 pub use decode::{DecodeError, Decoded, Decoder, Item, Role};
 pub use deflate::{DeflateConfig, Deflater, Inflater, Negotiated, compress, negotiate};
@@ -16,3 +17,4 @@ pub use encode::{
     masked_frame,
 };
 pub use handshake::{HandshakeError, UpgradeHeaders, accept_key, check_upgrade};
+pub use response::{ResponseError, ResponseHeaders, check_response, client_key};

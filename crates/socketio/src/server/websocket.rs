@@ -5,7 +5,6 @@
 //! turn. Over plain TCP, whoever emits writes to the socket in place; the task only steps in when the
 //! socket is full.
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, Read};
 use std::pin::Pin;
@@ -25,26 +24,12 @@ use super::outbox::{Flushed, Link, send};
 use super::running::Running;
 use super::session::Session;
 use super::turn;
+use crate::read_buffer::with_buffer;
 
-/// A connection's bytes are read into a buffer of this size, one for each thread.
-const READ_BUFFER: usize = 64 * 1024;
 /// Reads in one turn, so that one busy connection starves nobody.
 const READS_PER_TURN: usize = 4;
 /// The time that a connection which is being closed has for its last bytes and the peer's farewell.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-fn with_buffer<R>(then: impl FnOnce(&mut [u8]) -> R) -> R {
-    // Taken out for the time of use: a handler that blocks the thread could otherwise meet it again.
-    let mut buffer = BUFFER.take();
-    buffer.resize(READ_BUFFER, 0);
-    let result = then(&mut buffer);
-    BUFFER.set(buffer);
-    result
-}
 
 /// The incoming half: from bytes to packets.
 pub(crate) struct Incoming {

@@ -1,6 +1,7 @@
 //! Real sockets on the loopback: one file for each behaviour.
 
 mod backpressure;
+mod client;
 mod hostile;
 mod lifetime;
 mod limits;

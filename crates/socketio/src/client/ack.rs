@@ -1,0 +1,117 @@
+//! The server's answer to one event.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use super::socket::Socket;
+use crate::args::Args;
+use crate::error::{AckError, EmitError};
+
+/// The server's answer, to be awaited.
+///
+/// The event is sent whether or not this is awaited; but one that still waits for a connection goes
+/// when this is dropped.
+///
+/// # Cancel safety
+///
+/// Dropping it forgets the answer: one that comes later is ignored.
+#[must_use = "futures do nothing unless awaited; use `emit` if no answer is needed"]
+pub struct AckFuture<T> {
+    state: State,
+    timeout: Option<Pin<Box<Sleep>>>,
+    answer: PhantomData<fn() -> T>,
+}
+
+enum State {
+    Failed(Option<EmitError>),
+    Waiting {
+        receiver: oneshot::Receiver<Args>,
+        socket: Socket,
+        id: Option<u64>,
+    },
+}
+
+impl<T> AckFuture<T> {
+    pub(crate) fn failed(error: EmitError) -> AckFuture<T> {
+        AckFuture {
+            state: State::Failed(Some(error)),
+            timeout: None,
+            answer: PhantomData,
+        }
+    }
+
+    pub(crate) fn waiting(
+        socket: Socket,
+        id: Option<u64>,
+        receiver: oneshot::Receiver<Args>,
+        timeout: Option<Duration>,
+    ) -> AckFuture<T> {
+        AckFuture {
+            state: State::Waiting {
+                receiver,
+                socket,
+                id,
+            },
+            timeout: timeout.map(|duration| Box::pin(tokio::time::sleep(duration))),
+            answer: PhantomData,
+        }
+    }
+}
+
+impl<T: DeserializeOwned> Future for AckFuture<T> {
+    type Output = Result<T, AckError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let (receiver, socket) = match &mut this.state {
+            State::Failed(error) => {
+                let error = error.take().unwrap_or(EmitError::Disconnected);
+                return Poll::Ready(Err(error.into()));
+            }
+            State::Waiting {
+                receiver, socket, ..
+            } => (receiver, socket),
+        };
+        match Pin::new(receiver).poll(cx) {
+            Poll::Ready(Ok(args)) => return Poll::Ready(args.decode().map_err(Into::into)),
+            // One whose tries are over, or which the connection has taken along.
+            Poll::Ready(Err(_)) => {
+                return Poll::Ready(Err(match socket.is_connected() {
+                    true => AckError::Timeout,
+                    false => AckError::Disconnected,
+                }));
+            }
+            Poll::Pending => {}
+        }
+        match &mut this.timeout {
+            Some(timeout) => timeout.as_mut().poll(cx).map(|()| Err(AckError::Timeout)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> Drop for AckFuture<T> {
+    fn drop(&mut self) {
+        if let State::Waiting {
+            socket,
+            id: Some(id),
+            ..
+        } = &self.state
+        {
+            socket.forget_ack(*id);
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for AckFuture<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AckFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,64 @@
+//! What a client says of itself when it joins a namespace.
+
+use std::fmt::{self, Display};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::error::BuildError;
+
+/// Where `auth` comes from. Texts of JSON objects.
+#[derive(Clone)]
+pub(crate) enum Auth {
+    None,
+    Provider(Arc<Provider>),
+    Value(Arc<str>),
+}
+
+type Provider = dyn Fn() -> AuthFuture + Send + Sync;
+pub(crate) type AuthFuture = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
+
+impl Auth {
+    pub(crate) fn value(auth: &impl Serialize) -> Result<Auth, BuildError> {
+        Ok(Auth::Value(object(auth).map_err(BuildError::Auth)?.into()))
+    }
+
+    pub(crate) fn provider<F, Fut, T, E>(provider: F) -> Auth
+    where
+        F: FnOnce() -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<T, E>> + Send + 'static,
+        T: Serialize,
+        E: Display,
+    {
+        Auth::Provider(Arc::new(move || {
+            let future = provider.clone()();
+            Box::pin(async move {
+                let auth = future.await.map_err(|error| error.to_string())?;
+                object(&auth).map_err(|what| format!("it has to be a JSON object, not {what}"))
+            })
+        }))
+    }
+}
+
+/// The text of a JSON object, or what it is instead.
+fn object(auth: &impl Serialize) -> Result<String, String> {
+    match serde_json::to_value(auth) {
+        Ok(object @ Value::Object(_)) => Ok(object.to_string()),
+        Ok(Value::Null) => Ok(String::new()),
+        Ok(other) => Err(other.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // It mostly has a secret.
+        f.write_str(match self {
+            Auth::None => "None",
+            Auth::Provider(_) => "Provider",
+            Auth::Value(_) => "Value(..)",
+        })
+    }
+}

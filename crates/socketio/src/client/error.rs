@@ -1,0 +1,456 @@
+//! Why a client cannot connect, and why it is connected no more.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::Value;
+use socketio_proto::engine::CloseReason;
+use socketio_proto::socket::{DisconnectReason, OldServer};
+use thiserror::Error;
+
+use super::dial::{DialError, TlsError};
+use super::hints;
+
+/// Why a client cannot be built from its options.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// `auth` is not a JSON object.
+    #[error("auth has to be a JSON object such as {{\"token\": \"..\"}}, not {0}")]
+    Auth(String),
+    /// A header cannot be sent.
+    #[error("the header \"{name}\" cannot be sent: {reason}")]
+    Header {
+        /// The header's name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The list of transports is empty.
+    #[error("No transports available")]
+    NoTransports,
+    /// The URL of the proxy, or a certificate, cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The URL cannot be used.
+    #[error("the URL \"{url}\" cannot be used: {reason}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Why a namespace could not be joined: what JavaScript gives to `connect_error`.
+///
+/// Printed, it is one line with all that is known; [`hint`](ConnectError::hint) says what to do.
+#[derive(Clone, Debug)]
+pub struct ConnectError {
+    cause: Cause,
+}
+
+#[derive(Clone, Debug)]
+enum Cause {
+    Auth(Box<str>),
+    Build(Box<str>),
+    Closed(DisconnectReason),
+    OldServer,
+    Refused {
+        message: Box<str>,
+        data: Option<Box<Value>>,
+    },
+    Timeout,
+    Transport(Box<TransportError>),
+}
+
+impl ConnectError {
+    pub(crate) fn auth(message: String) -> ConnectError {
+        Cause::Auth(message.into()).into()
+    }
+
+    pub(crate) fn closed(reason: DisconnectReason) -> ConnectError {
+        Cause::Closed(reason).into()
+    }
+
+    pub(crate) fn old_server() -> ConnectError {
+        Cause::OldServer.into()
+    }
+
+    pub(crate) fn timeout() -> ConnectError {
+        Cause::Timeout.into()
+    }
+
+    /// What the server says in CONNECT_ERROR: an object with a message and data, a text from before
+    /// revision 5, or any value from Socket.IO 2.
+    pub(crate) fn refused(data: &str) -> ConnectError {
+        let value: Value = serde_json::from_str(data).unwrap_or_default();
+        let (message, data) = match value {
+            Value::Object(mut object) => match object.remove("message") {
+                Some(Value::String(message)) => (message, object.remove("data")),
+                Some(other) => (other.to_string(), object.remove("data")),
+                None => (String::new(), Some(Value::Object(object))),
+            },
+            Value::String(message) => (message, None),
+            other => (String::new(), Some(other).filter(|other| !other.is_null())),
+        };
+        Cause::Refused {
+            message: message.into(),
+            data: data.map(Box::new),
+        }
+        .into()
+    }
+
+    /// The message, in the words of the JavaScript client: `xhr poll error`, `websocket error`,
+    /// `timeout`, `Invalid namespace`, or what a middleware of the server says.
+    pub fn message(&self) -> &str {
+        match &self.cause {
+            Cause::Auth(message) | Cause::Build(message) => message,
+            Cause::Closed(reason) => reason.as_str(),
+            Cause::OldServer => hints::OLD_SERVER,
+            Cause::Refused { message, .. } => message,
+            Cause::Timeout => "timeout",
+            Cause::Transport(error) => error.message,
+        }
+    }
+
+    /// The status of the HTTP answer that was not what it should be.
+    #[doc(alias = "description")]
+    pub fn status(&self) -> Option<u16> {
+        self.transport_error()?.status
+    }
+
+    /// The body of that answer, up to 16 KiB of it.
+    #[doc(alias = "context")]
+    pub fn body(&self) -> Option<&str> {
+        self.transport_error()?.body.as_deref()
+    }
+
+    /// What exactly happened, if there is more to say than the message.
+    pub fn detail(&self) -> Option<&str> {
+        self.transport_error()?.detail.as_deref()
+    }
+
+    /// The data that a middleware of the server has given along.
+    pub fn data(&self) -> Option<&Value> {
+        match &self.cause {
+            Cause::Refused { data, .. } => data.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        match &self.cause {
+            Cause::Transport(error) => error.hint(),
+            Cause::OldServer => Some(hints::USE_V2),
+            Cause::Refused { message, .. } if &**message == "Invalid namespace" => {
+                Some(hints::INVALID_NAMESPACE)
+            }
+            Cause::Timeout => Some(hints::TIMEOUT),
+            Cause::Auth(_) | Cause::Build(_) | Cause::Closed(_) | Cause::Refused { .. } => None,
+        }
+    }
+
+    /// Says whether the server has refused the namespace: then the socket does not try again by itself.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.cause, Cause::Refused { .. })
+    }
+
+    fn transport_error(&self) -> Option<&TransportError> {
+        match &self.cause {
+            Cause::Transport(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Cause> for ConnectError {
+    fn from(cause: Cause) -> ConnectError {
+        ConnectError { cause }
+    }
+}
+
+impl From<BuildError> for ConnectError {
+    fn from(error: BuildError) -> ConnectError {
+        Cause::Build(error.to_string().into()).into()
+    }
+}
+
+impl From<TransportError> for ConnectError {
+    fn from(error: TransportError) -> ConnectError {
+        Cause::Transport(Box::new(error)).into()
+    }
+}
+
+impl From<OldServer> for ConnectError {
+    fn from(_: OldServer) -> ConnectError {
+        ConnectError::old_server()
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Transport(error) => write!(f, "{error}"),
+            Cause::Auth(message) => write!(f, "auth could not be provided: {message}"),
+            Cause::Closed(reason) => write!(
+                f,
+                "the connection ended before the namespace was joined: {reason}"
+            ),
+            Cause::Refused {
+                message,
+                data: Some(data),
+            } => write!(f, "{message} ({data})"),
+            _ => f.write_str(self.message()),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// Why the socket is connected no more: what JavaScript gives to `disconnect`.
+#[derive(Clone, Debug)]
+pub struct Disconnected {
+    reason: DisconnectReason,
+    will_reconnect: bool,
+    error: Option<Box<TransportError>>,
+}
+
+impl Disconnected {
+    pub(crate) fn new(
+        reason: DisconnectReason,
+        will_reconnect: bool,
+        error: Option<&TransportError>,
+    ) -> Disconnected {
+        Disconnected {
+            reason,
+            will_reconnect,
+            error: error.cloned().map(Box::new),
+        }
+    }
+
+    /// Why, in the words of the JavaScript client.
+    pub fn reason(&self) -> DisconnectReason {
+        self.reason
+    }
+
+    /// Says whether the client connects again by itself.
+    pub fn will_reconnect(&self) -> bool {
+        self.will_reconnect
+    }
+
+    /// What happened below, in the words of the JavaScript client, such as `xhr post error`.
+    #[doc(alias = "details")]
+    pub fn message(&self) -> Option<&str> {
+        self.error.as_ref().map(|error| error.message)
+    }
+
+    /// What exactly happened, if there is more to say.
+    pub fn description(&self) -> Option<&str> {
+        self.error.as_ref()?.detail.as_deref()
+    }
+
+    /// The status of the HTTP answer that was not what it should be.
+    pub fn status(&self) -> Option<u16> {
+        self.error.as_ref()?.status
+    }
+
+    /// The body of that answer, up to 16 KiB of it.
+    #[doc(alias = "context")]
+    pub fn body(&self) -> Option<&str> {
+        self.error.as_ref()?.body.as_deref()
+    }
+
+    /// The code with which the WebSocket was closed; 1006 if it broke without one.
+    pub fn close_code(&self) -> Option<u16> {
+        self.error.as_ref()?.close_code
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&str> {
+        match &self.error {
+            Some(error) => error.hint(),
+            None if self.reason == DisconnectReason::PingTimeout => Some(hints::PING_TIMEOUT),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for Disconnected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.error {
+            Some(error) => write!(f, "{}: {error}", self.reason),
+            None => write!(f, "{}", self.reason),
+        }
+    }
+}
+
+/// What went wrong with a transport.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TransportError {
+    /// In the words of the JavaScript client.
+    pub(crate) message: &'static str,
+    pub(crate) status: Option<u16>,
+    pub(crate) body: Option<Box<str>>,
+    pub(crate) close_code: Option<u16>,
+    pub(crate) detail: Option<Cow<'static, str>>,
+    hint: Option<Cow<'static, str>>,
+}
+
+pub(crate) const POLL_ERROR: &str = "xhr poll error";
+pub(crate) const POST_ERROR: &str = "xhr post error";
+pub(crate) const WEBSOCKET_ERROR: &str = "websocket error";
+
+impl TransportError {
+    /// Something went wrong below HTTP.
+    pub(crate) fn broken(message: &'static str, detail: impl fmt::Display) -> TransportError {
+        TransportError {
+            message,
+            detail: Some(detail.to_string().into()),
+            ..TransportError::default()
+        }
+    }
+
+    /// The server could not be reached.
+    pub(crate) fn unreachable(message: &'static str, error: &DialError) -> TransportError {
+        TransportError {
+            hint: error.hint().map(Into::into),
+            ..TransportError::broken(message, error)
+        }
+    }
+
+    /// The server has answered, but not as it should.
+    pub(crate) fn answer(
+        message: &'static str,
+        status: u16,
+        location: Option<&str>,
+        body: &[u8],
+    ) -> TransportError {
+        let body = &body[..body.len().min(MAX_BODY)];
+        let body = String::from_utf8_lossy(body);
+        TransportError {
+            message,
+            status: Some(status),
+            hint: hints::answer(message == WEBSOCKET_ERROR, status, location, &body),
+            body: Some(body.into()),
+            ..TransportError::default()
+        }
+    }
+
+    /// The WebSocket was closed.
+    pub(crate) fn closed(code: u16, reason: &str) -> TransportError {
+        TransportError {
+            message: "websocket connection closed",
+            close_code: Some(code),
+            detail: Some(reason.to_owned().into()).filter(|_| !reason.is_empty()),
+            hint: hints::close_code(code).map(Into::into),
+            ..TransportError::default()
+        }
+    }
+
+    /// Something that only has a text.
+    pub(crate) fn plain(message: &'static str) -> TransportError {
+        TransportError {
+            message,
+            ..TransportError::default()
+        }
+    }
+
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+/// How much of a body is kept.
+const MAX_BODY: usize = 16 * 1024;
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message)?;
+        if let Some(status) = self.status {
+            write!(f, ": the server answered {status}")?;
+            let body = self.body.as_deref().unwrap_or_default().trim();
+            let line: String = body
+                .chars()
+                .take(200)
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
+            if !line.is_empty() {
+                write!(f, " ({line})")?;
+            }
+        }
+        if let Some(code) = self.close_code {
+            write!(f, " with code {code}")?;
+        }
+        match &self.detail {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The reason that sockets are told when their session has ended.
+pub(crate) fn reason(reason: CloseReason) -> DisconnectReason {
+    match reason {
+        CloseReason::ForcedClose => DisconnectReason::ForcedClose,
+        CloseReason::ParseError => DisconnectReason::ParseError,
+        CloseReason::PingTimeout => DisconnectReason::PingTimeout,
+        CloseReason::TransportClose => DisconnectReason::TransportClose,
+        CloseReason::TransportError => DisconnectReason::TransportError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C013
+    #[test]
+    fn a_refusal_has_message_and_data() {
+        let error = ConnectError::refused(r#"{"message":"not authorized","data":{"code":42}}"#);
+        assert_eq!(error.message(), "not authorized");
+        assert_eq!(error.data(), Some(&serde_json::json!({"code": 42})));
+        assert!(error.is_refused() && error.hint().is_none());
+        assert_eq!(error.to_string(), r#"not authorized ({"code":42})"#);
+        let error = ConnectError::refused(r#"{"message":"Invalid namespace"}"#);
+        assert!(error.hint().is_some());
+        assert_eq!(ConnectError::refused("\"old\"").message(), "old");
+        assert_eq!(ConnectError::refused("").message(), "");
+    }
+
+    // M02, M03, M04
+    #[test]
+    fn a_refused_request_says_which_answer_came() {
+        let body = r#"{"code":1,"message":"Session ID unknown"}"#;
+        let error = ConnectError::from(TransportError::answer(
+            POLL_ERROR,
+            400,
+            None,
+            body.as_bytes(),
+        ));
+        assert_eq!(
+            (error.message(), error.status()),
+            ("xhr poll error", Some(400))
+        );
+        assert_eq!(error.body(), Some(body));
+        assert!(error.hint().expect("a hint").contains("sticky sessions"));
+        assert_eq!(
+            error.to_string(),
+            format!("xhr poll error: the server answered 400 ({body})")
+        );
+    }
+
+    #[test]
+    fn a_closed_websocket_says_with_which_code() {
+        let error = TransportError::closed(1009, "too large");
+        let gone = Disconnected::new(DisconnectReason::TransportClose, true, Some(&error));
+        assert_eq!(gone.close_code(), Some(1009));
+        assert_eq!(gone.message(), Some("websocket connection closed"));
+        assert!(gone.hint().is_some_and(|hint| hint.contains("max_payload")));
+        assert_eq!(
+            gone.to_string(),
+            "transport close: websocket connection closed with code 1009: too large"
+        );
+    }
+}

@@ -1,0 +1,353 @@
+//! What the handles of a connection and its task share.
+//!
+//! Handles act at once: they change the machines under a lock, queue what is to be written, and wake
+//! the task, which does the rest. While the task works (its turn), what is queued leaves at the turn's
+//! end. Locks are taken in the order: a socket's, then the connection's; none while an application's
+//! code runs.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
+use std::time::{Instant, SystemTime};
+
+use parking_lot::{Mutex, RwLock};
+use socketio_proto::engine::Transport;
+use socketio_proto::socket::{ClientSocket, DisconnectReason, Manager as Machine, ReconnectConfig};
+use socketio_proto::websocket::{self, Frames, Opcode};
+use tokio::sync::{Notify, oneshot};
+
+use super::auth::Auth;
+use super::config::Config;
+use super::cookies::Cookies;
+use super::error::ConnectError;
+use super::events::EventQueue;
+use super::handlers::Handlers;
+use super::manager::{Manager, ManagerEvent};
+use super::socket::Socket;
+use super::task::Task;
+use crate::args::Args;
+use crate::encode::{Encoded, EventArgs};
+use crate::error::EmitError;
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) cookies: Cookies,
+    state: Mutex<State>,
+    listeners: RwLock<Vec<Arc<Listener>>>,
+    guard: OnceLock<Weak<Guard>>,
+    /// Told when something has been written, or the connection has ended.
+    pub(crate) quiet: Notify,
+}
+
+pub(crate) type Listener = dyn Fn(&ManagerEvent) + Send + Sync;
+
+pub(crate) struct State {
+    pub(crate) machine: Machine,
+    pub(crate) sockets: Vec<Arc<SocketCore>>,
+    pub(crate) outbox: Outbox,
+    /// What the task is to do beyond what the machine says.
+    pub(crate) requests: VecDeque<Request>,
+    pub(crate) session: Option<SessionInfo>,
+    task: TaskState,
+    /// The last handle is gone.
+    pub(crate) abandoned: bool,
+    /// The connection is to be broken off.
+    pub(crate) break_off: bool,
+    /// When the server is given up, by the wall clock.
+    pub(crate) expires: Option<SystemTime>,
+}
+
+/// What is known of the open session.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionInfo {
+    pub(crate) transport: Transport,
+    pub(crate) max_payload: Option<u64>,
+}
+
+pub(crate) enum Request {
+    /// Joins a namespace while the connection is open.
+    Join(Arc<SocketCore>),
+    /// Tells a socket's handlers that it has left.
+    Left(Arc<SocketCore>, DisconnectReason),
+}
+
+enum TaskState {
+    None,
+    /// It looks at the queues before it sleeps.
+    Working,
+    Sleeping(Waker),
+}
+
+/// One namespace of a connection.
+pub(crate) struct SocketCore {
+    pub(crate) nsp: Box<str>,
+    pub(crate) auth: Auth,
+    pub(crate) handlers: Handlers,
+    pub(crate) inner: Mutex<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) machine: ClientSocket<Unsent, Waiter>,
+    /// Those who wait for `connect`.
+    pub(crate) connecting: Vec<oneshot::Sender<Result<(), ConnectError>>>,
+    pub(crate) streams: Vec<Arc<EventQueue>>,
+}
+
+/// Who waits for an answer.
+pub(crate) enum Waiter {
+    One(oneshot::Sender<Args>),
+    /// An event that is repeated until it is answered, which nobody waits for.
+    Nobody,
+}
+
+/// An event that waits for its connection.
+#[derive(Debug)]
+pub(crate) struct Unsent {
+    pub(crate) name: Box<str>,
+    pub(crate) args: EventArgs,
+}
+
+impl Unsent {
+    pub(crate) fn size(&self) -> usize {
+        size_of::<Unsent>() + self.name.len() + self.args.size()
+    }
+}
+
+/// Ends the connection when the last handle is dropped.
+pub(crate) struct Guard(pub(crate) Arc<Shared>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.abandoned = true;
+        state.wake();
+    }
+}
+
+impl Shared {
+    pub(crate) fn start(config: Config, reconnect: ReconnectConfig) -> Manager {
+        let shared = Arc::new(Shared {
+            cookies: Cookies::new(config.cookies),
+            config,
+            state: Mutex::new(State {
+                machine: Machine::new(reconnect),
+                sockets: Vec::new(),
+                outbox: Outbox::default(),
+                requests: VecDeque::new(),
+                session: None,
+                task: TaskState::None,
+                abandoned: false,
+                break_off: false,
+                expires: None,
+            }),
+            listeners: RwLock::default(),
+            guard: OnceLock::new(),
+            quiet: Notify::new(),
+        });
+        let guard = Arc::new(Guard(shared.clone()));
+        shared.guard.set(Arc::downgrade(&guard)).unwrap_or_default();
+        Manager::new(guard)
+    }
+
+    pub(crate) fn with_state<R>(&self, then: impl FnOnce(&mut State) -> R) -> R {
+        then(&mut self.state.lock())
+    }
+
+    /// The handle of a socket; none when the application has dropped all of its own.
+    pub(crate) fn socket(&self, core: &Arc<SocketCore>) -> Option<Socket> {
+        let guard = self.guard.get()?.upgrade()?;
+        Some(Socket::new(core.clone(), guard))
+    }
+
+    /// Sees to it that there is a task, and that it does what is to be done.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[track_caller]
+    pub(crate) fn run(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        if let TaskState::None = state.task {
+            state.task = TaskState::Working;
+            drop(state);
+            tokio::spawn(Task::new(self.clone()));
+        } else {
+            state.wake();
+        }
+    }
+
+    pub(crate) fn sockets(&self) -> Vec<Arc<SocketCore>> {
+        self.state.lock().sockets.clone()
+    }
+
+    pub(crate) fn has_active_sockets(&self) -> bool {
+        let is_active = |core: &Arc<SocketCore>| core.inner.lock().machine.is_active();
+        self.sockets().iter().any(is_active)
+    }
+
+    pub(crate) fn listen(&self, listener: Arc<Listener>) {
+        self.listeners.write().push(listener);
+    }
+
+    pub(crate) fn tell(&self, event: &ManagerEvent) {
+        let listeners = self.listeners.read().clone();
+        listeners.iter().for_each(|listener| listener(event));
+    }
+
+    /// Queues a packet for the open session.
+    pub(crate) fn push(&self, encoded: &Encoded<'_>, volatile: bool) -> Result<(), EmitError> {
+        let mut state = self.state.lock();
+        if volatile && !state.outbox.is_writable() {
+            tracing::debug!("a volatile event was dropped: the transport was not writable");
+            return Ok(());
+        }
+        if let Some(session) = &state.session
+            && let Some(max) = session.max_payload
+        {
+            check_size(encoded, session.transport, max)?;
+        }
+        if state.outbox.frames.len() + encoded.size() > self.config.max_queue {
+            return Err(EmitError::QueueFull);
+        }
+        encoded.frames(|opcode, payload| state.outbox.push(opcode, payload));
+        state.wake();
+        Ok(())
+    }
+
+    // --- For the task ---
+
+    /// Begins a turn: from here on nobody wakes the task.
+    pub(crate) fn begin_turn(&self) {
+        self.state.lock().task = TaskState::Working;
+    }
+
+    /// Ends a turn; false if there is more to do.
+    pub(crate) fn end_turn(&self, waker: &Waker, expires: Option<Instant>, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        let has_frames = state.outbox.is_writable() && !state.outbox.frames.is_empty();
+        if has_frames || !state.requests.is_empty() || state.machine.next_action().is_some() {
+            return false;
+        }
+        state.expires = expires.map(|at| SystemTime::now() + at.saturating_duration_since(now));
+        state.task = TaskState::Sleeping(waker.clone());
+        true
+    }
+
+    /// Ends the task, unless there is more to do.
+    pub(crate) fn end_task(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.machine.is_closed()
+            || !state.requests.is_empty()
+            || state.machine.next_action().is_some()
+        {
+            return false;
+        }
+        state.task = TaskState::None;
+        true
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.quiet.notify_waiters();
+    }
+}
+
+impl State {
+    /// Has the task look at what is to be done.
+    pub(crate) fn wake(&mut self) {
+        if let TaskState::Sleeping(_) = self.task
+            && let TaskState::Sleeping(waker) =
+                std::mem::replace(&mut self.task, TaskState::Working)
+        {
+            waker.wake();
+        }
+    }
+
+    /// Says whether events can be queued for the server: the session is open, and its heartbeat has not
+    /// stopped while the machine slept.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.session.is_some()
+            && self
+                .expires
+                .is_none_or(|expires| SystemTime::now() < expires)
+    }
+
+    /// Says whether nothing waits to be written, and nothing is being closed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        matches!(self.task, TaskState::None)
+            || (self.outbox.frames.is_empty()
+                && self.outbox.in_flight == 0
+                && self.machine.is_open())
+    }
+}
+
+/// What waits to be written: unmasked frames, one after the other.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    pub(crate) frames: Vec<u8>,
+    /// Bytes that the task has taken and not written yet.
+    pub(crate) in_flight: usize,
+    /// Set while a session is open that can be written to.
+    pub(crate) open: bool,
+    /// Those who wait until the queue is short.
+    pub(crate) waiting: Vec<Waker>,
+}
+
+impl Outbox {
+    pub(crate) fn push(&mut self, opcode: Opcode, payload: &[u8]) {
+        websocket::header(&mut self.frames, opcode, payload.len());
+        self.frames.extend_from_slice(payload);
+    }
+
+    pub(crate) fn frames(&self) -> Frames<'_> {
+        websocket::frames(&self.frames)
+    }
+
+    /// Says whether what is queued is likely to leave at once.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.open && self.in_flight == 0
+    }
+
+    /// Says whether an emitter has to wait; if so, it is woken when the queue is short.
+    pub(crate) fn wait_below_mark(&mut self, waker: &Waker) -> bool {
+        let waits = self.frames.len() + self.in_flight > MARK;
+        if waits && !self.waiting.iter().any(|other| other.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
+        waits
+    }
+
+    /// Learns that something has been written.
+    pub(crate) fn written(&mut self) {
+        if self.frames.len() + self.in_flight <= MARK {
+            self.waiting.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// Forgets all: the session has ended.
+    pub(crate) fn clear(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        *self = Outbox::default();
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Above so many bytes, those who await their emits wait.
+const MARK: usize = 64 * 1024;
+
+/// Refuses what the server would end the connection for.
+fn check_size(encoded: &Encoded<'_>, transport: Transport, max: u64) -> Result<(), EmitError> {
+    let mut largest = 0;
+    encoded.frames(|opcode, payload| {
+        let size = match (transport, opcode) {
+            (Transport::Polling, Opcode::Binary) => 1 + payload.len().div_ceil(3) * 4,
+            _ => payload.len(),
+        };
+        largest = largest.max(size);
+    });
+    match largest as u64 > max {
+        true => Err(EmitError::TooLarge { size: largest, max }),
+        false => Ok(()),
+    }
+}

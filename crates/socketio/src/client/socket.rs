@@ -1,0 +1,672 @@
+//! One namespace of a connection: what applications use.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use socketio_proto::socket::{DisconnectReason, PacketKind, is_reserved};
+use tokio::sync::oneshot;
+
+use super::ack::AckFuture;
+use super::emit::Emit;
+use super::error::{ConnectError, Disconnected};
+use super::events::Events;
+use super::manager::Manager;
+use super::shared::{Guard, Inner, Request, Shared, SocketCore, Unsent, Waiter};
+use crate::args::Args;
+use crate::encode::{self, Encoded, EventArgs, EventHead};
+use crate::error::EmitError;
+use crate::event::Event;
+use crate::handler::{Endpoint, Handler};
+use crate::id::SocketId;
+
+/// One namespace of a connection to a server.
+///
+/// A handle: cheap to clone. When the last handle of a connection is dropped, with all its namespaces,
+/// what was emitted is written, the connection is closed, and its task ends. A handler that owns a
+/// clone of its own socket keeps the connection open; it need not, as it gets the socket as its first
+/// argument.
+///
+/// Handlers start in the order of events, each in place; one that waits goes on beside the others, and
+/// neither keeps the heartbeat from being answered nor other events from being handled.
+#[derive(Clone)]
+pub struct Socket {
+    pub(crate) core: Arc<SocketCore>,
+    guard: Arc<Guard>,
+}
+
+/// How an event is sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Flags {
+    pub(crate) volatile: bool,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Socket {
+    pub(crate) fn new(core: Arc<SocketCore>, guard: Arc<Guard>) -> Socket {
+        Socket { core, guard }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.guard.0
+    }
+
+    fn inner<R>(&self, then: impl FnOnce(&mut Inner) -> R) -> R {
+        then(&mut self.core.inner.lock())
+    }
+
+    /// The socket's id, while it is connected: new for each connection, unless that was recovered. It is
+    /// the same as on the server.
+    #[doc(alias = "socket.id")]
+    pub fn id(&self) -> Option<SocketId> {
+        self.inner(|inner| inner.machine.sid().map(SocketId::from))
+    }
+
+    /// The name of the namespace.
+    #[doc(alias = "nsp")]
+    pub fn namespace(&self) -> &str {
+        &self.core.nsp
+    }
+
+    /// Says whether the namespace is joined.
+    #[doc(alias = "connected")]
+    pub fn is_connected(&self) -> bool {
+        self.inner(|inner| inner.machine.is_joined())
+    }
+
+    /// Says whether the namespace is joined, or will be by itself as soon as the server can be reached.
+    #[doc(alias = "active")]
+    pub fn is_active(&self) -> bool {
+        self.inner(|inner| inner.machine.is_active())
+    }
+
+    /// Says whether the connection went on where the one before had ended: with the same id and rooms,
+    /// and with the events that were missed.
+    #[doc(alias = "recovered")]
+    pub fn is_recovered(&self) -> bool {
+        self.inner(|inner| inner.machine.is_recovered())
+    }
+
+    /// The connection, which other namespaces can share.
+    #[doc(alias = "io")]
+    pub fn manager(&self) -> Manager {
+        Manager::new(self.guard.clone())
+    }
+
+    // --- Connecting ---
+
+    /// Connects, and connects again whenever the connection is lost, until
+    /// [`disconnect`](Socket::disconnect).
+    ///
+    /// It begins at once. Awaited, it gives the outcome of joining the namespace: success, or the first
+    /// failure. After a failure to reach the server the attempts go on, if they are not turned off;
+    /// after a refusal by the server they do not.
+    ///
+    /// # Errors
+    ///
+    /// Why the namespace was not joined.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    #[doc(alias = "open")]
+    #[track_caller]
+    pub fn connect(&self) -> Connecting<'_> {
+        let (sender, receiver) = oneshot::channel();
+        let is_new = self.inner(|inner| {
+            if inner.machine.is_joined() {
+                // Whoever waits will not be told again.
+                let _ = sender.send(Ok(()));
+                return false;
+            }
+            inner.connecting.retain(|waiting| !waiting.is_closed());
+            inner.connecting.push(sender);
+            inner.machine.activate()
+        });
+        let shared = self.shared();
+        shared.with_state(|state| {
+            if state.machine.is_open() {
+                if is_new {
+                    state.requests.push_back(Request::Join(self.core.clone()));
+                }
+            } else {
+                state.machine.open(Instant::now());
+            }
+        });
+        shared.run();
+        Connecting {
+            receiver,
+            _socket: self,
+        }
+    }
+
+    /// Leaves the namespace and does not come back by itself. With the last namespace the connection
+    /// is closed.
+    ///
+    /// It acts at once. Awaited, it waits until what was emitted has been written, and, with the last
+    /// namespace, until the connection is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    #[doc(alias = "close")]
+    pub fn disconnect(&self) -> Disconnecting {
+        let shared = self.shared();
+        let was_joined = {
+            let mut inner = self.core.inner.lock();
+            if inner.machine.is_joined() {
+                self.control(PacketKind::Disconnect, "");
+            }
+            let (was_joined, waiters) = inner.machine.deactivate();
+            for waiting in inner.connecting.drain(..) {
+                let reason = DisconnectReason::IoClientDisconnect;
+                let _ = waiting.send(Err(ConnectError::closed(reason)));
+            }
+            drop(inner);
+            drop(waiters);
+            was_joined
+        };
+        let is_last = !shared.has_active_sockets();
+        shared.with_state(|state| {
+            if was_joined {
+                let left = Request::Left(self.core.clone(), DisconnectReason::IoClientDisconnect);
+                state.requests.push_back(left);
+            }
+            if is_last {
+                state.machine.close();
+            }
+            state.wake();
+        });
+        Disconnecting::new(shared.clone())
+    }
+
+    // --- Emitting ---
+
+    /// Sends an event to the server.
+    ///
+    /// A tuple gives several arguments, `()` none, anything else one. Bytes (`bytes::Bytes`,
+    /// `serde_bytes`) may stand anywhere and travel as binary.
+    ///
+    /// The event is queued at once and in order, whether or not the returned value is awaited. While
+    /// the namespace is not joined it is kept, and sent as soon as it is. Awaiting it waits until the
+    /// queue is short.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # async fn example(socket: socketio::client::Socket) -> Result<(), Box<dyn std::error::Error>> {
+    /// socket.emit("chat message", "hi");
+    /// socket.emit("move", (3, 4)).await?; // waits while the server reads slowly
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn emit(&self, event: impl AsRef<str>, args: impl Serialize) -> Emit<'_> {
+        self.emit_with(event.as_ref(), &args, Flags::default())
+    }
+
+    /// Sends a typed event, whose name its type carries.
+    pub fn emit_event<E: Event>(&self, event: &E) -> Emit<'_> {
+        self.emit_with(E::NAME, event, Flags::default())
+    }
+
+    /// Sends the event `message`.
+    #[doc(alias = "write")]
+    pub fn send(&self, args: impl Serialize) -> Emit<'_> {
+        self.emit("message", args)
+    }
+
+    /// Sends an event and gives the server's answer.
+    ///
+    /// It waits for as long as the connection lives, or for the
+    /// [`ack_timeout`](super::ClientBuilder::ack_timeout); see [`timeout`](Socket::timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(socket: socketio::client::Socket) -> Result<(), socketio::AckError> {
+    /// let sum: i64 = socket.timeout(Duration::from_secs(5)).emit_with_ack("add", (1, 2)).await?;
+    /// # assert_eq!(sum, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "emitWithAck")]
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: impl AsRef<str>,
+        args: impl Serialize,
+    ) -> AckFuture<T> {
+        self.ack_with(event.as_ref(), &args, Flags::default())
+    }
+
+    /// Drops the next event instead of keeping it if it cannot be written at once.
+    pub fn volatile(&self) -> SocketEmit<'_> {
+        self.with(Flags {
+            volatile: true,
+            ..Flags::default()
+        })
+    }
+
+    /// Bounds the wait for the next event's answer. An event that was not sent by then is not sent.
+    pub fn timeout(&self, timeout: Duration) -> SocketEmit<'_> {
+        self.with(Flags {
+            timeout: Some(timeout),
+            ..Flags::default()
+        })
+    }
+
+    fn with(&self, flags: Flags) -> SocketEmit<'_> {
+        SocketEmit {
+            socket: self,
+            flags,
+        }
+    }
+
+    fn emit_with<T: Serialize + ?Sized>(&self, event: &str, args: &T, flags: Flags) -> Emit<'_> {
+        let outcome = self.transmit(event, args, None, flags).map(drop);
+        Emit::new(self.shared(), outcome)
+    }
+
+    fn ack_with<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        args: &(impl Serialize + ?Sized),
+        flags: Flags,
+    ) -> AckFuture<T> {
+        let (sender, receiver) = oneshot::channel();
+        let timeout = flags.timeout.or(self.shared().config.socket.ack_timeout);
+        match self.transmit(event, args, Some(Waiter::One(sender)), flags) {
+            // The tries have their own timeouts.
+            Ok(None) => AckFuture::waiting(self.clone(), None, receiver, None),
+            Ok(id) => AckFuture::waiting(self.clone(), id, receiver, timeout),
+            Err(error) => AckFuture::failed(error),
+        }
+    }
+
+    /// Sends an event, or keeps it for later. Gives the ack id if there is one.
+    fn transmit<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &T,
+        waiter: Option<Waiter>,
+        flags: Flags,
+    ) -> Result<Option<u64>, EmitError> {
+        let shared = self.shared();
+        let head = self.head(event, None);
+        if self.core.handlers.has_outgoing() && !is_reserved(event) {
+            let args = Args::from_value(args)?;
+            self.core.handlers.tell_outgoing(self, event, &args);
+        }
+        if shared.config.retries && !flags.volatile {
+            let unsent = Unsent {
+                name: event.into(),
+                args: EventArgs::new(head, args)?,
+            };
+            let size = unsent.size();
+            self.inner(|inner| {
+                inner
+                    .machine
+                    .retry(unsent, waiter.unwrap_or(Waiter::Nobody), size)
+            })
+            .map_err(|_| EmitError::QueueFull)?;
+            self.try_again(Instant::now());
+            return Ok(None);
+        }
+        encode::unfinished(head, args, |unfinished| {
+            let mut inner = self.core.inner.lock();
+            let machine = &mut inner.machine;
+            let is_sent = machine.is_joined() && shared.with_state(|state| state.is_alive());
+            if !is_sent && flags.volatile {
+                tracing::debug!(
+                    event,
+                    "a volatile event was dropped: there is no connection"
+                );
+                return Ok(None);
+            }
+            let id = waiter.map(|waiter| machine.next_ack(waiter));
+            let done = match is_sent {
+                true => unfinished
+                    .with_id(id)
+                    .finish(None, |encoded| shared.push(&encoded, flags.volatile)),
+                false => {
+                    let unsent = Unsent {
+                        name: event.into(),
+                        args: unfinished.to_args(),
+                    };
+                    let size = unsent.size();
+                    // The task learns that the heartbeat has stopped.
+                    shared.with_state(|state| state.wake());
+                    machine
+                        .keep(unsent, id, size)
+                        .map_err(|_| EmitError::QueueFull)
+                }
+            };
+            if let (Err(_), Some(id)) = (&done, id) {
+                machine.forget_ack(id);
+            }
+            done.map(|()| id)
+        })?
+    }
+
+    fn head<'a>(&'a self, name: &'a str, id: Option<u64>) -> EventHead<'a> {
+        EventHead {
+            parser: self.shared().config.parser.as_ref(),
+            nsp: &self.core.nsp,
+            id,
+            name,
+        }
+    }
+
+    /// Sends what was emitted while the namespace was away.
+    pub(crate) fn send_offline(&self) {
+        let mut inner = self.core.inner.lock();
+        while let Some((unsent, id)) = inner.machine.take_offline() {
+            if let Err(error) = self.send_unsent(&unsent, id) {
+                tracing::warn!(event = &*unsent.name, %error, "an event that had waited was not sent");
+                let waiter = id.and_then(|id| inner.machine.take_waiter(id));
+                drop(waiter);
+            }
+        }
+    }
+
+    /// Sends the event that is repeated until it is answered, if it is its turn.
+    pub(crate) fn try_again(&self, now: Instant) {
+        let mut inner = self.core.inner.lock();
+        if let Some((unsent, id)) = inner.machine.next_try(now)
+            && let Err(error) = self.send_unsent(unsent, Some(id))
+        {
+            tracing::warn!(event = &*unsent.name, %error, "an event could not be sent");
+            drop(inner.machine.take_waiter(id));
+        }
+        // The task watches the new deadline.
+        self.shared().with_state(|state| state.wake());
+    }
+
+    fn send_unsent(&self, unsent: &Unsent, id: Option<u64>) -> Result<(), EmitError> {
+        unsent.args.encoded(self.head(&unsent.name, id), |encoded| {
+            self.shared().push(&encoded, false)
+        })
+    }
+
+    pub(crate) fn control(&self, kind: PacketKind, data: &str) {
+        let parser = self.shared().config.parser.as_ref();
+        encode::control(
+            parser,
+            kind,
+            &self.core.nsp,
+            data,
+            |encoded: Encoded<'_>| {
+                if let Err(error) = self.shared().push(&encoded, false) {
+                    tracing::warn!(%error, "a packet of the protocol was not sent");
+                }
+            },
+        );
+    }
+
+    pub(crate) fn forget_ack(&self, id: u64) {
+        self.inner(|inner| inner.machine.forget_ack(id));
+    }
+
+    // --- Handlers ---
+
+    /// Handles an event. The shapes are those of [`Handler`].
+    ///
+    /// Several handlers of one event all run, in the order of registration.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::client::{Client, Socket};
+    ///
+    /// # fn example() -> Result<(), socketio::client::BuildError> {
+    /// let socket = Client::builder("http://localhost:3000").build()?;
+    /// socket.on("chat message", async |socket: Socket, (from, text): (String, String)| {
+    ///     println!("{from}: {text}");
+    ///     socket.emit("seen", ());
+    /// });
+    /// socket.on("question", async |_: Socket, (a, b): (i64, i64)| a + b); // answers the server's ack
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on<S>(&self, event: impl AsRef<str>, handler: impl Handler<Socket, S>) -> &Socket {
+        self.core.handlers.on(event.as_ref(), handler);
+        self
+    }
+
+    /// Handles a typed event, whose name its type carries.
+    pub fn on_event<E, S>(&self, handler: impl Handler<Socket, S>) -> &Socket
+    where
+        E: Event + DeserializeOwned,
+    {
+        self.on(E::NAME, handler)
+    }
+
+    /// Handles an event the first time it comes.
+    pub fn once<S>(&self, event: impl AsRef<str>, handler: impl Handler<Socket, S>) -> &Socket {
+        self.core.handlers.once(event.as_ref(), handler);
+        self
+    }
+
+    /// Removes all handlers of an event.
+    #[doc(alias = "removeAllListeners")]
+    pub fn off(&self, event: impl AsRef<str>) -> &Socket {
+        self.core.handlers.off(event.as_ref());
+        self
+    }
+
+    /// Runs for each event before its own handlers; `T` takes the event's name and its arguments, as in
+    /// `(name, args): (String, Args)`.
+    #[doc(alias = "onAny")]
+    pub fn on_any<S>(&self, handler: impl Handler<Socket, S>) -> &Socket {
+        self.core.handlers.on_any(handler);
+        self
+    }
+
+    /// Like [`on_any`](Socket::on_any), before those that are there already.
+    #[doc(alias = "prependAny")]
+    pub fn prepend_any<S>(&self, handler: impl Handler<Socket, S>) -> &Socket {
+        self.core.handlers.prepend_any(handler);
+        self
+    }
+
+    /// Removes all that [`on_any`](Socket::on_any) registered.
+    #[doc(alias = "offAny")]
+    pub fn off_any(&self) -> &Socket {
+        self.core.handlers.off_any();
+        self
+    }
+
+    /// Sees each event that is emitted, acks not. The function is called on the spot; it must not
+    /// block.
+    #[doc(alias = "onAnyOutgoing")]
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &str, &Args) + Send + Sync + 'static,
+    ) -> &Socket {
+        self.core.handlers.on_any_outgoing(Arc::new(listener));
+        self
+    }
+
+    /// Removes all that [`on_any_outgoing`](Socket::on_any_outgoing) registered.
+    #[doc(alias = "offAnyOutgoing")]
+    pub fn off_any_outgoing(&self) -> &Socket {
+        self.core.handlers.off_any_outgoing();
+        self
+    }
+
+    /// Runs each time the namespace has been joined. Events that were missed or emitted in the meantime
+    /// come and go before it.
+    #[doc(alias = "connect")]
+    pub fn on_connect<S>(&self, handler: impl Handler<Socket, S>) -> &Socket {
+        self.core.handlers.on_connect(handler);
+        self
+    }
+
+    /// Runs each time the namespace could not be joined.
+    ///
+    /// ```
+    /// # use socketio::client::{Client, ConnectError, Socket};
+    /// # fn example(socket: Socket) {
+    /// socket.on_connect_error(async |_: Socket, error: ConnectError| {
+    ///     eprintln!("{error}; {}", error.hint().unwrap_or_default());
+    /// });
+    /// # }
+    /// ```
+    #[doc(alias = "connect_error")]
+    pub fn on_connect_error<F, Fut>(&self, handler: F) -> &Socket
+    where
+        F: FnOnce(Socket, ConnectError) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.core.handlers.on_connect_error(handler);
+        self
+    }
+
+    /// Runs each time the namespace is joined no more.
+    #[doc(alias = "disconnect")]
+    pub fn on_disconnect<F, Fut>(&self, handler: F) -> &Socket
+    where
+        F: FnOnce(Socket, Disconnected) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.core.handlers.on_disconnect(handler);
+        self
+    }
+
+    /// Gives all events from here on, one after the other. See [`Events`].
+    pub fn events(&self) -> Events {
+        Events::new(self)
+    }
+}
+
+impl Endpoint for Socket {
+    fn answer(&self, id: u64, answer: &(impl Serialize + ?Sized)) {
+        let parser = self.shared().config.parser.as_ref();
+        let sent = encode::ack(parser, &self.core.nsp, id, answer, |encoded| {
+            match self.is_connected() {
+                true => self.shared().push(&encoded, false),
+                // An answer to another connection means nothing to this one.
+                false => Ok(()),
+            }
+        });
+        if let Err(error) | Ok(Err(error)) = sent {
+            tracing::warn!(%error, "an ack was not sent");
+        }
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("namespace", &self.namespace())
+            .field("id", &self.id())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The next event with its options; see [`Socket::volatile`] and [`Socket::timeout`].
+#[derive(Clone, Copy, Debug)]
+#[must_use = "nothing is sent until an event is emitted"]
+pub struct SocketEmit<'a> {
+    socket: &'a Socket,
+    flags: Flags,
+}
+
+impl<'a> SocketEmit<'a> {
+    /// Drops the event instead of keeping it if it cannot be written at once.
+    pub fn volatile(mut self) -> SocketEmit<'a> {
+        self.flags.volatile = true;
+        self
+    }
+
+    /// Bounds the wait for the answer.
+    pub fn timeout(mut self, timeout: Duration) -> SocketEmit<'a> {
+        self.flags.timeout = Some(timeout);
+        self
+    }
+
+    /// Sends an event; see [`Socket::emit`].
+    pub fn emit(self, event: impl AsRef<str>, args: impl Serialize) -> Emit<'a> {
+        self.socket.emit_with(event.as_ref(), &args, self.flags)
+    }
+
+    /// Sends a typed event; see [`Socket::emit_event`].
+    pub fn emit_event<E: Event>(self, event: &E) -> Emit<'a> {
+        self.socket.emit_with(E::NAME, event, self.flags)
+    }
+
+    /// Sends the event `message`; see [`Socket::send`].
+    pub fn send(self, args: impl Serialize) -> Emit<'a> {
+        self.emit("message", args)
+    }
+
+    /// Sends an event and gives the server's answer; see [`Socket::emit_with_ack`].
+    pub fn emit_with_ack<T: DeserializeOwned>(
+        self,
+        event: impl AsRef<str>,
+        args: impl Serialize,
+    ) -> AckFuture<T> {
+        self.socket.ack_with(event.as_ref(), &args, self.flags)
+    }
+}
+
+/// The outcome of [`Socket::connect`], to be awaited.
+#[derive(Debug)]
+#[must_use = "it connects whether or not this is awaited; `drop` it to say so"]
+pub struct Connecting<'a> {
+    receiver: oneshot::Receiver<Result<(), ConnectError>>,
+    _socket: &'a Socket,
+}
+
+impl Future for Connecting<'_> {
+    type Output = Result<(), ConnectError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.receiver).poll(cx));
+        // The other end is only dropped with the runtime.
+        let closed = || ConnectError::closed(DisconnectReason::ForcedClose);
+        Poll::Ready(outcome.unwrap_or_else(|_| Err(closed())))
+    }
+}
+
+/// The end of [`Socket::disconnect`], to be awaited.
+pub struct Disconnecting(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Disconnecting {
+    pub(crate) fn new(shared: Arc<Shared>) -> Disconnecting {
+        Disconnecting(Box::pin(async move {
+            loop {
+                let notified = shared.quiet.notified();
+                let mut notified = std::pin::pin!(notified);
+                notified.as_mut().enable();
+                if shared.with_state(|state| state.is_quiet()) {
+                    return;
+                }
+                notified.await;
+            }
+        }))
+    }
+}
+
+impl Future for Disconnecting {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Disconnecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disconnecting").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,455 @@
+//! The task of one connection: it does what the machines say.
+//!
+//! There is one for each client, and none while a client neither is connected nor wants to be.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use socketio_proto::engine::{ClientEvent, CloseReason, Transport};
+use socketio_proto::socket::{DisconnectReason, ManagerAction, ManagerEvent as Happened};
+use tokio::time::Sleep;
+
+use super::clock::Clock;
+use super::error::{self, ConnectError, Disconnected, TransportError};
+use super::inbox::Inbox;
+use super::link::Link;
+use super::manager::ManagerEvent;
+use super::shared::{Request, SessionInfo, Shared, SocketCore};
+
+pub(crate) struct Task {
+    shared: Arc<Shared>,
+    clock: Clock,
+    inbox: Inbox,
+    link: Option<Box<Link>>,
+    /// Which of the transports is tried, of those that there are.
+    attempt: usize,
+    /// The last session had moved to WebSocket, or begun there.
+    had_websocket: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// So often a turn looks at everything again, so that one busy connection starves nobody.
+const ROUNDS: usize = 8;
+/// The timer runs at least so often, to see that the machine has slept.
+const TICK: Duration = Duration::from_secs(15);
+
+impl Task {
+    pub(crate) fn new(shared: Arc<Shared>) -> Task {
+        Task {
+            inbox: Inbox::new(shared.clone()),
+            shared,
+            clock: Clock::new(),
+            link: None,
+            attempt: 0,
+            had_websocket: false,
+            timer: None,
+        }
+    }
+
+    fn round(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.clock.now();
+        self.inbox.poll(cx);
+        let mut progress = self.requests(now);
+        progress |= self.actions(now);
+        let joining = self.inbox.poll_joining(cx);
+        if let Some(link) = &mut self.link {
+            if let Err(broken) = joining {
+                link.invalid(broken);
+            }
+            progress |= link.poll(cx, &mut self.inbox, now);
+        }
+        progress |= self.time(now);
+        progress |= self.settle(cx, now);
+        let max_payload = self
+            .shared
+            .with_state(|state| state.session.as_ref()?.max_payload);
+        if let Some(link) = &mut self.link {
+            progress |= link.flush(cx, max_payload);
+        }
+        progress | self.settle(cx, now)
+    }
+
+    /// Does what handles have asked for.
+    fn requests(&mut self, now: Instant) -> bool {
+        let (mut requests, abandoned, break_off) = self.shared.with_state(|state| {
+            (
+                std::mem::take(&mut state.requests),
+                std::mem::take(&mut state.abandoned),
+                std::mem::take(&mut state.break_off),
+            )
+        });
+        let progress = !requests.is_empty() || abandoned || break_off;
+        while let Some(request) = requests.pop_front() {
+            match request {
+                Request::Join(core) => {
+                    if self.shared.with_state(|state| state.machine.is_open()) {
+                        self.inbox.join(&core);
+                    }
+                }
+                Request::Left(core, reason) => {
+                    self.inbox
+                        .gone(&core, &Disconnected::new(reason, false, None));
+                    self.inbox.end_streams(&core);
+                }
+            }
+        }
+        if abandoned {
+            for core in self.shared.sockets() {
+                let waiters = core.inner.lock().machine.deactivate();
+                drop(waiters);
+                self.inbox.end_streams(&core);
+            }
+            self.shared.with_state(|state| state.machine.close());
+        }
+        if break_off && let Some(link) = &mut self.link {
+            link.engine
+                .handle_transport_closed(CloseReason::ForcedClose, None);
+        }
+        let _ = now;
+        progress
+    }
+
+    /// Does what the reconnecting machine says.
+    fn actions(&mut self, now: Instant) -> bool {
+        let mut progress = false;
+        loop {
+            let has_link = self.link.is_some();
+            let action = self
+                .shared
+                .with_state(|state| match state.machine.next_action() {
+                    // The one before is still being closed.
+                    Some(ManagerAction::Open) if has_link => None,
+                    _ => state.machine.poll_action(),
+                });
+            match action {
+                None => return progress,
+                Some(ManagerAction::Open) => self.open(now),
+                Some(ManagerAction::Close) => {
+                    if let Some(link) = &mut self.link {
+                        link.retired = true;
+                        link.engine.close();
+                    }
+                }
+                Some(ManagerAction::Abort) => {
+                    self.link = None;
+                    self.open_failed(&ConnectError::timeout(), now);
+                }
+            }
+            progress = true;
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        let config = &self.shared.config;
+        let transports = &config.transports;
+        let remembers = config.remember_upgrade && self.had_websocket;
+        let transport = match remembers && transports.contains(&Transport::WebSocket) {
+            true => Transport::WebSocket,
+            false => transports[self.attempt.min(transports.len() - 1)],
+        };
+        self.inbox.reset();
+        self.shared.with_state(|state| state.outbox.clear());
+        self.link = Some(Box::new(Link::open(&self.shared, transport, now)));
+    }
+
+    /// Does what is due.
+    fn time(&mut self, now: Instant) -> bool {
+        let happened = self.shared.with_state(|state| {
+            let due = state.machine.poll_timeout().is_some_and(|due| due <= now);
+            state.machine.handle_timeout(now);
+            due
+        });
+        if self.shared.config.retries {
+            for core in self.shared.sockets() {
+                let expired = core.inner.lock().machine.handle_timeout(now);
+                drop(expired);
+                if let Some(socket) = self.shared.socket(&core) {
+                    socket.try_again(now);
+                }
+            }
+        }
+        if let Some(link) = &mut self.link {
+            link.engine.handle_timeout(now);
+            if link.closing.is_some_and(|due| due <= now) {
+                link.engine
+                    .handle_transport_closed(CloseReason::ForcedClose, None);
+            }
+        }
+        self.tell_happened();
+        happened
+    }
+
+    /// Does what the session's machine says, and tells what has become of the session.
+    fn settle(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut progress = false;
+        while let Some(link) = &mut self.link {
+            if let Some(transmit) = link.engine.poll_transmit() {
+                link.transmit(transmit, now);
+            } else if let Some(event) = link.engine.poll_event() {
+                self.event(event, cx, now);
+            } else {
+                let can_write = link.engine.can_write();
+                self.shared
+                    .with_state(|state| state.outbox.open = can_write);
+                break;
+            }
+            progress = true;
+        }
+        progress
+    }
+
+    fn event(&mut self, event: ClientEvent, cx: &mut Context<'_>, now: Instant) {
+        let Some(link) = &mut self.link else { return };
+        match event {
+            ClientEvent::Open(data) => {
+                link.set_sid(&data.sid);
+                self.attempt = 0;
+                self.had_websocket = link.engine.transport() == Transport::WebSocket;
+                let session = SessionInfo {
+                    transport: link.engine.transport(),
+                    max_payload: data.max_payload,
+                };
+                self.inbox.sid = data.sid;
+                self.shared.with_state(|state| {
+                    state.session = Some(session);
+                    state.outbox.open = true;
+                    state.machine.handle_opened();
+                });
+                self.shared.tell(&ManagerEvent::Open);
+                self.tell_happened();
+                for core in self.shared.sockets() {
+                    let wanted = core.inner.lock().machine.is_active();
+                    if wanted {
+                        self.inbox.join(&core);
+                    }
+                }
+            }
+            ClientEvent::Ping => self.shared.tell(&ManagerEvent::Ping),
+            ClientEvent::Upgraded(transport) => {
+                self.had_websocket = true;
+                self.shared.with_state(|state| {
+                    if let Some(session) = &mut state.session {
+                        session.transport = transport;
+                    }
+                });
+                self.shared.tell(&ManagerEvent::Upgraded(transport));
+            }
+            ClientEvent::UpgradeFailed(detail) => {
+                tracing::debug!(%detail, "the upgrade failed; the session goes on with polling");
+                self.shared
+                    .tell(&ManagerEvent::UpgradeFailed(detail.into_owned()));
+            }
+            ClientEvent::Closed { reason, detail } => {
+                if let Some(link) = self.link.take() {
+                    self.closed(*link, reason, detail, cx, now);
+                }
+            }
+        }
+    }
+
+    fn closed(
+        &mut self,
+        mut link: Link,
+        reason: CloseReason,
+        detail: Option<Cow<'static, str>>,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) {
+        let failure = link.failure.take().or_else(|| {
+            Some(match detail? {
+                Cow::Borrowed(text) => TransportError::plain(text),
+                Cow::Owned(text) => TransportError::broken("parse error", text),
+            })
+        });
+        let (retired, auth_failure) = (link.retired, link.auth_failure.take());
+        link.farewell(cx);
+        let was_open = self.shared.with_state(|state| {
+            state.session = None;
+            state.outbox.clear();
+            state.machine.is_open()
+        });
+        self.shared.quiet.notify_waiters();
+        if retired {
+            let gone = Disconnected::new(DisconnectReason::ForcedClose, false, None);
+            return self.shared.tell(&ManagerEvent::Closed(gone));
+        }
+        if was_open {
+            return self.lost(error::reason(reason), failure.as_ref(), auth_failure, now);
+        }
+        let failure = failure.unwrap_or_else(|| TransportError::plain(reason.as_str()));
+        if self.shared.config.try_all_transports
+            && self.attempt + 1 < self.shared.config.transports.len()
+        {
+            self.attempt += 1;
+            return self.open(now);
+        }
+        self.open_failed(&failure.into(), now);
+    }
+
+    /// The connection is lost.
+    fn lost(
+        &mut self,
+        reason: DisconnectReason,
+        failure: Option<&TransportError>,
+        auth_failure: Option<ConnectError>,
+        now: Instant,
+    ) {
+        let again = self.shared.with_state(|state| {
+            state.machine.handle_lost(now, rand::random());
+            !state.machine.is_closed()
+        });
+        let gone = Disconnected::new(reason, again, failure);
+        tracing::debug!(%gone, "the connection is lost");
+        self.shared.tell(&ManagerEvent::Closed(gone.clone()));
+        for core in self.shared.sockets() {
+            let (was_active, (was_joined, waiters)) = {
+                let mut inner = core.inner.lock();
+                let was_active = inner.machine.is_active();
+                let lost = match again {
+                    true => inner.machine.handle_lost(),
+                    false => inner.machine.deactivate(),
+                };
+                (was_active, lost)
+            };
+            drop(waiters);
+            if was_joined {
+                self.inbox.gone(&core, &gone);
+            } else if was_active {
+                let closed = || ConnectError::closed(reason);
+                let error = auth_failure.clone().unwrap_or_else(closed);
+                self.inbox.connect_error(&core, &error);
+            }
+            if !again {
+                self.inbox.end_streams(&core);
+            }
+        }
+        self.tell_happened();
+    }
+
+    /// The connection could not be opened.
+    fn open_failed(&mut self, error: &ConnectError, now: Instant) {
+        // As in the reference, an error makes the next attempt begin with the first transport.
+        self.attempt = 0;
+        self.had_websocket = false;
+        let again = self.shared.with_state(|state| {
+            state.machine.handle_open_failed(now, rand::random());
+            !state.machine.is_closed()
+        });
+        tracing::debug!(%error, "the connection could not be opened");
+        for core in self.shared.sockets() {
+            let was_active = {
+                let mut inner = core.inner.lock();
+                let was_active = inner.machine.is_active();
+                if was_active && !again {
+                    let lost = inner.machine.deactivate();
+                    drop(inner);
+                    drop(lost);
+                }
+                was_active
+            };
+            if was_active {
+                self.inbox.connect_error(&core, error);
+                if !again {
+                    self.inbox.end_streams(&core);
+                }
+            }
+        }
+        self.shared.tell(&ManagerEvent::Error(error.clone()));
+        self.tell_happened();
+    }
+
+    fn tell_happened(&self) {
+        while let Some(happened) = self.shared.with_state(|state| state.machine.poll_event()) {
+            self.shared.tell(&match happened {
+                Happened::ReconnectAttempt(attempt) => ManagerEvent::ReconnectAttempt(attempt),
+                Happened::Reconnected(attempts) => ManagerEvent::Reconnected(attempts),
+                Happened::ReconnectError => ManagerEvent::ReconnectError,
+                Happened::ReconnectFailed => ManagerEvent::ReconnectFailed,
+            });
+        }
+    }
+
+    /// When there is something to do, whatever comes.
+    fn deadline(&self) -> (Option<Instant>, Option<Instant>) {
+        let machine = self.shared.with_state(|state| state.machine.poll_timeout());
+        let (heartbeat, closing) = match &self.link {
+            Some(link) => (link.engine.poll_timeout(), link.closing),
+            None => (None, None),
+        };
+        let mut all: Vec<Instant> = [machine, heartbeat, closing]
+            .into_iter()
+            .flatten()
+            .collect();
+        if self.shared.config.retries {
+            let tries = self.shared.sockets();
+            let tries = tries
+                .iter()
+                .filter_map(|core| core.inner.lock().machine.poll_timeout());
+            all.extend(tries);
+        }
+        (all.into_iter().min(), heartbeat)
+    }
+
+    /// Sets the timer; true if it is over already.
+    fn sleep(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>, now: Instant) -> bool {
+        let Some(deadline) = deadline else {
+            self.timer = None;
+            return false;
+        };
+        let pause = deadline.saturating_duration_since(now).min(TICK);
+        let until = tokio::time::Instant::now() + pause;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        timer.as_mut().reset(until);
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl Future for Task {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.shared.begin_turn();
+        for _ in 0..ROUNDS {
+            if this.round(cx) {
+                continue;
+            }
+            if this.link.is_none() && this.inbox.is_idle() && this.shared.end_task() {
+                this.shared.quiet.notify_waiters();
+                return Poll::Ready(());
+            }
+            let (deadline, heartbeat) = this.deadline();
+            let now = this.clock.now();
+            if !this.sleep(cx, deadline, now) && this.shared.end_turn(cx.waker(), heartbeat, now) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Task {
+    /// The runtime is shutting down: nobody is to wait for ever.
+    fn drop(&mut self) {
+        for core in self.shared.sockets() {
+            let lost = take_waiting(&core);
+            drop(lost);
+        }
+        self.shared.quiet.notify_waiters();
+    }
+}
+
+fn take_waiting(core: &SocketCore) -> impl Sized {
+    let mut inner = core.inner.lock();
+    (
+        inner.machine.deactivate(),
+        std::mem::take(&mut inner.connecting),
+    )
+}

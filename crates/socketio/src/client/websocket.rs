@@ -1,0 +1,247 @@
+//! One WebSocket: its opening handshake, frames in, frames out.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue};
+use socketio_proto::engine::Transport;
+use socketio_proto::websocket::{self, Decoder, Item, Opcode, Role};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::dial::Stream;
+use super::error::{TransportError, WEBSOCKET_ERROR};
+use super::shared::Shared;
+use crate::read_buffer::with_buffer;
+
+pub(crate) struct WebSocket {
+    stream: Stream,
+    decoder: Decoder,
+    /// Bytes of a frame that is not complete.
+    rest: Vec<u8>,
+    /// Masked frames that are not written yet, and how much of them is.
+    writing: Vec<u8>,
+    written: usize,
+}
+
+/// What became of a WebSocket.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The peer has ended it, with this code, or the stream ended without one.
+    Closed(u16, String),
+    /// It broke, or the peer broke the rules.
+    Failed(TransportError),
+}
+
+/// A head or body of an answer that is longer is cut.
+const MAX_ANSWER: usize = 64 * 1024;
+
+impl WebSocket {
+    /// Connects, for a new session or for one that is to move here.
+    pub(crate) async fn connect(
+        shared: &Shared,
+        sid: Option<&str>,
+    ) -> Result<WebSocket, TransportError> {
+        let config = &shared.config;
+        let target = config.request_target(Transport::WebSocket, sid);
+        let url = format!("{}{target}", config.address.origin());
+        let key = websocket::client_key(rand::random());
+        let mut request = format!("GET {target} HTTP/1.1\r\n").into_bytes();
+        let mut headers = config.headers.clone();
+        let host = HeaderValue::from_str(&config.address.host);
+        headers.entry(HOST).or_insert(host.map_err(broken)?);
+        shared.cookies.add(&url, &mut headers);
+        for (name, value) in &headers {
+            request.extend_from_slice(name.as_str().as_bytes());
+            request.extend_from_slice(b": ");
+            request.extend_from_slice(value.as_bytes());
+            request.extend_from_slice(b"\r\n");
+        }
+        request.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
+        request.extend_from_slice(&key);
+        request.extend_from_slice(b"\r\n\r\n");
+
+        let mut stream = config
+            .dialer
+            .dial(&config.address.target)
+            .await
+            .map_err(|error| TransportError::unreachable(WEBSOCKET_ERROR, &error))?;
+        stream.write_all(&request).await.map_err(broken)?;
+        stream.flush().await.map_err(broken)?;
+        let mut bytes = Vec::new();
+        let head = loop {
+            if let Some(head) = Head::parse(&bytes).map_err(broken)? {
+                break head;
+            }
+            if bytes.len() > MAX_ANSWER {
+                return Err(broken("the head of the answer is longer than 64 KiB"));
+            }
+            if stream.read_buf(&mut bytes).await.map_err(broken)? == 0 {
+                return Err(broken("the server closed the connection without an answer"));
+            }
+        };
+        shared.cookies.keep(&url, &head.headers);
+        let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+        if head.status != 101 {
+            let rest = head.headers.get(http::header::CONTENT_LENGTH);
+            let length = rest.and_then(|value| value.to_str().ok()?.parse().ok());
+            let end = head.length + length.unwrap_or(MAX_ANSWER).min(MAX_ANSWER);
+            while bytes.len() < end && stream.read_buf(&mut bytes).await.is_ok_and(|n| n > 0) {}
+            let body = &bytes[head.length..];
+            return Err(TransportError::answer(
+                WEBSOCKET_ERROR,
+                head.status,
+                text("location"),
+                body,
+            ));
+        }
+        let response = websocket::ResponseHeaders {
+            status: head.status,
+            upgrade: text("upgrade").map(str::as_bytes),
+            connection: text("connection").map(str::as_bytes),
+            accept: text("sec-websocket-accept").map(str::as_bytes),
+        };
+        websocket::check_response(&response, &key).map_err(broken)?;
+        if head.headers.contains_key("sec-websocket-extensions") {
+            return Err(broken("the server uses an extension that was not offered"));
+        }
+        bytes.drain(..head.length);
+        Ok(WebSocket {
+            stream,
+            decoder: Decoder::new(Role::Client, config.max_message),
+            rest: bytes,
+            writing: Vec::new(),
+            written: 0,
+        })
+    }
+
+    /// Reads what has come and hands each item on, until that says stop. Gives how the WebSocket ended,
+    /// if it has.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut each: impl FnMut(Item<'_>),
+    ) -> Poll<Result<(), End>> {
+        if !self.rest.is_empty() {
+            // What was read with the handshake, or is not complete.
+            let mut rest = std::mem::take(&mut self.rest);
+            let used = frames(&mut self.decoder, &mut rest, &mut each)?;
+            rest.drain(..used);
+            self.rest = rest;
+            if used > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        with_buffer(|buffer| {
+            let mut read = ReadBuf::new(buffer);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read)) {
+                Ok(()) => {}
+                Err(error) => return Poll::Ready(Err(End::Failed(broken(error)))),
+            }
+            let data = read.filled_mut();
+            if data.is_empty() {
+                return Poll::Ready(Err(End::Closed(1006, String::new())));
+            }
+            if self.rest.is_empty() {
+                let used = frames(&mut self.decoder, data, &mut each)?;
+                self.rest.extend_from_slice(&data[used..]);
+            } else {
+                self.rest.extend_from_slice(data);
+                let mut rest = std::mem::take(&mut self.rest);
+                let used = frames(&mut self.decoder, &mut rest, &mut each)?;
+                rest.drain(..used);
+                self.rest = rest;
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    /// Queues a frame.
+    pub(crate) fn push(&mut self, opcode: Opcode, payload: &[u8]) {
+        websocket::masked_frame(&mut self.writing, opcode, payload, rand::random());
+    }
+
+    /// Bytes that are not written yet.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.writing.len() - self.written
+    }
+
+    /// Writes what is queued.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.writing.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.written < self.writing.len() {
+            let rest = &self.writing[self.written..];
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += written;
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        // An idle connection holds no buffer.
+        self.writing = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn frames(
+    decoder: &mut Decoder,
+    data: &mut [u8],
+    each: &mut impl FnMut(Item<'_>),
+) -> Result<usize, End> {
+    let mut used = 0;
+    while used < data.len() {
+        match decoder.decode(&mut data[used..]) {
+            Ok(Some(decoded)) => {
+                used += decoded.consumed;
+                if let Item::Close(close) = decoded.item {
+                    let (code, reason) = close.unwrap_or((1005, ""));
+                    return Err(End::Closed(code, reason.to_owned()));
+                }
+                each(decoded.item);
+            }
+            Ok(None) => break,
+            Err(error) => return Err(End::Failed(broken(error))),
+        }
+    }
+    Ok(used)
+}
+
+fn broken(error: impl std::fmt::Display) -> TransportError {
+    TransportError::broken(WEBSOCKET_ERROR, error)
+}
+
+/// The head of the server's answer.
+struct Head {
+    status: u16,
+    headers: HeaderMap,
+    length: usize,
+}
+
+impl Head {
+    fn parse(bytes: &[u8]) -> Result<Option<Head>, String> {
+        let mut headers = [httparse::EMPTY_HEADER; 100];
+        let mut response = httparse::Response::new(&mut headers);
+        let parsed = response.parse(bytes);
+        let parsed = parsed.map_err(|error| format!("the answer is not HTTP: {error}"))?;
+        let httparse::Status::Complete(length) = parsed else {
+            return Ok(None);
+        };
+        let mut headers = HeaderMap::new();
+        for header in response.headers.iter() {
+            let name = http::HeaderName::from_bytes(header.name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(header.value)) {
+                headers.append(name, value);
+            }
+        }
+        Ok(Some(Head {
+            status: response.code.unwrap_or_default(),
+            headers,
+            length,
+        }))
+    }
+}
