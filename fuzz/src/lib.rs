@@ -15,12 +15,13 @@ use socketio_proto::socket::{
     split_args, validate,
 };
 use socketio_proto::websocket::{
-    Decoder, DeflateConfig, Deflater, Inflater, Item, Negotiated, Opcode, Role, compress, compressed_header,
-    frames, negotiate,
+    Decoder, DeflateConfig, DeflateOffer, Deflater, Inflater, Item, Negotiated, Opcode, ResponseHeaders,
+    Role, accept_key, check_response, client_key, compress, compressed_header, frames,
+    masked_compressed_frame, negotiate,
 };
 
 /// Every function by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+pub const TARGETS: [(&str, fn(&[u8])); 12] = [
     ("engine_jsonp", engine_jsonp),
     ("engine_packet", engine_packet),
     ("engine_payload", engine_payload),
@@ -32,6 +33,7 @@ pub const TARGETS: [(&str, fn(&[u8])); 11] = [
     ("socket_packet", socket_packet),
     ("websocket_decode", websocket_decode),
     ("websocket_deflate", websocket_deflate),
+    ("websocket_response", websocket_response),
 ];
 
 const MAX_MESSAGE: usize = 4096;
@@ -134,6 +136,62 @@ fn there_and_back(role: Role, negotiated: &Negotiated, level: u32, data: &[u8]) 
     let mut decoder = Decoder::with_deflate(Role::Client, MAX_MESSAGE, negotiated);
     let decoded = decoder.decode(&mut frame).expect("valid").expect("complete");
     assert_eq!(decoded.item, Item::Binary(Cow::Borrowed(payload)));
+
+    let compressed = Deflater::new(Role::Client, negotiated, level).compress(payload);
+    let mut frame = Vec::new();
+    masked_compressed_frame(&mut frame, Opcode::Binary, &compressed, [1, 2, 3, level as u8]);
+    let mut decoder = Decoder::with_deflate(Role::Server, MAX_MESSAGE, negotiated);
+    let decoded = decoder.decode(&mut frame).expect("valid").expect("complete");
+    assert_eq!(decoded.item, Item::Binary(Cow::Borrowed(payload)));
+}
+
+/// The response to a client's handshake: its headers on lines of their own, the extensions last. The
+/// first two bytes set what was offered and what our server makes of that.
+pub fn websocket_response(data: &[u8]) {
+    let Some((&[first, second], data)) = data.split_first_chunk() else { return };
+    let bits = |bits: u8| (bits & 7 != 0).then_some(8 + (bits & 7));
+    let mut offer = DeflateOffer::default();
+    offer.server_no_context_takeover = first & 1 != 0;
+    offer.client_no_context_takeover = first & 2 != 0;
+    offer.server_max_window_bits = bits(first >> 2);
+    offer.client_max_window_bits = bits(first >> 5);
+
+    let key = client_key([first; 16]);
+    let accept = accept_key(&key);
+    let mut lines = data.split(|&byte| byte == b'\n');
+    let mut headers = ResponseHeaders {
+        status: 101,
+        upgrade: lines.next(),
+        connection: lines.next(),
+        accept: lines.next(),
+        protocol: None,
+        extensions: lines.next(),
+    };
+    if check_response(&headers, &key, Some(&offer)).is_ok() {
+        assert_eq!(headers.accept.map(<[u8]>::trim_ascii), Some(&accept[..]));
+    }
+    headers.accept = Some(&accept);
+    headers.upgrade = Some(b"websocket");
+    headers.connection = Some(b"upgrade");
+    let agreed = check_response(&headers, &key, Some(&offer));
+    assert_eq!(agreed.ok(), offer.accept(headers.extensions).ok());
+    if let Ok(Some(agreed)) = agreed {
+        assert!(agreed.server_no_context_takeover() || !offer.server_no_context_takeover);
+        assert!(agreed.client_no_context_takeover() || !offer.client_no_context_takeover);
+        assert!(agreed.server_max_window_bits() <= offer.server_max_window_bits.unwrap_or(15));
+        assert!(agreed.client_max_window_bits() <= offer.client_max_window_bits.unwrap_or(15));
+        there_and_back(Role::Client, &agreed, 6, data);
+    }
+
+    let mut config = DeflateConfig::default();
+    config.server_no_context_takeover = second & 1 != 0;
+    config.client_no_context_takeover = second & 2 != 0;
+    config.server_max_window_bits = bits(second >> 2).unwrap_or(15);
+    config.client_max_window_bits = bits(second >> 5).unwrap_or(15);
+    if let Some((agreed, answer)) = negotiate(&config, [offer.to_header().as_bytes()].into_iter()) {
+        let understood = offer.accept(Some(answer.as_bytes()));
+        assert_eq!(understood, Ok(Some(agreed)), "both ends understand the same");
+    }
 }
 
 /// Engine.IO packets: what is decoded, encoded and decoded is the same.

@@ -74,7 +74,17 @@ pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
 
 /// Appends a frame as a client sends it, with a mask that the caller has drawn at random.
 pub fn masked_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
-    write_header(out, FIN | opcode as u8, payload.len(), MASKED);
+    write_masked(out, FIN | opcode as u8, payload, mask);
+}
+
+/// Appends a frame as a client sends it, whose payload is a whole message compressed by
+/// permessage-deflate, with a mask that the caller has drawn at random.
+pub fn masked_compressed_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
+    write_masked(out, FIN | COMPRESSED | opcode as u8, payload, mask);
+}
+
+fn write_masked(out: &mut Vec<u8>, first: u8, payload: &[u8], mask: [u8; 4]) {
+    write_header(out, first, payload.len(), MASKED);
     out.extend_from_slice(&mask);
     let start = out.len();
     out.extend_from_slice(payload);
@@ -179,6 +189,18 @@ mod tests {
         masked_frame(&mut out, Opcode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d]);
         let expected = [
             0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+        ];
+        assert_eq!(out, expected);
+    }
+
+    // RFC 7692, section 7.2.3.1, with the mask of RFC 6455, section 5.7.
+    #[test]
+    fn the_specification_s_compressed_hello_masked() {
+        let (mut out, mask) = (Vec::new(), [0x37, 0xfa, 0x21, 0x3d]);
+        let compressed = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        masked_compressed_frame(&mut out, Opcode::Text, &compressed, mask);
+        let expected = [
+            0xc1, 0x87, 0x37, 0xfa, 0x21, 0x3d, 0xc5, 0xb2, 0xec, 0xf4, 0xfe, 0xfd, 0x21,
         ];
         assert_eq!(out, expected);
     }

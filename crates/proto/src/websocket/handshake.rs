@@ -1,4 +1,4 @@
-//! The opening handshake of RFC 6455, section 4.2, as far as it concerns headers.
+//! The server's half of the opening handshake, as far as it concerns headers. RFC 6455, section 4.2.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

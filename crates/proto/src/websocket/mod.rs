@@ -11,10 +11,13 @@ mod handshake;
 mod response;
 
 pub use decode::{DecodeError, Decoded, Decoder, Item, Role};
-pub use deflate::{DeflateConfig, Deflater, Inflater, Negotiated, compress, negotiate};
+pub use deflate::{
+    DeflateConfig, DeflateOffer, Deflater, ExtensionError, Inflater, Negotiated, compress,
+    negotiate,
+};
 pub use encode::{
     CLOSE_EMPTY, Frames, Opcode, compressed_header, frame, frames, header, header_length,
-    masked_frame,
+    masked_compressed_frame, masked_frame,
 };
 pub use handshake::{HandshakeError, UpgradeHeaders, accept_key, check_upgrade};
 pub use response::{ResponseError, ResponseHeaders, check_response, client_key};

@@ -96,16 +96,16 @@ impl WebSocket {
                 body,
             ));
         }
+        let value = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes);
         let response = websocket::ResponseHeaders {
             status: head.status,
-            upgrade: text("upgrade").map(str::as_bytes),
-            connection: text("connection").map(str::as_bytes),
-            accept: text("sec-websocket-accept").map(str::as_bytes),
+            upgrade: value("upgrade"),
+            connection: value("connection"),
+            accept: value("sec-websocket-accept"),
+            extensions: value("sec-websocket-extensions"),
+            protocol: value("sec-websocket-protocol"),
         };
-        websocket::check_response(&response, &key).map_err(broken)?;
-        if head.headers.contains_key("sec-websocket-extensions") {
-            return Err(broken("the server uses an extension that was not offered"));
-        }
+        websocket::check_response(&response, &key, None).map_err(broken)?;
         bytes.drain(..head.length);
         Ok(WebSocket {
             stream,

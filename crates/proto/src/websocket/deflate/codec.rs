@@ -32,7 +32,8 @@ struct Compressor {
 /// connections can share it. One whose server keeps context can have it too, if its [`Deflater`] is
 /// told to [`forget`](Deflater::forget).
 pub fn compress(payload: &[u8], negotiated: &Negotiated, level: u32) -> Vec<u8> {
-    compress_alone(payload, negotiated.server_max_window_bits(), level)
+    let (_, window_bits) = negotiated.sending(Role::Server);
+    compress_alone(payload, window_bits, level)
 }
 
 fn compress_alone(payload: &[u8], window_bits: u8, level: u32) -> Vec<u8> {

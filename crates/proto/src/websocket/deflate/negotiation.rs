@@ -1,16 +1,16 @@
 //! The parameters of permessage-deflate and how both ends agree on them. RFC 7692, sections 5 and 7.1.
 
-use std::fmt::Write;
+use std::fmt;
 use std::mem;
 use std::ops::RangeInclusive;
 
 use super::super::decode::Role;
 
-const NAME: &str = "permessage-deflate";
-const CLIENT_BITS: &str = "client_max_window_bits";
+pub(super) const NAME: &str = "permessage-deflate";
+pub(super) const CLIENT_BITS: &str = "client_max_window_bits";
 const CLIENT_NO_CONTEXT: &str = "client_no_context_takeover";
-const SERVER_BITS: &str = "server_max_window_bits";
-const SERVER_NO_CONTEXT: &str = "server_no_context_takeover";
+pub(super) const SERVER_BITS: &str = "server_max_window_bits";
+pub(super) const SERVER_NO_CONTEXT: &str = "server_no_context_takeover";
 
 /// What zlib can compress with; the specification also knows 8.
 const WINDOW_BITS: RangeInclusive<u8> = 9..=15;
@@ -76,10 +76,10 @@ impl Default for DeflateConfig {
 /// these can share a compressed frame, see [`compress`](super::compress).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Negotiated {
-    server_no_context_takeover: bool,
-    client_no_context_takeover: bool,
-    server_max_window_bits: u8,
-    client_max_window_bits: u8,
+    pub(super) server_no_context_takeover: bool,
+    pub(super) client_no_context_takeover: bool,
+    pub(super) server_max_window_bits: u8,
+    pub(super) client_max_window_bits: u8,
 }
 
 impl Negotiated {
@@ -93,7 +93,8 @@ impl Negotiated {
         self.client_no_context_takeover
     }
 
-    /// Returns the server's largest window as a power of two, 9 to 15.
+    /// Returns the server's largest window as a power of two: 9 to 15, or 8 as well if a server that
+    /// is not this one has said so.
     pub fn server_max_window_bits(&self) -> u8 {
         self.server_max_window_bits
     }
@@ -105,18 +106,14 @@ impl Negotiated {
 
     /// Says whether what this end sends refers to earlier messages, and the bits of its window.
     pub(super) fn sending(&self, role: Role) -> (bool, u8) {
-        match role {
-            Role::Client => (
-                !self.client_no_context_takeover,
-                // zlib never refers to the last 262 bytes of its window, so that one of 9 bits
-                // reaches no further back than 250 bytes, which is within one of 8.
-                self.client_max_window_bits.max(*WINDOW_BITS.start()),
-            ),
-            Role::Server => (
-                !self.server_no_context_takeover,
-                self.server_max_window_bits,
-            ),
-        }
+        let (no_context_takeover, max_window_bits) = match role {
+            Role::Client => (self.client_no_context_takeover, self.client_max_window_bits),
+            Role::Server => (self.server_no_context_takeover, self.server_max_window_bits),
+        };
+        // zlib never refers to the last 262 bytes of its window, so that one of 9 bits reaches no
+        // further back than 250 bytes, which is within one of 8.
+        let window_bits = max_window_bits.max(*WINDOW_BITS.start());
+        (!no_context_takeover, window_bits)
     }
 
     /// Says whether what this end receives refers to earlier messages.
@@ -139,25 +136,27 @@ pub fn negotiate<'a>(
 ) -> Option<(Negotiated, String)> {
     header_values
         .flat_map(|value| split_unquoted(value, b','))
-        .find_map(|offer| Offer::parse(offer)?.accept(config))
+        .find_map(|offer| Parameters::parse(offer)?.accept(config))
 }
 
+/// What is said about the extension, in an offer or in an answer.
 #[derive(Default)]
-struct Offer {
-    server_no_context_takeover: bool,
-    client_no_context_takeover: bool,
-    server_max_window_bits: Option<u8>,
-    /// Without a value it says that the client can be told one.
-    client_max_window_bits: Option<Option<u8>>,
+pub(super) struct Parameters {
+    pub(super) server_no_context_takeover: bool,
+    pub(super) client_no_context_takeover: bool,
+    pub(super) server_max_window_bits: Option<u8>,
+    /// Without a value, which is for offers only, it says that the client can be told one.
+    pub(super) client_max_window_bits: Option<Option<u8>>,
 }
 
-impl Offer {
-    fn parse(text: &[u8]) -> Option<Offer> {
+impl Parameters {
+    /// `None` means another extension, or a parameter that is unknown, invalid or there twice.
+    pub(super) fn parse(text: &[u8]) -> Option<Parameters> {
         let mut parts = split_unquoted(text, b';').map(<[u8]>::trim_ascii);
         if parts.next()? != NAME.as_bytes() {
             return None;
         }
-        let mut offer = Offer::default();
+        let mut parsed = Parameters::default();
         for part in parts {
             let (name, value) = match memchr::memchr(b'=', part) {
                 Some(at) => (&part[..at], Some(window_bits(&part[at + 1..])?)),
@@ -165,20 +164,20 @@ impl Offer {
             };
             let is_first = match (std::str::from_utf8(name).ok()?, value) {
                 (SERVER_NO_CONTEXT, None) => {
-                    !mem::replace(&mut offer.server_no_context_takeover, true)
+                    !mem::replace(&mut parsed.server_no_context_takeover, true)
                 }
                 (CLIENT_NO_CONTEXT, None) => {
-                    !mem::replace(&mut offer.client_no_context_takeover, true)
+                    !mem::replace(&mut parsed.client_no_context_takeover, true)
                 }
-                (SERVER_BITS, Some(bits)) => offer.server_max_window_bits.replace(bits).is_none(),
-                (CLIENT_BITS, bits) => offer.client_max_window_bits.replace(bits).is_none(),
+                (SERVER_BITS, Some(bits)) => parsed.server_max_window_bits.replace(bits).is_none(),
+                (CLIENT_BITS, bits) => parsed.client_max_window_bits.replace(bits).is_none(),
                 _ => false,
             };
             if !is_first {
                 return None;
             }
         }
-        Some(offer)
+        Some(parsed)
     }
 
     fn accept(&self, config: &DeflateConfig) -> Option<(Negotiated, String)> {
@@ -206,22 +205,39 @@ impl Offer {
             server_max_window_bits: server_bits.unwrap_or(highest),
             client_max_window_bits: client_bits.unwrap_or(highest),
         };
-        let mut answer = String::from(NAME);
+        let answer = Parameters {
+            server_no_context_takeover: negotiated.server_no_context_takeover,
+            client_no_context_takeover: negotiated.client_no_context_takeover,
+            server_max_window_bits: server_bits,
+            client_max_window_bits: client_bits.map(Some),
+        };
+        Some((negotiated, answer.to_string()))
+    }
+}
+
+/// Writes the name of the extension and the parameters as the headers have them.
+impl fmt::Display for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAME)?;
         for (name, is_on) in [
-            (SERVER_NO_CONTEXT, negotiated.server_no_context_takeover),
-            (CLIENT_NO_CONTEXT, negotiated.client_no_context_takeover),
+            (SERVER_NO_CONTEXT, self.server_no_context_takeover),
+            (CLIENT_NO_CONTEXT, self.client_no_context_takeover),
         ] {
             if is_on {
-                answer.push_str("; ");
-                answer.push_str(name);
+                write!(f, "; {name}")?;
             }
         }
-        for (name, bits) in [(SERVER_BITS, server_bits), (CLIENT_BITS, client_bits)] {
-            if let Some(bits) = bits {
-                write!(answer, "; {name}={bits}").expect("a string takes everything");
+        for (name, bits) in [
+            (SERVER_BITS, self.server_max_window_bits.map(Some)),
+            (CLIENT_BITS, self.client_max_window_bits),
+        ] {
+            match bits {
+                Some(Some(bits)) => write!(f, "; {name}={bits}")?,
+                Some(None) => write!(f, "; {name}")?,
+                None => {}
             }
         }
-        Some((negotiated, answer))
+        Ok(())
     }
 }
 
@@ -240,7 +256,7 @@ fn window_bits(value: &[u8]) -> Option<u8> {
 }
 
 /// Splits where the separator is not inside quotes.
-fn split_unquoted(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+pub(super) fn split_unquoted(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     bytes.split(move |&byte| {
         match byte {
