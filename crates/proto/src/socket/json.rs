@@ -97,6 +97,14 @@ pub struct SplitArgs<'a> {
     scanner: Scanner<'a>,
 }
 
+impl<'a> SplitArgs<'a> {
+    /// The values that are left, without taking any.
+    pub fn rest(&self) -> &'a str {
+        let rest = self.scanner.text[self.scanner.at..].trim_ascii_start();
+        rest.strip_prefix(',').unwrap_or(rest).trim_ascii()
+    }
+}
+
 impl<'a> Iterator for SplitArgs<'a> {
     type Item = &'a str;
 

@@ -117,7 +117,16 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, JsonError> {
+        let is_last = self.index + 1 == self.len;
+        let rest = self.split.rest();
         let one = match self.split.next() {
+            first if is_last => One::Last {
+                rest,
+                first,
+                attachments: self.attachments,
+                index: self.index,
+                expected: self.len,
+            },
             None => One::Missing {
                 index: self.index,
                 expected: self.len,
@@ -128,7 +137,7 @@ impl<'de> SeqAccess<'de> for Elements<'de> {
                 attachments: self.attachments,
             },
         };
-        let is_missing = matches!(one, One::Missing { .. });
+        let is_missing = matches!(one, One::Missing { .. } | One::Last { first: None, .. });
         self.index += 1;
         match seed.deserialize(one) {
             Ok(value) => Ok(Some(value)),
@@ -154,15 +163,47 @@ enum One<'de> {
         text: &'de str,
         attachments: &'de [Bytes],
     },
+    /// The last one that is wanted. [`Args`] takes all that are left.
+    Last {
+        rest: &'de str,
+        first: Option<&'de str>,
+        attachments: &'de [Bytes],
+        index: usize,
+        expected: usize,
+    },
     /// There are fewer arguments than wanted.
     Missing { index: usize, expected: usize },
+}
+
+impl<'de> One<'de> {
+    fn plain(self) -> One<'de> {
+        match self {
+            One::Last {
+                first: Some(text),
+                attachments: [],
+                ..
+            } => One::Json(text),
+            One::Last {
+                first: Some(text),
+                attachments,
+                ..
+            } => One::Binary { text, attachments },
+            One::Last {
+                first: None,
+                index,
+                expected,
+                ..
+            } => One::Missing { index, expected },
+            other => other,
+        }
+    }
 }
 
 macro_rules! by_kind {
     ($($method:ident($($name:ident: $type:ty),*))+) => {
         $(#[inline]
         fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, JsonError> {
-            match self {
+            match self.plain() {
                 One::Json(text) => {
                     serde_json::Deserializer::from_str(text).$method($($name,)* visitor)
                 }
@@ -170,6 +211,7 @@ macro_rules! by_kind {
                     binary(text, attachments)?.$method($($name,)* visitor)
                 }
                 One::Missing { index, expected } => Err(missing(index, expected)),
+                One::Last { .. } => Err(missing(0, 1)),
             }
         })+
     };
@@ -178,9 +220,33 @@ macro_rules! by_kind {
 impl<'de> Deserializer<'de> for One<'de> {
     type Error = JsonError;
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, JsonError> {
         match self {
-            One::Missing { .. } => visitor.visit_none(),
+            One::Last {
+                rest, attachments, ..
+            } if name == TOKEN => {
+                HANDED.set(Some(Args::new(rest, attachments.to_vec())));
+                visitor.visit_unit()
+            }
+            one => match one.plain() {
+                One::Json(text) => serde_json::Deserializer::from_str(text)
+                    .deserialize_newtype_struct(name, visitor),
+                One::Binary { text, attachments } => {
+                    binary(text, attachments)?.deserialize_newtype_struct(name, visitor)
+                }
+                One::Missing { index, expected } => Err(missing(index, expected)),
+                One::Last { .. } => Err(missing(0, 1)),
+            },
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        match self.plain() {
+            One::Missing { .. } | One::Last { .. } => visitor.visit_none(),
             One::Json(text) => serde_json::Deserializer::from_str(text).deserialize_option(visitor),
             One::Binary { text, attachments } => {
                 binary(text, attachments)?.deserialize_option(visitor)
@@ -193,8 +259,7 @@ impl<'de> Deserializer<'de> for One<'de> {
         deserialize_i64() deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32()
         deserialize_u64() deserialize_u128() deserialize_f32() deserialize_f64() deserialize_char()
         deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
-        deserialize_unit() deserialize_unit_struct(name: &'static str)
-        deserialize_newtype_struct(name: &'static str) deserialize_seq()
+        deserialize_unit() deserialize_unit_struct(name: &'static str) deserialize_seq()
         deserialize_tuple(len: usize) deserialize_tuple_struct(name: &'static str, len: usize)
         deserialize_map() deserialize_struct(name: &'static str, fields: &'static [&'static str])
         deserialize_enum(name: &'static str, variants: &'static [&'static str])
@@ -329,11 +394,19 @@ mod tests {
         assert_eq!((args.len(), args.attachments()), (2, &attachments[..]));
         let (number, bytes): (u8, Bytes) = args.decode().expect("the same");
         assert_eq!((number, &bytes[..]), (1, &b"x"[..]));
-        let (first, rest): (u8, Args) = json("1,[2,3]").expect("an array of arguments");
-        assert_eq!(
-            (first, rest.iter().collect::<Vec<_>>()),
-            (1, vec!["2", "3"])
-        );
+        for (text, expected) in [
+            ("1,2,[3]", vec!["2", "[3]"]),
+            ("1, [2,3]", vec!["[2,3]"]),
+            ("1", vec![]),
+        ] {
+            let (first, rest): (u8, Args) = json(text).expect("the rest");
+            assert_eq!((first, rest.iter().collect::<Vec<_>>()), (1, expected));
+        }
+        let (first, rest): (u8, Args) = decode(text, &attachments).expect("the rest");
+        assert_eq!((first, rest.attachments()), (1, &attachments[..]));
+        // Inside of something else they are an array.
+        let (nested,): (Vec<Args>,) = json("[[2,3]]").expect("an array of arguments");
+        assert_eq!(nested[0].iter().collect::<Vec<_>>(), ["2", "3"]);
     }
 
     #[test]

@@ -35,8 +35,8 @@ pub struct DecodeError {
 
 /// All arguments of an event as they came: cheap to keep, to clone and to send on.
 ///
-/// As the argument of a handler it takes everything; emitted, it gives everything, without decoding
-/// in between.
+/// As the argument of a handler it takes everything, as the last of a tuple all that is left; emitted,
+/// it gives everything, without decoding in between.
 ///
 /// # Examples
 ///
@@ -68,6 +68,33 @@ impl Args {
     pub(crate) fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Args, EncodeError> {
         let (mut text, mut attachments) = (Vec::new(), Vec::new());
         encode(value, &mut text, &mut attachments)?;
+        Ok(Args {
+            text: text.into(),
+            attachments,
+        })
+    }
+
+    /// Makes arguments of values.
+    ///
+    /// ```
+    /// use socketio::{Args, Value};
+    ///
+    /// let args = Args::from_values(&[Value::from(1), Value::from("two")])?;
+    /// assert_eq!(args.iter().collect::<Vec<_>>(), ["1", "\"two\""]);
+    /// # Ok::<_, socketio::EncodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When a value cannot be serialised.
+    pub fn from_values<T: Serialize>(values: &[T]) -> Result<Args, EncodeError> {
+        let (mut text, mut attachments) = (Vec::new(), Vec::new());
+        for value in values {
+            if !text.is_empty() {
+                text.push(b',');
+            }
+            encode(&(value,), &mut text, &mut attachments)?;
+        }
         Ok(Args {
             text: text.into(),
             attachments,

@@ -154,8 +154,8 @@ impl ClientBuilder {
     }
 
     /// Replaces the form of packets on the wire; the server must have the same.
-    pub fn parser(mut self, parser: Arc<dyn Parser>) -> ClientBuilder {
-        self.parser = Some(parser);
+    pub fn parser(mut self, parser: impl Parser + 'static) -> ClientBuilder {
+        self.parser = Some(Arc::new(parser));
         self
     }
 

@@ -172,7 +172,7 @@ impl Link {
             if polling.get.is_none() && polling.post.is_none() {
                 self.engine.handle_paused();
             }
-        } else if polling.get.is_none() && is_open && !inbox.is_full() {
+        } else if polling.can_get() && is_open && !inbox.is_full() {
             polling.start_get(&self.shared);
             progress = true;
         }

@@ -48,6 +48,9 @@ pub use events::{Events, ReceivedEvent};
 pub use manager::{Manager, ManagerEvent, SocketBuilder};
 pub use socket::{Connecting, Disconnecting, Socket, SocketEmit};
 
+/// Answers one event of the server, at most once.
+pub type Ack = crate::Ack<Socket>;
+
 /// Where a client begins.
 #[derive(Debug)]
 pub struct Client(());

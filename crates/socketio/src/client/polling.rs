@@ -32,6 +32,8 @@ pub(crate) struct Polling {
     /// Nothing more is begun: the session moves to WebSocket, or ends.
     pub(crate) paused: bool,
     pub(crate) sid: Option<String>,
+    /// The request that opens the session has been sent.
+    has_asked: bool,
 }
 
 impl Polling {
@@ -52,10 +54,17 @@ impl Polling {
             post: None,
             paused: false,
             sid: None,
+            has_asked: false,
         }
     }
 
+    /// Says whether a GET may be begun: the first, which opens the session, or another one in it.
+    pub(crate) fn can_get(&self) -> bool {
+        self.get.is_none() && (self.sid.is_some() || !self.has_asked)
+    }
+
     pub(crate) fn start_get(&mut self, shared: &Arc<Shared>) {
+        self.has_asked = true;
         self.get = Some(self.request(shared, Method::GET, Bytes::new()));
     }
 

@@ -187,10 +187,11 @@ impl Task {
     fn settle(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut progress = false;
         while let Some(link) = &mut self.link {
-            if let Some(transmit) = link.engine.poll_transmit() {
-                link.transmit(transmit, now);
-            } else if let Some(event) = link.engine.poll_event() {
+            // An event may tell what a request needs: the session's id.
+            if let Some(event) = link.engine.poll_event() {
                 self.event(event, cx, now);
+            } else if let Some(transmit) = link.engine.poll_transmit() {
+                link.transmit(transmit, now);
             } else {
                 let can_write = link.engine.can_write();
                 self.shared

@@ -2,6 +2,9 @@
 
 mod backpressure;
 mod client;
+mod client_connect;
+mod client_delivery;
+mod fake;
 mod hostile;
 mod lifetime;
 mod limits;

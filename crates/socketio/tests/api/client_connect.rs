@@ -1,0 +1,1 @@
+//! How a client connects, fails to, and connects again.

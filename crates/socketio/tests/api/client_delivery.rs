@@ -1,0 +1,1 @@
+//! What becomes of a client's events when the connection is not there, slow, or lost.
