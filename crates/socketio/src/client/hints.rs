@@ -46,10 +46,24 @@ pub(crate) fn answer(
 
 /// The hint for a refusal with a code of Engine.IO.
 fn engine_error(is_websocket: bool, body: &str) -> Option<&'static str> {
-    let object: Value = serde_json::from_str(body).ok()?;
-    object.get("message")?.as_str()?;
+    let code = match serde_json::from_str::<Value>(body) {
+        Ok(object) => {
+            object.get("message")?.as_str()?;
+            object.get("code")?.as_u64()?
+        }
+        // A refused upgrade has the bare message.
+        Err(_) => match body.trim() {
+            "Transport unknown" => 0,
+            "Session ID unknown" => 1,
+            "Bad handshake method" => 2,
+            "Bad request" => 3,
+            "Forbidden" => 4,
+            "Unsupported protocol version" => 5,
+            _ => return None,
+        },
+    };
     let sid = String::new();
-    let error = match object.get("code")?.as_u64()? {
+    let error = match code {
         0 => RequestError::UnknownTransport { transport: None },
         1 => RequestError::UnknownSid { sid },
         2 => RequestError::BadHandshakeMethod { method: sid },
@@ -99,6 +113,7 @@ mod tests {
             assert!(hint(code).is_some(), "{code}");
         }
         assert!(hint(6).is_none());
+        assert_eq!(answer(true, 400, None, "Session ID unknown"), hint(1));
         let unknown = RequestError::UnknownSid { sid: String::new() };
         assert_eq!(hint(1).as_deref(), Some(unknown.hint()));
     }

@@ -110,7 +110,8 @@ impl Link {
                     self.invalid(broken);
                 }
                 match ended {
-                    Ok(()) => {}
+                    // A part of a message is a sign of life as well.
+                    Ok(()) => self.engine.handle_activity(now),
                     Err(End::Closed(code, reason)) => {
                         self.failure
                             .get_or_insert(TransportError::closed(code, &reason));
@@ -407,7 +408,6 @@ impl<'a> Reader<'a> {
         inbox: &'a mut Inbox,
         now: Instant,
     ) -> Reader<'a> {
-        engine.handle_activity(now);
         Reader {
             engine,
             via,

@@ -225,7 +225,7 @@ impl Shared {
     pub(crate) fn end_turn(&self, waker: &Waker, expires: Option<Instant>, now: Instant) -> bool {
         let mut state = self.state.lock();
         let has_frames = state.outbox.is_writable() && !state.outbox.frames.is_empty();
-        if has_frames || !state.requests.is_empty() || state.machine.next_action().is_some() {
+        if has_frames || state.has_work() {
             return false;
         }
         state.expires = expires.map(|at| SystemTime::now() + at.saturating_duration_since(now));
@@ -236,10 +236,7 @@ impl Shared {
     /// Ends the task, unless there is more to do.
     pub(crate) fn end_task(&self) -> bool {
         let mut state = self.state.lock();
-        if !state.machine.is_closed()
-            || !state.requests.is_empty()
-            || state.machine.next_action().is_some()
-        {
+        if !state.machine.is_closed() || state.has_work() {
             return false;
         }
         state.task = TaskState::None;
@@ -262,6 +259,14 @@ impl State {
         {
             waker.wake();
         }
+    }
+
+    /// Says whether a handle has asked for something.
+    fn has_work(&self) -> bool {
+        !self.requests.is_empty()
+            || self.abandoned
+            || self.break_off
+            || self.machine.next_action().is_some()
     }
 
     /// Says whether events can be queued for the server: the session is open, and its heartbeat has not

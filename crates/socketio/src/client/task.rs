@@ -268,13 +268,13 @@ impl Task {
         });
         let (retired, auth_failure) = (link.retired, link.auth_failure.take());
         link.farewell(cx);
-        let was_open = self.shared.with_state(|state| {
+        let (was_open, is_unwanted) = self.shared.with_state(|state| {
             state.session = None;
             state.outbox.clear();
-            state.machine.is_open()
+            (state.machine.is_open(), state.machine.is_closed())
         });
         self.shared.quiet.notify_waiters();
-        if retired {
+        if retired || is_unwanted {
             let gone = Disconnected::new(DisconnectReason::ForcedClose, false, None);
             return self.shared.tell(&ManagerEvent::Closed(gone));
         }
