@@ -35,7 +35,14 @@ pub(crate) struct Inbox {
     /// Providers of `auth` that have not answered yet.
     joining: Option<Box<FuturesUnordered<Joining>>>,
     /// The id of the session, from which ids of Socket.IO 2 are made.
-    pub(crate) sid: String,
+    sid: String,
+    /// Messages that came together with the open packet, which is told of after them.
+    early: Option<Vec<Early>>,
+}
+
+enum Early {
+    Binary(Vec<u8>),
+    Text(String),
 }
 
 type Joining = Pin<Box<dyn Future<Output = (Arc<SocketCore>, Result<String, String>)> + Send>>;
@@ -64,6 +71,7 @@ impl Inbox {
             backlog_bytes: 0,
             joining: None,
             sid: String::new(),
+            early: None,
         }
     }
 
@@ -71,6 +79,20 @@ impl Inbox {
     pub(crate) fn reset(&mut self) {
         self.decoder = reader(&self.shared);
         self.joining = None;
+        self.early = Some(Vec::new());
+    }
+
+    /// The session is open: what came with the open packet is read.
+    pub(crate) fn opened(&mut self, sid: String) -> Result<(), Broken> {
+        self.sid = sid;
+        self.early
+            .take()
+            .into_iter()
+            .flatten()
+            .try_for_each(|early| match early {
+                Early::Binary(bytes) => self.message(Message::Binary(bytes.into())),
+                Early::Text(text) => self.message(Message::Text(&text)),
+            })
     }
 
     /// Says whether nothing goes on.
@@ -165,6 +187,13 @@ impl Inbox {
     // --- Packets ---
 
     pub(crate) fn message(&mut self, message: Message<'_>) -> Result<(), Broken> {
+        if let Some(early) = &mut self.early {
+            early.push(match message {
+                Message::Binary(bytes) => Early::Binary(bytes.into_owned()),
+                Message::Text(text) => Early::Text(text.to_owned()),
+            });
+            return Ok(());
+        }
         let parse = |error: ParseError| Broken::Parse(error.to_string());
         let decoded = match (&mut self.decoder, message) {
             (PacketReader::Json(decoder), Message::Text(text)) => {

@@ -214,7 +214,6 @@ impl Task {
                     transport: link.engine.transport(),
                     max_payload: data.max_payload,
                 };
-                self.inbox.sid = data.sid;
                 self.shared.with_state(|state| {
                     state.session = Some(session);
                     state.outbox.open = true;
@@ -227,6 +226,11 @@ impl Task {
                     if wanted {
                         self.inbox.join(&core);
                     }
+                }
+                if let Err(broken) = self.inbox.opened(data.sid)
+                    && let Some(link) = &mut self.link
+                {
+                    link.invalid(broken);
                 }
             }
             ClientEvent::Ping => self.shared.tell(&ManagerEvent::Ping),
