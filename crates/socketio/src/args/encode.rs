@@ -67,7 +67,7 @@ fn append(args: &Args, out: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Resul
     }
     // The attachments get other numbers.
     let values = args
-        .values()
+        .to_values()
         .map_err(<serde_json::Error as serde::ser::Error>::custom)?;
     for (i, value) in values.iter().enumerate() {
         if i > 0 {

@@ -101,6 +101,30 @@ impl Args {
         })
     }
 
+    /// Gives the arguments as values, with the attachments in their places: for those who do not know
+    /// how many there are.
+    ///
+    /// # Errors
+    ///
+    /// When an attachment is missing, or a value is nested too deeply.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use socketio::{Args, Value};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let values = [Value::from("room 1"), Value::from(7)];
+    /// assert_eq!(Args::from_values(&values)?.to_values()?, values);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn to_values(&self) -> Result<Vec<Value>, DecodeError> {
+        self.iter()
+            .map(|text| Value::parse(text, &self.attachments))
+            .collect()
+    }
+
     fn text(&self) -> &str {
         // Only valid texts are kept; an empty one is better than a panic.
         std::str::from_utf8(&self.text).unwrap_or_default()
@@ -171,20 +195,12 @@ impl Serialize for Nested<'_> {
             HANDED.set(Some(self.0.clone()));
             return serializer.serialize_unit();
         }
-        let values: Vec<Value> = self.0.values().map_err(serde::ser::Error::custom)?;
+        let values: Vec<Value> = self.0.to_values().map_err(serde::ser::Error::custom)?;
         let mut array = serializer.serialize_seq(Some(values.len()))?;
         values
             .iter()
             .try_for_each(|value| array.serialize_element(value))?;
         array.end()
-    }
-}
-
-impl Args {
-    fn values(&self) -> Result<Vec<Value>, DecodeError> {
-        self.iter()
-            .map(|text| Value::parse(text, &self.attachments))
-            .collect()
     }
 }
 
@@ -218,5 +234,34 @@ impl<'de> Deserialize<'de> for Args {
             }
         }
         deserializer.deserialize_newtype_struct(TOKEN, ArgsVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_an_argument_each_there_and_back() {
+        let values = [
+            Value::Null,
+            Value::Array(vec![
+                Value::Binary(Bytes::from_static(b"x")),
+                Value::from(1),
+            ]),
+            Value::Binary(Bytes::from_static(b"y")),
+        ];
+        let args = Args::from_values(&values).unwrap();
+        let texts: Vec<&str> = args.iter().collect();
+        assert_eq!(
+            texts,
+            [
+                "null",
+                r#"[{"_placeholder":true,"num":0},1]"#,
+                r#"{"_placeholder":true,"num":1}"#
+            ]
+        );
+        assert_eq!(args.attachments(), [&b"x"[..], b"y"]);
+        assert_eq!(args.to_values().unwrap(), values);
     }
 }
