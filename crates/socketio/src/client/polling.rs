@@ -148,7 +148,10 @@ pub(crate) fn payload(
         };
         // One for what separates packets; in revision 3 a length.
         size += length + if revision == Revision::V3 { 12 } else { 1 };
-        if used > 0 && size > max {
+        // A close packet travels alone, as with the JavaScript client: in one body with the packet by
+        // which a namespace is left, the reference closes first and tells "transport close".
+        let is_close = opcode == Opcode::Text && payload == b"1";
+        if used > 0 && (size > max || is_close) {
             break;
         }
         used += socketio_proto::websocket::header_length(payload.len()) + payload.len();
@@ -323,6 +326,14 @@ mod tests {
         assert_eq!(bodies, ["42[\"a\",1]", "bAQIDBA==\u{1e}42[\"b\"]"]);
         // A single packet is never split.
         assert_eq!(next(&queue, Some(1)).0, b"42[\"a\",1]");
+    }
+
+    #[test]
+    fn a_close_packet_travels_alone() {
+        let queue = [frame(Opcode::Text, b"41"), frame(Opcode::Text, b"1")].concat();
+        let (body, used) = payload(frames(&queue), Revision::V4, None);
+        assert_eq!(body, b"41");
+        assert_eq!(payload(frames(&queue[used..]), Revision::V4, None).0, b"1");
     }
 
     #[test]
