@@ -107,7 +107,7 @@ impl Manager {
     /// closed.
     pub fn close(&self) -> Disconnecting {
         for core in self.guard.0.sockets() {
-            let _ = Socket::new(core, self.guard.clone()).disconnect();
+            drop(Socket::new(core, self.guard.clone()).disconnect());
         }
         Disconnecting::new(self.guard.0.clone())
     }
