@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::connect::ConnectArgs;
+
 /// Socket.IO from the command line. Without a command it serves.
 #[derive(Debug, Parser)]
 #[command(name = "sio", version, args_conflicts_with_subcommands = true)]
@@ -17,6 +19,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Connects to a server, from a prompt or a script.
+    Connect(ConnectArgs),
     /// Starts a Socket.IO server with a chat to try it.
     Serve(ServeArgs),
 }

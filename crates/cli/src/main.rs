@@ -1,6 +1,7 @@
 //! `sio`: a Socket.IO server for those who write no Rust.
 
 mod args;
+mod connect;
 mod serve;
 
 use std::process::ExitCode;
@@ -12,7 +13,6 @@ use args::{Args, Command};
 fn main() -> ExitCode {
     let args = Args::parse();
     let command = args.command.unwrap_or(Command::Serve(args.serve));
-    let Command::Serve(options) = command;
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -20,11 +20,19 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(serve::run(options)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("sio: {error}");
-            ExitCode::FAILURE
+    match command {
+        Command::Connect(options) => {
+            let code = runtime.block_on(connect::run(options));
+            // Who leaves does not wait for a name server that has not answered.
+            runtime.shutdown_background();
+            code
         }
+        Command::Serve(options) => match runtime.block_on(serve::run(options)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("sio: {error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

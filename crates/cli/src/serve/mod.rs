@@ -159,7 +159,8 @@ fn log(options: &ServeArgs) -> Result<(), BoxError> {
     Ok(())
 }
 
-async fn asked_to_end() {
+/// Waits for Ctrl-C or SIGTERM.
+pub(crate) async fn asked_to_end() {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
