@@ -40,6 +40,9 @@ impl Cookies {
         let mut all: Vec<String> = own.map(str::to_owned).into_iter().collect();
         let kept = store.get_request_values(&url);
         all.extend(kept.map(|(name, value)| format!("{name}={value}")));
+        if all.is_empty() {
+            return;
+        }
         if let Ok(value) = HeaderValue::from_str(&all.join("; ")) {
             request.insert(COOKIE, value);
         }

@@ -118,9 +118,7 @@ async fn nothing_is_lost_or_doubled_while_the_session_moves_to_websocket() {
     let (sender, mut received) = channel();
     let (moved, mut moves) = channel();
     let socket = Client::builder(&url)
-        .on("n", async move |_: ClientSocket, n: u32| {
-            drop(sender.send(n))
-        })
+        .on("n", async move |_: ClientSocket, n: u32| _ = sender.send(n))
         .build()
         .expect("valid");
     let log = Log::default();
@@ -263,7 +261,7 @@ async fn catch_all_listeners_see_what_comes_and_goes() {
     socket.on_any_outgoing(move |_, name, args| seen.add(format!("out {name} {args:?}")));
     let seen = log.clone();
     socket.once("echo", async move |_: ClientSocket| seen.add("once"));
-    socket.on("echo", async move |_: ClientSocket| drop(sender.send(())));
+    socket.on("echo", async move |_: ClientSocket| _ = sender.send(()));
     socket.emit("echo", 1);
     next(&mut done).await;
     assert_eq!(

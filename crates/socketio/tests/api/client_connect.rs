@@ -387,7 +387,7 @@ async fn a_server_of_version_2_is_recognised() {
 async fn auth_is_provided_at_each_attempt() {
     let io = Server::new();
     let (sender, mut tokens) = channel();
-    io.on_connect(async move |_: Socket, auth: Value| drop(sender.send(auth)));
+    io.on_connect(async move |_: Socket, auth: Value| _ = sender.send(auth));
     let url = url(&io).await;
     let count = Arc::new(AtomicU32::new(0));
     let socket = quick(&url, WEBSOCKET).auth_with(async move || {
@@ -458,7 +458,7 @@ async fn a_lost_connection_comes_back_by_itself() {
         let (sender, mut echoes) = channel();
         let socket = quick(&url, transports).build().expect("valid");
         socket.on("echo", async move |_: ClientSocket, n: u32| {
-            drop(sender.send(n))
+            _ = sender.send(n)
         });
         let (log, mut events) = watch(&socket);
         soon(socket.connect()).await.expect("connected");
@@ -576,7 +576,7 @@ async fn a_client_that_was_sent_away_waits_to_be_asked() {
 async fn who_disconnects_does_not_come_back() {
     let io = Server::new();
     let (sender, mut reasons) = channel();
-    io.on_disconnect(async move |_: Socket, reason: DisconnectReason| drop(sender.send(reason)));
+    io.on_disconnect(async move |_: Socket, reason: DisconnectReason| _ = sender.send(reason));
     let url = url(&io).await;
     for transports in ALL {
         let socket = quick(&url, transports).build().expect("valid");
@@ -809,15 +809,14 @@ async fn a_disconnection_says_what_happened_below() {
 
 // --- The end ---
 
-/// Tasks of this runtime, when all that end by themselves have.
+/// Waits until the runtime has no more tasks than these.
 async fn tasks(expected: usize) {
-    let alive = || {
-        tokio::runtime::Handle::current()
+    soon(async {
+        while tokio::runtime::Handle::current()
             .metrics()
             .num_alive_tasks()
-    };
-    soon(async {
-        while alive() != expected {
+            > expected
+        {
             tokio::task::yield_now().await;
         }
     })
@@ -828,44 +827,43 @@ async fn tasks(expected: usize) {
 async fn no_task_and_no_connection_is_left_when_the_last_handle_is_dropped() {
     let io = echo_server();
     let url = url(&io).await;
-    // The server's own tasks begin with its first connection.
-    drop(soon(Client::connect(&url)).await.expect("connected"));
-    soon(async {
-        while io.clients_count() > 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    // The server has tasks of its own from its first connection on.
+    drop(crate::support::Ws::connect(url["http://".len()..].parse().expect("an address")).await);
+    gone(&io).await;
     let alive = || {
         tokio::runtime::Handle::current()
             .metrics()
             .num_alive_tasks()
     };
+    let mut before = alive();
     for transports in ALL {
-        let before = alive();
         let socket = soon(builder(&url, transports).connect())
             .await
             .expect("connected");
         socket.on("echo", async |socket: ClientSocket| {
             drop(socket.emit("echo", 1))
         });
-        let other = socket.clone();
-        let manager = socket.manager();
+        let (other, manager) = (socket.clone(), socket.manager());
         drop(socket);
         assert!(other.is_connected());
         drop((other, manager));
-        soon(async {
-            while io.clients_count() > 0 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
-        tasks(before.min(alive())).await;
+        gone(&io).await;
+        tasks(before).await;
+        before = before.min(alive());
     }
     // One that is being tried.
-    let before = alive();
     let socket = builder(&nowhere().await, WEBSOCKET).build().expect("valid");
     soon(socket.connect()).await.expect_err("nobody listens");
+    assert!(alive() > before);
     drop(socket);
-    tasks(before.min(alive())).await;
+    tasks(before).await;
+}
+
+async fn gone(io: &Server) {
+    soon(async {
+        while io.clients_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
