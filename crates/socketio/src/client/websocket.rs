@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 use socketio_proto::engine::Transport;
-use socketio_proto::websocket::{self, Decoder, Item, Opcode, Role};
+use socketio_proto::websocket::{self, Decoder, DeflateOffer, Deflater, Item, Opcode, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::dial::Stream;
@@ -18,6 +18,8 @@ use crate::read_buffer::with_buffer;
 pub(crate) struct WebSocket {
     stream: Stream,
     decoder: Decoder,
+    /// What compresses messages, if that was negotiated.
+    deflater: Option<Box<Deflater>>,
     /// Bytes of a frame that is not complete.
     rest: Vec<u8>,
     /// Masked frames that are not written yet, and how much of them is.
@@ -34,6 +36,10 @@ pub(crate) enum End {
     Failed(TransportError),
 }
 
+/// From so many bytes on a message is compressed, as by the JavaScript client.
+const THRESHOLD: usize = 1024;
+/// How hard the compressor tries; zlib's default.
+const LEVEL: u32 = 6;
 /// A head or body of an answer that is longer is cut.
 const MAX_ANSWER: usize = 64 * 1024;
 
@@ -60,6 +66,11 @@ impl WebSocket {
         }
         request.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
         request.extend_from_slice(&key);
+        let offer = config.deflate.then(DeflateOffer::default);
+        if let Some(offer) = &offer {
+            request.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+            request.extend_from_slice(offer.to_header().as_bytes());
+        }
         request.extend_from_slice(b"\r\n\r\n");
 
         let mut stream = config
@@ -96,20 +107,33 @@ impl WebSocket {
                 body,
             ));
         }
-        let value = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes);
+        let [upgrade, connection, accept, extensions, protocol] = [
+            "upgrade",
+            "connection",
+            "sec-websocket-accept",
+            "sec-websocket-extensions",
+            "sec-websocket-protocol",
+        ]
+        .map(|name| head.joined(name));
         let response = websocket::ResponseHeaders {
             status: head.status,
-            upgrade: value("upgrade"),
-            connection: value("connection"),
-            accept: value("sec-websocket-accept"),
-            extensions: value("sec-websocket-extensions"),
-            protocol: value("sec-websocket-protocol"),
+            upgrade: upgrade.as_deref(),
+            connection: connection.as_deref(),
+            accept: accept.as_deref(),
+            extensions: extensions.as_deref(),
+            protocol: protocol.as_deref(),
         };
-        websocket::check_response(&response, &key, None).map_err(broken)?;
+        let negotiated =
+            websocket::check_response(&response, &key, offer.as_ref()).map_err(broken)?;
         bytes.drain(..head.length);
         Ok(WebSocket {
             stream,
-            decoder: Decoder::new(Role::Client, config.max_message),
+            decoder: match &negotiated {
+                Some(deflate) => Decoder::with_deflate(Role::Client, config.max_message, deflate),
+                None => Decoder::new(Role::Client, config.max_message),
+            },
+            deflater: negotiated
+                .map(|negotiated| Box::new(Deflater::new(Role::Client, &negotiated, LEVEL))),
             rest: bytes,
             writing: Vec::new(),
             written: 0,
@@ -159,7 +183,17 @@ impl WebSocket {
 
     /// Queues a frame.
     pub(crate) fn push(&mut self, opcode: Opcode, payload: &[u8]) {
-        websocket::masked_frame(&mut self.writing, opcode, payload, rand::random());
+        let mask = rand::random();
+        match &mut self.deflater {
+            Some(deflater)
+                if payload.len() >= THRESHOLD
+                    && matches!(opcode, Opcode::Text | Opcode::Binary) =>
+            {
+                let payload = deflater.compress(payload);
+                websocket::masked_compressed_frame(&mut self.writing, opcode, &payload, mask);
+            }
+            _ => websocket::masked_frame(&mut self.writing, opcode, payload, mask),
+        }
     }
 
     /// Bytes that are not written yet.
@@ -223,6 +257,20 @@ struct Head {
 }
 
 impl Head {
+    /// The values of all headers of a name, as one.
+    fn joined(&self, name: &str) -> Option<Vec<u8>> {
+        let values: Vec<&[u8]> = self
+            .headers
+            .get_all(name)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .collect();
+        match values.is_empty() {
+            true => None,
+            false => Some(values.join(&b", "[..])),
+        }
+    }
+
     fn parse(bytes: &[u8]) -> Result<Option<Head>, String> {
         let mut headers = [httparse::EMPTY_HEADER; 100];
         let mut response = httparse::Response::new(&mut headers);

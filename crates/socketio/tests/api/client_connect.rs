@@ -440,6 +440,10 @@ async fn options_that_cannot_be_used_are_named() {
         error(Client::builder("http://a").header("x\n", "y")),
         "the header \"x\n\" cannot be sent: its name has characters that no header has"
     );
+    assert_eq!(
+        error(Client::builder("http://a").header("Upgrade", "h2c")),
+        "the header \"Upgrade\" cannot be sent: the client sets it by itself"
+    );
     assert!(error(Client::builder("http://a").proxy("ftp://u:secret@b")).ends_with("unlike \"b\""));
     assert!(
         error(Client::builder("http://a").root_certificate("/nowhere.pem"))

@@ -3,6 +3,7 @@
 mod backpressure;
 mod client;
 mod client_connect;
+mod client_delivery;
 
 mod fake;
 mod hostile;
