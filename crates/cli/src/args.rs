@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::bench::BenchArgs;
 use crate::connect::ConnectArgs;
 
 /// Socket.IO from the command line. Without a command it serves.
@@ -19,8 +20,12 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Puts load on any Socket.IO server and measures what it does.
+    Bench(BenchArgs),
+
     /// Connects to a server, from a prompt or a script.
     Connect(ConnectArgs),
+
     /// Starts a Socket.IO server with a chat to try it.
     Serve(ServeArgs),
 }

@@ -1,6 +1,7 @@
 //! `sio`: a Socket.IO server for those who write no Rust.
 
 mod args;
+mod bench;
 mod connect;
 mod serve;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         }
     };
     match command {
+        Command::Bench(options) => runtime.block_on(bench::run(options)),
         Command::Connect(options) => {
             let code = runtime.block_on(connect::run(options));
             // Who leaves does not wait for a name server that has not answered.
