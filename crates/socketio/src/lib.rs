@@ -1,4 +1,5 @@
-//! Socket.IO for Rust: a server that the official clients cannot tell from the reference.
+//! Socket.IO for Rust: a server that the official clients cannot tell from the reference, and a client
+//! for any server.
 //!
 //! ```no_run
 //! use socketio::{Server, Socket};
@@ -14,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! Begin with [`Server`]; [`Handlers`] has what can be registered, [`Socket`] and [`Broadcast`] have
+//! Begin with [`Server`], or with [`Client`] and [`client`]; [`Handlers`] has what can be registered, [`Socket`] and [`Broadcast`] have
 //! what can be sent, [`ServerBuilder`] has the options. Those who come from JavaScript find every name
 //! they know in the search.
 
@@ -55,3 +56,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/operations.md")]
 struct Operations;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/client.md")]
+struct ClientGuide;

@@ -40,7 +40,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    // C036
+    // C036, M48
     #[test]
     fn a_sleep_of_the_machine_counts() {
         let mut clock = Clock::new();

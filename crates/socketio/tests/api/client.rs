@@ -180,6 +180,17 @@ async fn two_namespaces_share_one_connection() {
     assert_eq!(direct.namespace(), "/admin");
 }
 
+// C023, C024: each client has a connection of its own.
+#[tokio::test]
+async fn two_clients_have_two_connections() {
+    let io = echo_server();
+    let url = url(&io).await;
+    let one = soon(Client::connect(&url)).await.expect("connected");
+    let two = soon(Client::connect(&url)).await.expect("connected");
+    assert_ne!(one.id(), two.id());
+    assert_eq!(io.clients_count(), 2);
+}
+
 fn with_echo_namespace(io: &Server, name: &str) {
     io.of(name).on("ack", async |_: Socket, args: Args| args);
 }
