@@ -3,22 +3,41 @@
 //! Nothing here bounds the time: the caller does, and dropping the future releases everything.
 
 mod proxy;
+#[cfg(test)]
+mod proxy_tests;
+mod socks;
+#[cfg(test)]
+mod tests;
 mod tls;
+#[cfg(test)]
+mod tls_tests;
 
 use std::io;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::time::timeout;
 
 use proxy::Proxies;
 pub(crate) use proxy::ProxyChoice;
 use tls::Tls;
 pub use tls::TlsError;
 pub(crate) use tls::TlsOptions;
+
+/// How long an address has to answer before the next one is tried beside it.
+///
+/// Spec: RFC 8305, section 5, "Connection Attempt Delay".
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Further addresses of a name are not tried: a name server may send thousands.
+const MAX_ADDRESSES: usize = 16;
 
 /// A byte stream to a server.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -58,55 +77,72 @@ struct Inner {
 /// Why there is no stream.
 #[derive(Debug, Error)]
 pub(crate) enum DialError {
+    #[error("{address} cannot be reached: {source}")]
+    Connect {
+        /// The server, and the addresses of its name if it has one.
+        address: String,
+        source: io::Error,
+    },
     #[error("the name {host} cannot be resolved: {source}")]
     Dns { host: String, source: io::Error },
-    #[error("{address} cannot be reached: {source}")]
-    Connect { address: String, source: io::Error },
     #[error("the proxy {proxy} cannot be used: {what}")]
-    Proxy { proxy: String, what: String },
+    Proxy {
+        /// Its URL, without credentials.
+        proxy: String,
+        what: String,
+    },
     #[error("TLS with {host} failed: {what}")]
     Tls {
         host: String,
         what: String,
         hint: Option<&'static str>,
     },
-    #[error("certificates cannot be used: {0}")]
-    Certificates(#[from] TlsError),
     #[error("the Unix socket {path} cannot be reached: {source}")]
     Unix { path: String, source: io::Error },
 }
 
 impl DialError {
+    /// Says what to do about it.
     pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
+        Some(match self {
+            DialError::Connect { source, .. } => match source.kind() {
+                io::ErrorKind::ConnectionRefused => {
+                    "nothing listens there: is the server running, and is the port right?"
+                }
+                io::ErrorKind::AddrNotAvailable => {
+                    "the option `local_address` has to be an address of this machine, of the same family as the server's"
+                }
+                _ => "check that the address is right, and that no firewall is between",
+            },
             DialError::Dns { .. } => {
-                Some("check the spelling of the host's name, and that a name server can be reached")
+                "check the spelling of the host's name, and that a name server can be reached"
             }
-            DialError::Connect { source, .. } | DialError::Unix { source, .. }
-                if source.kind() == io::ErrorKind::ConnectionRefused =>
-            {
-                Some("nothing listens there: is the server running, and is the port right?")
+            DialError::Proxy { .. } => {
+                "check the proxy's address and credentials in the option `proxy` or in HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; NO_PROXY names hosts that need none"
             }
-            DialError::Unix { .. } => Some("is the server running, and is the path right?"),
-            DialError::Connect { .. } => {
-                Some("check that the address is right, and that no firewall is between")
-            }
-            DialError::Proxy { .. } => Some(
-                "check the proxy's address and credentials in the option `proxy` or in HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; NO_PROXY names hosts that need none",
-            ),
-            DialError::Tls { hint, .. } => *hint,
-            DialError::Certificates(_) => None,
-        }
+            DialError::Tls { hint, .. } => return *hint,
+            DialError::Unix { source, .. } => match source.kind() {
+                io::ErrorKind::ConnectionRefused => {
+                    "the socket was left behind by a server that has ended: is the server running?"
+                }
+                io::ErrorKind::PermissionDenied => {
+                    "this user may not write to the socket: change its mode or owner"
+                }
+                io::ErrorKind::Unsupported => "connect by the server's address",
+                _ => "is the server running, and is the path right?",
+            },
+        })
     }
 }
 
 impl Dialer {
+    /// Reads the application's files and the environment; nothing of the network.
     pub(crate) fn new(options: DialOptions) -> Result<Dialer, TlsError> {
         Ok(Dialer(Arc::new(Inner {
             proxies: Proxies::new(&options.proxy)?,
             unix_socket: options.unix_socket,
             local_address: options.local_address,
-            tls: Tls::new(options.tls)?,
+            tls: Tls::new(&options.tls)?,
         })))
     }
 
@@ -129,46 +165,124 @@ impl Dialer {
         }
     }
 
-    /// Tries all addresses of a host, one after the other.
+    /// Connects to the first address of a host that answers.
     async fn tcp(&self, host: &str, port: u16) -> Result<TcpStream, DialError> {
-        let dns = |source| DialError::Dns {
-            host: host.to_owned(),
-            source,
-        };
-        let mut last = None;
-        for address in lookup_host((host, port)).await.map_err(dns)? {
-            let connected = match self.0.local_address {
-                None => TcpStream::connect(address).await,
-                Some(local) => connect_from(local, address).await,
+        self.tcp_to(host, port, resolve(host, port).await?).await
+    }
+
+    /// Spec: RFC 8305, "Happy Eyeballs Version 2", without its section 3: the resolver of the system
+    /// gives all addresses at once.
+    async fn tcp_to(
+        &self,
+        host: &str,
+        port: u16,
+        addresses: Vec<SocketAddr>,
+    ) -> Result<TcpStream, DialError> {
+        let mut waiting = addresses.iter();
+        let mut attempts = FuturesUnordered::new();
+        let mut failure: Option<io::Error> = None;
+        loop {
+            let next = waiting.next();
+            attempts.extend(next.map(|address| self.attempt(*address)));
+            let attempt = match next {
+                // When it is over, the next one is tried even though this may still succeed.
+                Some(_) => match timeout(STAGGER, attempts.next()).await {
+                    Ok(attempt) => attempt,
+                    Err(_) => continue,
+                },
+                None => attempts.next().await,
             };
-            match connected {
-                Ok(stream) => {
+            match attempt {
+                Some(Ok(stream)) => {
                     // What is queued leaves in one write anyway.
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Err(source) => {
-                    let address = address.to_string();
-                    last = Some(DialError::Connect { address, source });
+                Some(Err(error)) => {
+                    // That nothing listens tells more than that a network is out of reach.
+                    let tells_more = error.kind() == io::ErrorKind::ConnectionRefused;
+                    if tells_more || failure.is_none() {
+                        failure = Some(error);
+                    }
                 }
+                None => break,
             }
         }
-        let none = || dns(io::Error::other("it has no addresses"));
-        Err(last.unwrap_or_else(none))
+        Err(DialError::Connect {
+            address: shown(host, port, &addresses),
+            source: failure.unwrap_or_else(|| io::Error::other("it has no addresses")),
+        })
+    }
+
+    async fn attempt(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let Some(local) = self.0.local_address else {
+            return TcpStream::connect(address).await;
+        };
+        if local.is_ipv4() != address.is_ipv4() {
+            return Err(io::Error::new(
+                io::ErrorKind::AddrNotAvailable,
+                format!("the local address {local} is of the other family"),
+            ));
+        }
+        let socket = match address.is_ipv4() {
+            true => TcpSocket::new_v4()?,
+            false => TcpSocket::new_v6()?,
+        };
+        socket.bind((local, 0).into())?;
+        socket.connect(address).await
     }
 }
 
-async fn connect_from(local: IpAddr, address: std::net::SocketAddr) -> io::Result<TcpStream> {
-    let socket = match address.is_ipv4() {
-        true => TcpSocket::new_v4()?,
-        false => TcpSocket::new_v6()?,
+/// The addresses of a host, in the order in which they are tried.
+async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
+    let dns = |source| DialError::Dns {
+        host: host.to_owned(),
+        source,
     };
-    socket.bind((local, 0).into())?;
-    socket.connect(address).await
+    let found: Vec<_> = lookup_host((host, port)).await.map_err(dns)?.collect();
+    if found.is_empty() {
+        return Err(dns(io::Error::other("it has no addresses")));
+    }
+    Ok(alternating(found))
+}
+
+/// Lets the families take turns, so that a broken one costs little, beginning with the resolver's
+/// first choice.
+fn alternating(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_ipv4 = addresses.first().is_some_and(SocketAddr::is_ipv4);
+    let (first, second): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv4() == first_is_ipv4);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let turns = std::iter::repeat_with(|| [first.next(), second.next()]);
+    turns
+        .take_while(|turn| turn.iter().any(Option::is_some))
+        .flatten()
+        .flatten()
+        .take(MAX_ADDRESSES)
+        .collect()
+}
+
+/// `[::1]:3000`, or `localhost:3000 (127.0.0.1, ::1)`.
+fn shown(host: &str, port: u16, addresses: &[SocketAddr]) -> String {
+    let authority = authority(host, port);
+    if host.parse::<IpAddr>().is_ok() {
+        return authority;
+    }
+    let addresses: Vec<_> = addresses.iter().map(|a| a.ip().to_string()).collect();
+    format!("{authority} ({})", addresses.join(", "))
+}
+
+/// Host and port as they stand in a URL.
+fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
 }
 
 #[cfg(unix)]
-async fn unix(path: &std::path::Path) -> Result<Stream, DialError> {
+async fn unix(path: &Path) -> Result<Stream, DialError> {
     let stream = tokio::net::UnixStream::connect(path).await;
     let error = |source| DialError::Unix {
         path: path.display().to_string(),
@@ -178,9 +292,12 @@ async fn unix(path: &std::path::Path) -> Result<Stream, DialError> {
 }
 
 #[cfg(not(unix))]
-async fn unix(path: &std::path::Path) -> Result<Stream, DialError> {
+async fn unix(path: &Path) -> Result<Stream, DialError> {
     Err(DialError::Unix {
         path: path.display().to_string(),
-        source: io::ErrorKind::Unsupported.into(),
+        source: io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this platform has no Unix sockets",
+        ),
     })
 }

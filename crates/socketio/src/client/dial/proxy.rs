@@ -1,20 +1,24 @@
 //! Proxies: HTTP ones by CONNECT, since a WebSocket needs a tunnel, and SOCKS 5.
+//!
+//! Which proxy a target needs is the business of hyper-util's `Matcher`. Its handshakes are not
+//! used: they do not tell why a proxy refused, and resolve names on the runtime's thread.
 
+use std::env;
 use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
-use http::Uri;
-use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use http::{HeaderValue, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use hyper_util::rt::TokioIo;
-use tower_service::Service;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::tls::TlsError;
-use super::{DialError, Dialer, Stream, Target};
+use super::{DialError, Dialer, Stream, Target, authority, resolve, socks};
+
+/// The head of a proxy's answer to CONNECT must not be longer.
+pub(super) const MAX_ANSWER: usize = 8 * 1024;
+const MAX_HEADERS: usize = 64;
 
 /// Which proxy is used.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) enum ProxyChoice {
     /// What HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say.
     #[default]
@@ -23,130 +27,230 @@ pub(crate) enum ProxyChoice {
     Url(String),
 }
 
+/// Which proxy each target needs.
 pub(super) struct Proxies(Option<Matcher>);
-
-impl fmt::Debug for Proxies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Proxies(..)")
-    }
-}
 
 /// The proxy for one target.
 pub(super) struct Proxy(Intercept);
 
 impl Proxies {
     pub(super) fn new(choice: &ProxyChoice) -> Result<Proxies, TlsError> {
-        Ok(Proxies(match choice {
-            ProxyChoice::None => None,
-            ProxyChoice::Environment => Some(Matcher::from_env()),
-            ProxyChoice::Url(url) => {
-                let matcher = Matcher::builder().all(url.as_str()).build();
-                let any = Uri::from_static("http://example.com");
-                let proxy = matcher.intercept(&any).map(Proxy);
-                if !proxy.is_some_and(|proxy| proxy.is_supported()) {
-                    // Without what may be a password.
-                    let shown = url.rsplit_once('@').map_or(&**url, |(_, host)| host);
-                    return Err(TlsError::Proxy(shown.to_owned()));
-                }
-                Some(matcher)
+        match choice {
+            ProxyChoice::None => Ok(Proxies(None)),
+            ProxyChoice::Environment => Ok(Proxies::from_variables(|name| env::var(name).ok())),
+            ProxyChoice::Url(url) if is_usable(url) => {
+                Ok(Proxies(Some(Matcher::builder().all(url.as_str()).build())))
             }
-        }))
+            ProxyChoice::Url(url) => Err(TlsError::Proxy(without_credentials(url).to_owned())),
+        }
+    }
+
+    pub(super) fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Proxies {
+        // A CGI script's HTTP_PROXY is a header of whoever has sent the request: CVE-2016-5385.
+        if variable("REQUEST_METHOD").is_some() {
+            return Proxies(None);
+        }
+        let first = |names: [&str; 2]| {
+            let value = |name| variable(name).filter(|value| !value.is_empty());
+            names.into_iter().find_map(value).unwrap_or_default()
+        };
+        let proxy = |names: [&str; 2]| {
+            let url = first(names);
+            if !url.is_empty() && !is_usable(&url) {
+                let url = without_credentials(&url);
+                tracing::warn!(
+                    variable = names[0],
+                    url,
+                    "this is no proxy that can be used"
+                );
+            }
+            url
+        };
+        let matcher = Matcher::builder()
+            .all(proxy(["ALL_PROXY", "all_proxy"]))
+            .http(proxy(["HTTP_PROXY", "http_proxy"]))
+            .https(proxy(["HTTPS_PROXY", "https_proxy"]))
+            .no(first(["NO_PROXY", "no_proxy"]));
+        Proxies(Some(matcher.build()))
     }
 
     pub(super) fn of(&self, target: &Target) -> Option<Proxy> {
-        let uri = uri(if target.is_tls { "https" } else { "http" }, target)?;
-        self.0.as_ref()?.intercept(&uri).map(Proxy)
+        let matcher = self.0.as_ref()?;
+        let uri = Uri::builder()
+            .scheme(if target.is_tls { "https" } else { "http" })
+            .authority(authority(&target.host, target.port))
+            .path_and_query("/");
+        matcher.intercept(&uri.build().ok()?).map(Proxy)
     }
-}
-
-fn uri(scheme: &str, target: &Target) -> Option<Uri> {
-    let authority = match target.host.contains(':') {
-        true => format!("[{}]:{}", target.host, target.port),
-        false => format!("{}:{}", target.host, target.port),
-    };
-    let uri = Uri::builder().scheme(scheme).authority(authority);
-    uri.path_and_query("/").build().ok()
 }
 
 impl Proxy {
-    fn scheme(&self) -> &str {
-        self.0.uri().scheme_str().unwrap_or_default()
-    }
-
-    fn is_supported(&self) -> bool {
-        matches!(self.scheme(), "http" | "socks5" | "socks5h")
-    }
-
+    /// Connects to a target through the proxy.
     pub(super) async fn connect(
         &self,
         dialer: &Dialer,
         target: &Target,
     ) -> Result<Stream, DialError> {
-        let proxy = self.0.uri();
-        let failed = |what: String| DialError::Proxy {
-            proxy: proxy.to_string(),
+        let connected = match self.scheme() {
+            "http" | "https" => self.tunnel(dialer, target).await,
+            "socks5" | "socks5h" => self.socks(dialer, target).await?,
+            other => Err(format!("its kind, {other}, is not supported")),
+        };
+        connected.map_err(|what| DialError::Proxy {
+            proxy: self.url(),
             what,
-        };
-        let destination =
-            uri("https", target).ok_or_else(|| failed(format!("{} is no host", target.host)))?;
-        let tcp = Tcp(dialer.clone());
-        let stream = match self.scheme() {
-            "http" => {
-                let mut tunnel = Tunnel::new(proxy.clone(), tcp);
-                if let Some(auth) = self.0.basic_auth() {
-                    tunnel = tunnel.with_auth(auth.clone());
-                }
-                let connected = tunnel.call(destination).await;
-                connected.map_err(|error| failed(chain(&error)))?
-            }
-            "socks5" | "socks5h" => {
-                let mut socks =
-                    SocksV5::new(proxy.clone(), tcp).local_dns(self.scheme() == "socks5");
-                if let Some((user, password)) = self.0.raw_auth() {
-                    socks = socks.with_auth(user.to_owned(), password.to_owned());
-                }
-                let connected = socks.call(destination).await;
-                connected.map_err(|error| failed(chain(&error)))?
-            }
-            other => return Err(failed(format!("its kind, {other}, is not supported"))),
-        };
-        Ok(stream.into_inner())
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
-}
-
-/// Connects to the proxy itself.
-#[derive(Clone)]
-struct Tcp(Dialer);
-
-impl Service<Uri> for Tcp {
-    type Response = TokioIo<Stream>;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Stream>, DialError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, proxy: Uri) -> Self::Future {
-        let dialer = self.0.clone();
-        Box::pin(async move {
-            let host = proxy.host().unwrap_or_default().trim_matches(['[', ']']);
-            let default = if proxy.scheme_str() == Some("http") {
-                80
-            } else {
-                1080
-            };
-            let stream = dialer
-                .tcp(host, proxy.port_u16().unwrap_or(default))
-                .await?;
-            Ok(TokioIo::new(Box::new(stream) as Stream))
         })
+    }
+
+    async fn tunnel(&self, dialer: &Dialer, target: &Target) -> Result<Stream, String> {
+        let (is_tls, port) = match self.scheme() {
+            "https" => (true, 443),
+            _ => (false, 80),
+        };
+        let mut stream = self.open(dialer, port).await?;
+        if is_tls {
+            let encrypted = dialer.0.tls.wrap(self.host(), stream).await;
+            stream = encrypted.map_err(|error| error.to_string())?;
+        }
+        let authority = authority(&target.host, target.port);
+        connect(&mut stream, &authority, self.0.basic_auth()).await?;
+        Ok(stream)
+    }
+
+    /// Here, a target's name may be what cannot be resolved: then the proxy is not to blame.
+    async fn socks(
+        &self,
+        dialer: &Dialer,
+        target: &Target,
+    ) -> Result<Result<Stream, String>, DialError> {
+        let mut host = target.host.clone();
+        if self.scheme() == "socks5" {
+            let addresses = resolve(&target.host, target.port).await?;
+            host = addresses.first().map_or(host, |a| a.ip().to_string());
+        }
+        Ok(match self.open(dialer, 1080).await {
+            Ok(mut stream) => socks::connect(&mut stream, &host, target.port, self.0.raw_auth())
+                .await
+                .map(|()| stream),
+            Err(what) => Err(what),
+        })
+    }
+
+    /// Connects to the proxy itself.
+    async fn open(&self, dialer: &Dialer, default_port: u16) -> Result<Stream, String> {
+        let port = self.0.uri().port_u16().unwrap_or(default_port);
+        match dialer.tcp(self.host(), port).await {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Without credentials.
+    pub(super) fn url(&self) -> String {
+        let url = self.0.uri().to_string();
+        url.trim_end_matches('/').to_owned()
+    }
+
+    fn host(&self) -> &str {
+        let host = self.0.uri().host().unwrap_or_default();
+        host.trim_matches(['[', ']'])
+    }
+
+    fn scheme(&self) -> &str {
+        self.0.uri().scheme_str().unwrap_or_default()
+    }
+}
+
+/// Asks an HTTP proxy for a tunnel.
+///
+/// Spec: RFC 9110, section 9.3.6.
+async fn connect(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    authority: &str,
+    authorization: Option<&HeaderValue>,
+) -> Result<(), String> {
+    let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
+    if let Some(value) = authorization {
+        request.extend_from_slice(b"Proxy-Authorization: ");
+        request.extend_from_slice(value.as_bytes());
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"\r\n");
+    let io = |error: std::io::Error| error.to_string();
+    stream.write_all(&request).await.map_err(io)?;
+    stream.flush().await.map_err(io)?;
+
+    let mut buffer = vec![0; MAX_ANSWER];
+    let mut filled = 0;
+    loop {
+        match stream.read(&mut buffer[filled..]).await.map_err(io)? {
+            0 if filled == MAX_ANSWER => return Err("its answer is longer than 8 KiB".to_owned()),
+            0 => return Err("it closed the connection without an answer".to_owned()),
+            count => filled += count,
+        }
+        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+        let mut answer = httparse::Response::new(&mut headers);
+        let length = match answer.parse(&buffer[..filled]) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => continue,
+            Err(error) => return Err(format!("its answer is not HTTP: {error}")),
+        };
+        let code = answer.code.unwrap_or_default();
+        if !(200..300).contains(&code) {
+            return Err(format!(
+                "the proxy refused: {}",
+                refusal(code, answer.reason)
+            ));
+        }
+        // A server of HTTP or TLS does not speak first: this is a body that must not be there.
+        if length != filled {
+            return Err("it sent more than the head of its answer".to_owned());
+        }
+        return Ok(());
+    }
+}
+
+/// `407 Proxy Authentication Required`.
+fn refusal(code: u16, reason: Option<&str>) -> String {
+    let usual = StatusCode::from_u16(code).ok();
+    let usual = usual.and_then(|status| status.canonical_reason());
+    let reason = reason.filter(|reason| !reason.is_empty()).or(usual);
+    match reason {
+        Some(reason) => format!("{code} {reason}"),
+        None => code.to_string(),
+    }
+}
+
+/// Says whether a URL is that of a proxy of a kind known here.
+fn is_usable(url: &str) -> bool {
+    let any = Uri::from_static("http://example.com");
+    let proxy = Matcher::builder().all(url).build().intercept(&any);
+    proxy.is_some_and(|proxy| {
+        let scheme = proxy.uri().scheme_str();
+        matches!(scheme, Some("http" | "https" | "socks5" | "socks5h"))
+    })
+}
+
+fn without_credentials(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, host)| host)
+}
+
+/// Without what may be a password.
+impl fmt::Debug for ProxyChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProxyChoice::Environment => f.write_str("Environment"),
+            ProxyChoice::None => f.write_str("None"),
+            ProxyChoice::Url(url) => f
+                .debug_tuple("Url")
+                .field(&without_credentials(url))
+                .finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proxies(..)")
     }
 }

@@ -1,11 +1,13 @@
 //! TLS to a server, by rustls.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
+use tokio::sync::OnceCell;
+use tokio::task;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -13,6 +15,7 @@ use tokio_rustls::rustls::client::danger::{
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
@@ -41,7 +44,7 @@ pub enum TlsError {
     },
     /// The URL of the proxy cannot be used.
     #[error(
-        "the proxy's URL has to begin with http://, socks5:// or socks5h:// and to have a host, unlike \"{0}\""
+        "the proxy's URL has to begin with http://, https://, socks5:// or socks5h:// and to have a host, unlike \"{0}\""
     )]
     Proxy(String),
     /// The certificate and the key cannot be used together.
@@ -49,90 +52,119 @@ pub enum TlsError {
     Rejected(String),
 }
 
-#[derive(Debug)]
+/// How a client speaks TLS.
 pub(super) struct Tls {
-    options: TlsOptions,
+    provider: Arc<CryptoProvider>,
+    trust: Trust,
+    client: Option<Arc<CertifiedKey>>,
     /// Made when it is needed: reading the platform's certificates takes milliseconds.
-    connector: OnceLock<Result<Connector, TlsError>>,
-    /// The certificates that the application has given.
-    own: Own,
+    connector: OnceCell<TlsConnector>,
 }
 
-#[derive(Debug, Default)]
-struct Own {
-    roots: Vec<CertificateDer<'static>>,
-    client: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-}
-
-struct Connector(TlsConnector);
-
-impl std::fmt::Debug for Connector {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connector(..)")
-    }
+enum Trust {
+    Anyone,
+    /// The platform's authorities, and these.
+    Platform(RootCertStore),
 }
 
 impl Tls {
     /// Reads the application's files.
-    pub(super) fn new(options: TlsOptions) -> Result<Tls, TlsError> {
-        let mut own = Own::default();
+    pub(super) fn new(options: &TlsOptions) -> Result<Tls, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
         for path in &options.root_certificates {
-            own.roots.extend(certificates(path)?);
+            for certificate in certificates(path)? {
+                roots.add(certificate).map_err(|error| file(path, &error))?;
+            }
         }
-        if let Some((chain, key)) = &options.client_certificate {
-            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, &error))?;
-            own.client = Some((certificates(chain)?, private));
-        }
+        let client = match &options.client_certificate {
+            None => None,
+            Some((chain, key)) => {
+                let private =
+                    PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, &error))?;
+                let certified = CertifiedKey::from_der(certificates(chain)?, private, &provider);
+                let rejected = |error: Error| TlsError::Rejected(error.to_string());
+                Some(Arc::new(certified.map_err(rejected)?))
+            }
+        };
+        let trust = match options.danger_accept_invalid_certificates {
+            true => Trust::Anyone,
+            false => Trust::Platform(roots),
+        };
         Ok(Tls {
-            options,
-            connector: OnceLock::new(),
-            own,
+            provider,
+            trust,
+            client,
+            connector: OnceCell::new(),
         })
     }
 
+    /// Speaks TLS with a host, which is a name or an address, over a stream to it.
     pub(super) async fn wrap(&self, host: &str, stream: Stream) -> Result<Stream, DialError> {
-        let connector = self.connector.get_or_init(|| self.connector());
-        let Connector(connector) = connector.as_ref().map_err(Clone::clone)?;
-        let failed = |error: &dyn Display, hint| DialError::Tls {
+        let failed = |(what, hint)| DialError::Tls {
             host: host.to_owned(),
-            what: error.to_string(),
+            what,
             hint,
         };
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error, None))?;
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|error| failed((error.to_string(), None)))?;
+        let connector = self.connector.get_or_init(|| self.connector()).await;
         match connector.connect(name, stream).await {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => {
-                let hint = hint(&error);
-                Err(failed(&error, hint))
-            }
+            Err(error) => Err(failed(explain(&error))),
         }
     }
 
-    fn connector(&self) -> Result<Connector, TlsError> {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
+    async fn connector(&self) -> TlsConnector {
+        let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(|error| TlsError::Rejected(error.to_string()))?;
-        let builder = if self.options.danger_accept_invalid_certificates {
-            let verifier = Arc::new(AcceptAll(provider));
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(verifier)
-        } else {
-            let mut roots = RootCertStore::empty();
-            // Some that cannot be read must not keep the others from being used.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            roots.add_parsable_certificates(self.own.roots.iter().cloned());
-            builder.with_root_certificates(roots)
+            .expect("ring has cipher suites for the default versions");
+        let builder = match &self.trust {
+            Trust::Anyone => {
+                let verifier = Arc::new(AcceptAll(self.provider.clone()));
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(verifier)
+            }
+            Trust::Platform(own) => {
+                let mut roots = platform_roots().await;
+                if !own.is_empty() {
+                    Arc::make_mut(&mut roots).extend(own.roots.iter().cloned());
+                }
+                builder.with_root_certificates(roots)
+            }
         };
-        let mut config = match &self.own.client {
+        let mut config = match &self.client {
             None => builder.with_no_client_auth(),
-            Some((chain, key)) => builder
-                .with_client_auth_cert(chain.clone(), key.clone_key())
-                .map_err(|error| TlsError::Rejected(error.to_string()))?,
+            Some(certified) => builder
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone()))),
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Connector(TlsConnector::from(Arc::new(config))))
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+/// The authorities that the platform trusts; read once for the process.
+async fn platform_roots() -> Arc<RootCertStore> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    let read = || {
+        let found = rustls_native_certs::load_native_certs();
+        for error in &found.errors {
+            tracing::debug!(%error, "some of the platform's certificates cannot be read");
+        }
+        let mut roots = RootCertStore::empty();
+        // Some that cannot be used must not keep the others from being used.
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            tracing::warn!("the platform has no certificates of authorities");
+        }
+        Arc::new(roots)
+    };
+    // Some platforms take long.
+    match task::spawn_blocking(move || ROOTS.get_or_init(read).clone()).await {
+        Ok(roots) => roots,
+        // The runtime ends, and the connection with it.
+        Err(_) => Arc::new(RootCertStore::empty()),
     }
 }
 
@@ -153,34 +185,105 @@ fn file(path: &Path, reason: &dyn Display) -> TlsError {
     }
 }
 
-fn hint(error: &io::Error) -> Option<&'static str> {
-    let error = error.get_ref()?.downcast_ref::<Error>()?;
-    Some(match error {
-        Error::InvalidCertificate(error) => match error {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                "the server's certificate has expired: renew it, and check this machine's clock"
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                "the server's certificate is not valid yet: check this machine's clock"
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                "the server's certificate is for another name: connect by a name that is in it"
-            }
-            _ => {
-                "the server's certificate is not trusted here: if it is signed by an authority of your own, add that with `root_certificate`; if it is self-signed, add the certificate itself"
-            }
-        },
-        Error::InvalidMessage(_) => {
-            "the port does not speak TLS: use http:// or ws:// for it, or the port of HTTPS"
+/// What went wrong in a handshake, and what to do about it.
+fn explain(error: &io::Error) -> (String, Option<&'static str>) {
+    const NOT_TLS: &str =
+        "the port may not speak TLS: use http:// or ws:// for it, or the port of HTTPS";
+    let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref()) else {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            let what = "the server closed the connection during the handshake";
+            return (what.to_owned(), Some(NOT_TLS));
         }
-        Error::AlertReceived(_) => {
-            "the server refused the handshake: it may want a certificate of the client (`client_certificate`), or know no such host name"
+        return (error.to_string(), None);
+    };
+    match tls {
+        Error::InvalidCertificate(error) => {
+            let (what, hint) = explain_certificate(error);
+            (what, Some(hint))
         }
-        _ => return None,
-    })
+        Error::InvalidMessage(_) => ("what the server sent is not TLS".to_owned(), Some(NOT_TLS)),
+        Error::AlertReceived(alert) => (
+            format!("the server refused the handshake: {alert:?}"),
+            Some(
+                "the server may want a certificate of the client (`client_certificate`), or know no such host name",
+            ),
+        ),
+        Error::PeerIncompatible(_) => (
+            tls.to_string(),
+            Some("the server has to speak TLS 1.2 or 1.3, with a cipher that is still held secure"),
+        ),
+        other => (other.to_string(), None),
+    }
+}
+
+fn explain_certificate(error: &CertificateError) -> (String, &'static str) {
+    const OTHER_NAME: &str =
+        "connect by a name that is in the certificate, or add this one to its subjectAltName";
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+            "the server's certificate has expired".to_owned(),
+            "renew the server's certificate, and check this machine's clock",
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
+            "the server's certificate is not valid yet".to_owned(),
+            "check this machine's clock, and the server's when it made the certificate",
+        ),
+        CertificateError::NotValidForNameContext {
+            expected,
+            presented,
+        } => (
+            format!(
+                "the server's certificate is for {}, not for {}",
+                names(presented),
+                expected.to_str()
+            ),
+            OTHER_NAME,
+        ),
+        CertificateError::NotValidForName => (
+            "the server's certificate is for another host".to_owned(),
+            OTHER_NAME,
+        ),
+        CertificateError::UnknownIssuer => (
+            "the server's certificate is signed by an authority that is not trusted here, or by itself".to_owned(),
+            "add the authority, or the certificate if it is self-signed, with `root_certificate`; a machine without any authorities lacks the package ca-certificates; a server behind a public one has to send its whole chain",
+        ),
+        // rustls has no variant for it. What `openssl req -x509` makes is of this kind.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
+            "the server's certificate is that of an authority, not of a server".to_owned(),
+            "sign a certificate for the server with it, or make a self-signed one with CA:FALSE (`openssl req -x509 -addext basicConstraints=critical,CA:FALSE`)",
+        ),
+        other => {
+            let reason: &dyn Display = match other {
+                CertificateError::Other(reason) => reason,
+                _ => other,
+            };
+            (
+                format!("the server's certificate cannot be used: {reason}"),
+                "look at the certificate with `openssl s_client`, and replace it",
+            )
+        }
+    }
+}
+
+/// The hosts of a certificate, which rustls gives as `DnsName("example.com")`.
+fn names(presented: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let plain = |name: &String| match name.split_once('(') {
+        Some((_, name)) => name.trim_end_matches(')').trim_matches('"').to_owned(),
+        None => name.clone(),
+    };
+    let names: Vec<_> = presented.iter().take(SHOWN).map(plain).collect();
+    match presented.len() {
+        0 => "no host at all".to_owned(),
+        1..=SHOWN => names.join(", "),
+        _ => format!("{} and others", names.join(", ")),
+    }
 }
 
 /// Accepts any certificate; behind a switch that says what it is.
+///
+/// Signatures are not checked either: they would only prove that whoever answers has made the
+/// certificate that it shows.
 #[derive(Debug)]
 struct AcceptAll(Arc<CryptoProvider>);
 
@@ -198,35 +301,29 @@ impl ServerCertVerifier for AcceptAll {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        tokio_rustls::rustls::crypto::verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            algorithms,
-        )
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        tokio_rustls::rustls::crypto::verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            algorithms,
-        )
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tls(..)")
     }
 }
