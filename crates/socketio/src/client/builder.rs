@@ -15,7 +15,7 @@ use socketio_proto::socket::{ClientSocketConfig, Parser, ReconnectConfig};
 use super::address::Address;
 use super::auth::Auth;
 use super::config::{Config, Version};
-use super::dial::{DialOptions, Dialer, ProxyChoice};
+use super::dial::{DialOptions, Dialer, Pem, ProxyChoice};
 use super::error::{BuildError, ConnectError};
 use super::handlers::Handlers;
 use super::shared::Shared;
@@ -337,8 +337,9 @@ impl ClientBuilder {
 
     // --- Network ---
 
-    /// Connects through a proxy: `http://`, `socks5://` or `socks5h://`, with name and password in the
-    /// URL if it needs them. Default: what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    /// Connects through a proxy: `http://`, `https://`, `socks5://` or, if it is to resolve names
+    /// itself, `socks5h://`, with name and password in the URL if it needs them. Default: what
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
     pub fn proxy(mut self, url: impl Into<String>) -> ClientBuilder {
         self.dial.proxy = ProxyChoice::Url(url.into());
         self
@@ -366,7 +367,16 @@ impl ClientBuilder {
     /// Trusts the certificates in a PEM file, beside those that the platform trusts.
     #[doc(alias = "ca")]
     pub fn root_certificate(mut self, file: impl Into<PathBuf>) -> ClientBuilder {
-        self.dial.tls.root_certificates.push(file.into());
+        let file = Pem::File(file.into());
+        self.dial.tls.root_certificates.push(file);
+        self
+    }
+
+    /// Trusts the certificates in a PEM text, as [`root_certificate`](ClientBuilder::root_certificate)
+    /// does those in a file.
+    pub fn root_certificate_pem(mut self, pem: impl Into<Vec<u8>>) -> ClientBuilder {
+        let pem = Pem::Bytes(pem.into());
+        self.dial.tls.root_certificates.push(pem);
         self
     }
 
@@ -377,7 +387,19 @@ impl ClientBuilder {
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> ClientBuilder {
-        self.dial.tls.client_certificate = Some((certificate.into(), key.into()));
+        let pair = (Pem::File(certificate.into()), Pem::File(key.into()));
+        self.dial.tls.client_certificate = Some(pair);
+        self
+    }
+
+    /// Shows the server a certificate: a chain and its key, both PEM texts.
+    pub fn client_certificate_pem(
+        mut self,
+        certificate: impl Into<Vec<u8>>,
+        key: impl Into<Vec<u8>>,
+    ) -> ClientBuilder {
+        let pair = (Pem::Bytes(certificate.into()), Pem::Bytes(key.into()));
+        self.dial.tls.client_certificate = Some(pair);
         self
     }
 

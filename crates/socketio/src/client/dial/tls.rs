@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use thiserror::Error;
@@ -25,19 +25,28 @@ use super::{DialError, Stream};
 /// Whom a client trusts, and what it shows of itself.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsOptions {
-    pub(crate) root_certificates: Vec<PathBuf>,
-    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) root_certificates: Vec<Pem>,
+    /// A chain and its key.
+    pub(crate) client_certificate: Option<(Pem, Pem)>,
     pub(crate) danger_accept_invalid_certificates: bool,
+}
+
+/// Certificates or a key in PEM.
+#[derive(Clone)]
+pub(crate) enum Pem {
+    Bytes(Vec<u8>),
+    File(PathBuf),
 }
 
 /// Why a certificate or proxy that was given cannot be used.
 #[derive(Clone, Debug, Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file cannot be read, or has no PEM section of the kind expected.
+    /// A file cannot be read, or it or what was given instead of one has no PEM section of the kind
+    /// expected.
     #[error("{path}: {reason}")]
     File {
-        /// The file.
+        /// The file, or "the PEM text that was given".
         path: String,
         /// What is wrong with it.
         reason: String,
@@ -72,17 +81,16 @@ impl Tls {
     pub(super) fn new(options: &TlsOptions) -> Result<Tls, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let mut roots = RootCertStore::empty();
-        for path in &options.root_certificates {
-            for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|error| file(path, &error))?;
+        for pem in &options.root_certificates {
+            for certificate in pem.certificates()? {
+                roots.add(certificate).map_err(|error| pem.error(&error))?;
             }
         }
         let client = match &options.client_certificate {
             None => None,
             Some((chain, key)) => {
-                let private =
-                    PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, &error))?;
-                let certified = CertifiedKey::from_der(certificates(chain)?, private, &provider);
+                let certified =
+                    CertifiedKey::from_der(chain.certificates()?, key.key()?, &provider);
                 let rejected = |error: Error| TlsError::Rejected(error.to_string());
                 Some(Arc::new(certified.map_err(rejected)?))
             }
@@ -168,20 +176,46 @@ async fn platform_roots() -> Arc<RootCertStore> {
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let certificates: Vec<_> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
-        .map_err(|error| file(path, &error))?;
-    match certificates.is_empty() {
-        true => Err(file(path, &"there is no certificate in it")),
-        false => Ok(certificates),
+impl Pem {
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+        let certificates: Result<Vec<_>, _> = match self {
+            Pem::Bytes(bytes) => CertificateDer::pem_slice_iter(bytes).collect(),
+            Pem::File(path) => CertificateDer::pem_file_iter(path).and_then(Iterator::collect),
+        };
+        let certificates = certificates.map_err(|error| self.error(&error))?;
+        match certificates.is_empty() {
+            true => Err(self.error(&"there is no certificate in it")),
+            false => Ok(certificates),
+        }
+    }
+
+    fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
+        let key = match self {
+            Pem::Bytes(bytes) => PrivateKeyDer::from_pem_slice(bytes),
+            Pem::File(path) => PrivateKeyDer::from_pem_file(path),
+        };
+        key.map_err(|error| self.error(&error))
+    }
+
+    fn error(&self, reason: &dyn Display) -> TlsError {
+        let path = match self {
+            Pem::Bytes(_) => "the PEM text that was given".to_owned(),
+            Pem::File(path) => path.display().to_string(),
+        };
+        TlsError::File {
+            path,
+            reason: reason.to_string(),
+        }
     }
 }
 
-fn file(path: &Path, reason: &dyn Display) -> TlsError {
-    TlsError::File {
-        path: path.display().to_string(),
-        reason: reason.to_string(),
+/// Without what may be a key.
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pem::Bytes(_) => f.write_str("Bytes(..)"),
+            Pem::File(path) => f.debug_tuple("File").field(path).finish(),
+        }
     }
 }
 

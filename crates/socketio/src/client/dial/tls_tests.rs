@@ -54,7 +54,7 @@ impl Authority {
     /// Options of a client that trusts this authority.
     pub(super) fn trusted(&self, files: &Files) -> DialOptions {
         let mut options = direct();
-        let file = files.write("authority.pem", &self.0.pem());
+        let file = Pem::File(files.write("authority.pem", &self.0.pem()));
         options.tls.root_certificates.push(file);
         options
     }
@@ -206,8 +206,8 @@ async fn a_client_shows_its_certificate_when_asked() {
     let client = authority.issue(params(&["client"]));
     let mut options = authority.trusted(&files);
     options.tls.client_certificate = Some((
-        files.write("client.pem", &client.certificate),
-        files.write("client.key", &client.key),
+        Pem::File(files.write("client.pem", &client.certificate)),
+        Pem::File(files.write("client.key", &client.key)),
     ));
     assert_pong(connected(options, tls("localhost", port)).await).await;
     assert_eq!(soon(told.recv()).await, Some((None, true)));
@@ -251,6 +251,26 @@ async fn a_port_without_tls_is_told_as_such() {
     }
 }
 
+#[tokio::test]
+async fn certificates_and_keys_may_be_given_as_texts() {
+    let authority = Authority::new();
+    let identity = authority.issue(params(&["localhost"]));
+    let (port, _told) = tls_server(config(&identity)).await;
+    let pem = |text: &str| Pem::Bytes(text.into());
+    let mut options = direct();
+    options.tls.root_certificates.push(pem(&authority.0.pem()));
+    options.tls.client_certificate = Some((pem(&identity.certificate), pem(&identity.key)));
+    assert!(!format!("{options:?}").contains("BEGIN"));
+    assert_pong(connected(options, tls("localhost", port)).await).await;
+
+    let mut options = direct();
+    options.tls.root_certificates.push(pem("none"));
+    assert_eq!(
+        Dialer::new(options).expect_err("a mistake").to_string(),
+        "the PEM text that was given: there is no certificate in it"
+    );
+}
+
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let files = Files::new("files");
@@ -259,7 +279,7 @@ fn files_that_cannot_be_used_are_named() {
     options
         .tls
         .root_certificates
-        .push("/nonexistent.pem".into());
+        .push(Pem::File("/nonexistent.pem".into()));
     assert!(text(options).starts_with("/nonexistent.pem: "));
 
     let (one, other) = (Authority::new(), Authority::new());
@@ -267,12 +287,12 @@ fn files_that_cannot_be_used_are_named() {
     let certificate = files.write("certificate.pem", &one.certificate);
     let key = files.write("key.pem", &one.key);
     let mut options = direct();
-    options.tls.root_certificates.push(key.clone());
+    options.tls.root_certificates.push(Pem::File(key.clone()));
     let expected = format!("{}: there is no certificate in it", key.display());
     assert_eq!(text(options), expected);
 
     let key = files.write("other.pem", &other.key);
     let mut options = direct();
-    options.tls.client_certificate = Some((certificate, key));
+    options.tls.client_certificate = Some((Pem::File(certificate), Pem::File(key)));
     assert!(text(options).starts_with("the client's certificate and key cannot be used: "));
 }
