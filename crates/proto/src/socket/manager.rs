@@ -255,9 +255,14 @@ impl Manager {
         }
         let pause = self.backoff.next_pause(random);
         self.reconnecting = true;
-        self.phase = Phase::Pausing { until: now + pause };
+        // Nobody waits for as long as time can be counted.
+        let until = now.checked_add(pause).unwrap_or(now + LONGEST);
+        self.phase = Phase::Pausing { until };
     }
 }
+
+/// The longest pause, where one was asked for that time cannot be added to.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 fn backoff(config: &ReconnectConfig) -> Backoff {
     Backoff::new(config.delay, config.delay_max, config.randomization_factor)
@@ -413,6 +418,19 @@ mod tests {
         manager.close();
         assert_eq!(manager.poll_timeout(), None);
         assert_eq!(actions(&mut manager), []);
+    }
+
+    #[test]
+    fn a_pause_beyond_all_time_is_a_long_one() {
+        let now = start();
+        let mut manager = manager(|config| {
+            config.delay = Duration::MAX;
+            config.delay_max = Duration::MAX;
+            config.timeout = Some(Duration::MAX);
+        });
+        manager.open(now);
+        manager.handle_open_failed(now, 0.9);
+        assert!(manager.poll_timeout().is_some());
     }
 
     // C047

@@ -7,5 +7,6 @@ mod engine_random;
 mod engine_sessions;
 mod engine_upgrade;
 mod engine_v3;
+mod pair;
 mod socket_connection;
 mod socket_packets;

@@ -18,7 +18,7 @@ use super::error::{self, ConnectError, Disconnected, TransportError};
 use super::inbox::Inbox;
 use super::link::Link;
 use super::manager::ManagerEvent;
-use super::shared::{Request, SessionInfo, Shared, SocketCore};
+use super::shared::{Request, SessionInfo, Shared, SocketCore, Waiter};
 
 pub(crate) struct Task {
     shared: Arc<Shared>,
@@ -166,7 +166,9 @@ impl Task {
         if self.shared.config.retries {
             for core in self.shared.sockets() {
                 let expired = core.inner.lock().machine.handle_timeout(now);
-                drop(expired);
+                if let Some(Waiter::Nobody) = expired {
+                    tracing::warn!("an event was given up: no try of it was answered in time");
+                }
                 if let Some(socket) = self.shared.socket(&core) {
                     socket.try_again(now);
                 }
@@ -274,6 +276,14 @@ impl Task {
         link.farewell(cx);
         let (was_open, is_unwanted) = self.shared.with_state(|state| {
             state.session = None;
+            let unwritten = state.outbox.frames().count();
+            if unwritten > 0 || state.outbox.in_flight > 0 {
+                tracing::warn!(
+                    unwritten,
+                    bytes_in_flight = state.outbox.in_flight,
+                    "the connection ended before everything was written"
+                );
+            }
             state.outbox.clear();
             (state.machine.is_open(), state.machine.is_closed())
         });
