@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketio_proto::engine::{
-    Config, Discard, Event, Message, OpenData, Packet, Query, Request, RequestMeta, Revision, Session,
+    Client, ClientConfig, ClientEvent, CloseReason, Config, Discard, Event, Message, OpenData, Packet, Query, Request, RequestMeta, Revision, Session,
     SessionView, Transport, Via, decode_payload, jsonp, v3, verify, verify_protocol,
 };
 use socketio_proto::socket::{
-    Connection, ConnectionConfig, Decoder as PacketDecoder, EncodedMessage, Incoming,
-    MsgpackParser, Packet as SocketPacket, PacketKind, Parser, encode_ack, encode_event,
+    ClientSocket, ClientSocketConfig, Connection, ConnectionConfig, Decoder as PacketDecoder, EncodedMessage, Incoming,
+    MsgpackParser, Packet as SocketPacket, PacketKind, Parser, ServerPacket, encode_ack, encode_event,
     split_args, validate,
 };
 use socketio_proto::websocket::{
@@ -21,13 +21,15 @@ use socketio_proto::websocket::{
 };
 
 /// Every function by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 12] = [
+pub const TARGETS: [(&str, fn(&[u8])); 14] = [
+    ("engine_client", engine_client),
     ("engine_jsonp", engine_jsonp),
     ("engine_packet", engine_packet),
     ("engine_payload", engine_payload),
     ("engine_request", engine_request),
     ("engine_session", engine_session),
     ("engine_v3", engine_v3),
+    ("socket_client", socket_client),
     ("socket_connection", socket_connection),
     ("socket_msgpack", socket_msgpack),
     ("socket_packet", socket_packet),
@@ -437,4 +439,122 @@ pub fn socket_connection(data: &[u8]) {
             }
         }
     }
+}
+
+/// Any sequence of calls on a client's session keeps its invariants: it ends once, and asks for nothing
+/// afterwards.
+pub fn engine_client(data: &[u8]) {
+    let Some((&first, calls)) = data.split_first() else { return };
+    let mut now = Instant::now();
+    let config = ClientConfig {
+        revision: if first & 1 == 0 { Revision::V4 } else { Revision::V3 },
+        upgrade: first & 2 == 0,
+        upgrade_timeout: Duration::from_secs(10),
+    };
+    let transport = if first & 4 == 0 { Transport::Polling } else { Transport::WebSocket };
+    let mut client = Client::new(config, transport, now);
+    let mut closed = 0;
+    for (i, &call) in calls.iter().enumerate() {
+        let via = if call & 0x80 == 0 { Via::Main } else { Via::Probe };
+        match call & 0x0f {
+            0 => client.handle_probe_opened(),
+            1 => client.handle_probe_closed("gone"),
+            2 => client.handle_paused(),
+            3 => client.handle_transport_closed(CloseReason::TransportClose, None),
+            4 => client.close(),
+            5 => client.handle_bad_packet(via),
+            6 => now += Duration::from_millis(u64::from(call) * 100),
+            7 => client.handle_timeout(now),
+            8 => client.handle_activity(now),
+            9 => {
+                let open = Packet::Open(r#"{"sid":"a","upgrades":["websocket"],"pingInterval":9,"pingTimeout":9}"#);
+                drop(client.handle_packet(via, open, now));
+            }
+            10 => drop(client.handle_packet(via, Packet::Pong("probe"), now)),
+            _ => {
+                let rest = std::str::from_utf8(&calls[i..]).unwrap_or("2");
+                if let Ok(packet) = Packet::decode_text(rest) {
+                    drop(client.handle_packet(via, packet, now));
+                }
+            }
+        }
+        let mut outputs = 0;
+        while client.poll_transmit().is_some() {
+            outputs += 1;
+            assert!(closed == 0 && outputs < 10);
+        }
+        while let Some(event) = client.poll_event() {
+            assert_eq!(closed, 0);
+            closed += u32::from(matches!(event, ClientEvent::Closed { .. }));
+        }
+        if closed > 0 {
+            assert!(client.poll_timeout().is_none() && !client.can_write());
+        }
+    }
+}
+
+/// What a server sends, and any order of joining, losing and leaving: bounds hold, acks are given once.
+pub fn socket_client(data: &[u8]) {
+    const MAX: usize = 2000;
+    let mut now = Instant::now();
+    let mut decoder = PacketDecoder::new(10, MAX_MESSAGE);
+    let mut socket = ClientSocket::<Vec<u8>, u32>::new(ClientSocketConfig {
+        max_bytes: MAX,
+        retries: 2,
+        ack_timeout: Some(Duration::from_secs(1)),
+    });
+    let (mut waiting, mut answered) = (0, Vec::new());
+    for line in data.split(|&byte| byte == b'\n') {
+        let Some((&call, rest)) = line.split_first() else { continue };
+        let text = String::from_utf8_lossy(rest);
+        match call & 0x07 {
+            0 => drop(socket.activate()),
+            1 => answered.extend(socket.handle_lost().1),
+            2 => answered.extend(socket.deactivate().1),
+            3 => {
+                waiting += 1;
+                let id = socket.next_ack(waiting);
+                if !socket.is_joined() && socket.keep(rest.to_vec(), Some(id), rest.len()).is_err() {
+                    answered.extend(socket.take_waiter(id));
+                }
+            }
+            4 => {
+                waiting += 1;
+                if socket.retry(rest.to_vec(), waiting, rest.len()).is_err() {
+                    answered.push(waiting);
+                }
+                drop(socket.next_try(now));
+            }
+            5 => {
+                now += Duration::from_millis(u64::from(call) * 10);
+                answered.extend(socket.handle_timeout(now));
+            }
+            6 => while socket.take_offline().is_some() {},
+            _ => {
+                let packet = match rest.first() {
+                    Some(0xff) => decoder.binary(rest.into()).map(drop).map(|()| None),
+                    _ => decoder.server_text(&text),
+                };
+                match packet {
+                    Ok(Some(ServerPacket::Connect { data, .. })) if socket.is_active() => {
+                        drop(socket.handle_connect(&data));
+                        while socket.take_received().is_some() {}
+                    }
+                    Ok(Some(ServerPacket::Event { id, event: Some(event), attachments, .. })) => {
+                        drop(socket.handle_event(&event, id, &attachments));
+                        socket.note_offset(&event.args);
+                    }
+                    Ok(Some(ServerPacket::Ack { id: Some(id), .. })) => {
+                        answered.extend(socket.take_waiter(id));
+                    }
+                    _ => {}
+                }
+                let _ = socket.connect_payload("");
+            }
+        }
+    }
+    answered.sort_unstable();
+    let count = answered.len();
+    answered.dedup();
+    assert_eq!(count, answered.len(), "each is answered once");
 }
