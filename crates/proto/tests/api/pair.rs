@@ -234,14 +234,14 @@ impl Pair {
         }
     }
 
-    fn to_client(&mut self, via: Via, text: &str) {
+    fn client_gets(&mut self, via: Via, text: &str) {
         let packet = decode(self.revision, text);
         if let Some(Message::Text(text)) = self.client.handle_packet(via, packet, self.now) {
             self.received[1].push(text.parse().expect("a number"));
         }
     }
 
-    fn to_server(&mut self, via: Via, text: &str) {
+    fn server_gets(&mut self, via: Via, text: &str) {
         let packet = decode(self.revision, text);
         if let Some(Message::Text(text)) = self.server.handle_packet(via, packet, self.now) {
             self.received[0].push(text.parse().expect("a number"));
@@ -257,7 +257,7 @@ impl Pair {
             Wire::Post(packets) => {
                 assert_eq!(self.server.handle_post(), PostStart::Accepted);
                 for packet in packets {
-                    self.to_server(Via::Main, &packet);
+                    self.server_gets(Via::Main, &packet);
                 }
                 self.server.handle_post_done();
                 self.send(Wire::PostAnswer);
@@ -265,7 +265,7 @@ impl Pair {
             Wire::GetAnswer(packets) => {
                 self.getting = false;
                 for packet in packets {
-                    self.to_client(Via::Main, &packet);
+                    self.client_gets(Via::Main, &packet);
                 }
             }
             Wire::PostAnswer => self.posting = false,
@@ -280,7 +280,7 @@ impl Pair {
                     Transport::WebSocket => Via::Main,
                     _ => Via::Probe,
                 };
-                self.to_server(via, &text);
+                self.server_gets(via, &text);
             }
             Wire::ToClient(text) => {
                 let via = if self.is_upgraded() {
@@ -288,7 +288,7 @@ impl Pair {
                 } else {
                     Via::Probe
                 };
-                self.to_client(via, &text);
+                self.client_gets(via, &text);
             }
         }
         if self.paused && !self.getting && !self.posting {
