@@ -453,7 +453,7 @@ async fn options_that_cannot_be_used_are_named() {
 
 // --- Reconnection ---
 
-// C014, C017, C046, M38, M64: the same handlers, a new id.
+// C014, C017, C046, M38, M64, M65: the same handlers, a new id, and nothing is kept for the old one.
 #[tokio::test]
 async fn a_lost_connection_comes_back_by_itself() {
     let io = echo_server();
@@ -473,6 +473,7 @@ async fn a_lost_connection_comes_back_by_itself() {
         until(&mut events, "reconnect 1").await;
         until(&mut events, "connect").await;
         assert!(socket.id().is_some() && socket.id() != before);
+        io.to(before.expect("an id").as_str()).emit("echo", 99);
         socket.emit("echo", 2);
         assert_eq!(next(&mut echoes).await, 2);
         assert!(echoes.try_recv().is_err(), "each handler runs once");

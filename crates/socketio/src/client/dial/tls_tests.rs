@@ -96,6 +96,7 @@ pub(super) async fn tls_server(
     (address.port(), receiver)
 }
 
+// C041
 #[tokio::test]
 async fn a_server_is_trusted_by_a_root_certificate() {
     let files = Files::new("trusted");
