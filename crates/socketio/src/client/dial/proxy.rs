@@ -10,8 +10,9 @@ use http::{HeaderValue, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::socks::{self, SocksError};
 use super::tls::TlsError;
-use super::{DialError, Dialer, Stream, Target, authority, resolve, socks};
+use super::{DialError, Dialer, Stream, Target, authority, resolve};
 
 /// The head of a proxy's answer to CONNECT must not be longer.
 pub(super) const MAX_ANSWER: usize = 8 * 1024;
@@ -123,17 +124,31 @@ impl Proxy {
         dialer: &Dialer,
         target: &Target,
     ) -> Result<Result<Stream, String>, DialError> {
-        let mut host = target.host.clone();
+        let mut hosts = vec![target.host.clone()];
         if self.scheme() == "socks5" {
             let addresses = resolve(&target.host, target.port).await?;
-            host = addresses.first().map_or(host, |a| a.ip().to_string());
+            hosts = addresses.iter().map(|a| a.ip().to_string()).collect();
         }
-        Ok(match self.open(dialer, 1080).await {
-            Ok(mut stream) => socks::connect(&mut stream, &host, target.port, self.0.raw_auth())
-                .await
-                .map(|()| stream),
-            Err(what) => Err(what),
-        })
+        Ok(self.socks_to(dialer, &hosts, target.port).await)
+    }
+
+    /// Asks for one host after the other, until the proxy connects to one.
+    pub(super) async fn socks_to(
+        &self,
+        dialer: &Dialer,
+        hosts: &[String],
+        port: u16,
+    ) -> Result<Stream, String> {
+        let mut refused = "the host has no addresses".to_owned();
+        for host in hosts {
+            let mut stream = self.open(dialer, 1080).await?;
+            match socks::connect(&mut stream, host, port, self.0.raw_auth()).await {
+                Ok(()) => return Ok(stream),
+                Err(error @ SocksError::Refused(_)) => refused = error.to_string(),
+                Err(error @ SocksError::Failed(_)) => return Err(error.to_string()),
+            }
+        }
+        Err(refused)
     }
 
     /// Connects to the proxy itself.
@@ -223,12 +238,23 @@ fn refusal(code: u16, reason: Option<&str>) -> String {
 
 /// Says whether a URL is that of a proxy of a kind known here.
 fn is_usable(url: &str) -> bool {
+    if is_cut_short(url) {
+        return false;
+    }
     let any = Uri::from_static("http://example.com");
     let proxy = Matcher::builder().all(url).build().intercept(&any);
     proxy.is_some_and(|proxy| {
         let scheme = proxy.uri().scheme_str();
         matches!(scheme, Some("http" | "https" | "socks5" | "socks5h"))
     })
+}
+
+/// Says whether an `@` follows what begins a path, a query or a fragment: a password with such a
+/// character, a part of which would be taken for the proxy's port and be shown in errors.
+fn is_cut_short(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let cut = rest.split_once(['/', '?', '#']);
+    cut.is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 fn without_credentials(url: &str) -> &str {

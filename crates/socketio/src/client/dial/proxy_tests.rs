@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use super::proxy::MAX_ANSWER;
+use super::socks::SocksError;
 use super::tests::{
-    Files, assert_pong, connected, failure, listener, plain, pong, refusing, server, soon, through,
-    tls,
+    Files, assert_pong, connected, dialer, failure, listener, plain, pong, refusing, server, soon,
+    through, tls,
 };
 use super::tls_tests::{Authority, config, params, tls_server};
 use super::*;
@@ -165,6 +166,8 @@ struct Socks {
     /// Name and password.
     credentials: Option<(&'static str, &'static str)>,
     reply: u8,
+    /// Addresses of other kinds are refused.
+    kinds: &'static [u8],
     /// The address from which it says to connect.
     bound: &'static [u8],
 }
@@ -172,6 +175,7 @@ struct Socks {
 const SOCKS: Socks = Socks {
     credentials: None,
     reply: 0,
+    kinds: &[1, 3, 4],
     bound: &[1, 127, 0, 0, 1, 0, 80],
 };
 
@@ -218,9 +222,11 @@ impl Socks {
         };
         request.resize(4 + length + 2, 0);
         stream.read_exact(&mut request[4..]).await?;
-        stream.write_all(&[5, self.reply, 0]).await?;
+        let is_known = self.kinds.contains(&request[3]);
+        let reply = if is_known { self.reply } else { 8 };
+        stream.write_all(&[5, reply, 0]).await?;
         stream.write_all(self.bound).await?;
-        if self.reply == 0 {
+        if reply == 0 {
             let mut onward = TcpStream::connect(server).await?;
             let _ = copy_bidirectional(stream, &mut onward).await;
         }
@@ -256,6 +262,38 @@ async fn a_socks_proxy_resolves_names_itself_only_with_socks5h() {
     assert_pong(connected(options(), plain("localhost", 0x1234)).await).await;
     let kind = soon(asked.recv()).await.expect("a request")[3];
     assert!(kind == 1 || kind == 4, "an address of kind {kind}");
+}
+
+#[tokio::test]
+async fn a_socks_proxy_is_asked_for_one_address_after_the_other() {
+    let server = server().await;
+    let only_ipv4 = Socks {
+        kinds: &[1],
+        ..SOCKS
+    };
+    let (address, mut asked) = only_ipv4.start(server).await;
+    let dialer = dialer(through(format!("socks5://{address}")));
+    let proxy = dialer
+        .0
+        .proxies
+        .of(&plain("localhost", 1))
+        .expect("a proxy");
+    let connect = async |hosts: &[&str]| {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        soon(proxy.socks_to(&dialer, &hosts, 1)).await
+    };
+    assert_pong(
+        connect(&["::7", "127.0.0.9", "127.0.0.8"])
+            .await
+            .expect("connected"),
+    )
+    .await;
+    for expected in [4, 1] {
+        assert_eq!(soon(asked.recv()).await.expect("a request")[3], expected);
+    }
+    let refused = connect(&["::7", "::8"]).await.map(|_| ());
+    let text = "the proxy refused: it does not know this kind of address";
+    assert_eq!(refused, Err(text.to_owned()));
 }
 
 #[tokio::test]
@@ -322,7 +360,8 @@ async fn a_socks_proxy_that_refuses_is_understood() {
     let answer = b"HTTP/1.1 400 Bad Request\r\n\r\n";
     other.write_all(answer).await.expect("to write");
     let what = soon(socks::connect(&mut stream, "server.test", 80, None)).await;
-    assert_eq!(what, Err("it does not speak SOCKS 5".to_owned()));
+    let expected = SocksError::Failed("it does not speak SOCKS 5".to_owned());
+    assert_eq!(what, Err(expected));
 }
 
 #[test]
@@ -375,7 +414,12 @@ fn the_environment_chooses_the_proxy_of_each_target() {
 
 #[test]
 fn a_proxy_of_another_kind_is_refused_without_its_password() {
-    for url in ["ftp://user:secret@host", "socks4://user:secret@host"] {
+    for url in [
+        "ftp://user:secret@host",
+        "socks4://user:secret@host",
+        "http://user:80/secret@host",
+        "http://user:80#secret@host",
+    ] {
         let error = Dialer::new(through(url)).expect_err("a mistake");
         assert_eq!(
             error.to_string(),

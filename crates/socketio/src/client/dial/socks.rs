@@ -5,6 +5,7 @@
 use std::io;
 use std::net::IpAddr;
 
+use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 const VERSION: u8 = 5;
@@ -15,6 +16,22 @@ const NOTHING_ACCEPTABLE: u8 = 0xff;
 const IPV4: u8 = 1;
 const NAME: u8 = 3;
 const IPV6: u8 = 4;
+
+/// Why there is no tunnel, in words.
+#[derive(Debug, Eq, Error, PartialEq)]
+pub(super) enum SocksError {
+    #[error("{0}")]
+    Failed(String),
+    /// The proxy is as it should be, but does not connect to this host.
+    #[error("the proxy refused: {0}")]
+    Refused(String),
+}
+
+impl From<String> for SocksError {
+    fn from(what: String) -> SocksError {
+        SocksError::Failed(what)
+    }
+}
 
 /// Asks the proxy to connect to a host, which is a name or an address. Reads not one byte more than
 /// its answers: what follows is the server's.
@@ -27,7 +44,7 @@ pub(super) async fn connect(
     host: &str,
     port: u16,
     credentials: Option<(&str, &str)>,
-) -> Result<(), String> {
+) -> Result<(), SocksError> {
     let hello: &[u8] = match credentials {
         // A proxy that needs none must not fail for having been offered some.
         Some(_) => &[VERSION, 2, NO_AUTHENTICATION, PASSWORD],
@@ -36,7 +53,7 @@ pub(super) async fn connect(
     send(stream, hello).await?;
     let [version, method] = receive(stream).await?;
     if version != VERSION {
-        return Err("it does not speak SOCKS 5".to_owned());
+        return Err(SocksError::Failed("it does not speak SOCKS 5".to_owned()));
     }
     match (method, credentials) {
         (NO_AUTHENTICATION, _) => {}
@@ -47,16 +64,26 @@ pub(super) async fn connect(
             send(stream, &request).await?;
             let [_, status] = receive(stream).await?;
             if status != 0 {
-                return Err("it refused the user name or the password".to_owned());
+                return Err(SocksError::Failed(
+                    "it refused the user name or the password".to_owned(),
+                ));
             }
         }
         (NOTHING_ACCEPTABLE, None) => {
-            return Err("it wants a user name and a password".to_owned());
+            return Err(SocksError::Failed(
+                "it wants a user name and a password".to_owned(),
+            ));
         }
         (NOTHING_ACCEPTABLE, Some(_)) => {
-            return Err("it does not accept user names and passwords".to_owned());
+            return Err(SocksError::Failed(
+                "it does not accept user names and passwords".to_owned(),
+            ));
         }
-        _ => return Err(format!("it chose method {method}, which was not offered")),
+        _ => {
+            return Err(SocksError::Failed(format!(
+                "it chose method {method}, which was not offered"
+            )));
+        }
     }
 
     let mut request = vec![VERSION, 1, 0];
@@ -78,14 +105,16 @@ pub(super) async fn connect(
     send(stream, &request).await?;
     let [version, reply] = receive(stream).await?;
     if version != VERSION {
-        return Err("its answer is not of SOCKS 5".to_owned());
+        return Err(SocksError::Failed(
+            "its answer is not of SOCKS 5".to_owned(),
+        ));
     }
     if reply != 0 {
-        return Err(format!("the proxy refused: {}", refusal(reply)));
+        return Err(SocksError::Refused(refusal(reply)));
     }
     // The address from which the proxy connects; nobody needs it.
     let [_, kind] = receive(stream).await?;
-    match kind {
+    let skipped = match kind {
         IPV4 => skip::<{ 4 + 2 }>(stream).await,
         IPV6 => skip::<{ 16 + 2 }>(stream).await,
         NAME => {
@@ -94,7 +123,8 @@ pub(super) async fn connect(
             received(stream.read_exact(&mut name).await)
         }
         _ => Err(format!("its answer has an address of unknown kind {kind}")),
-    }
+    };
+    Ok(skipped?)
 }
 
 /// Appends a text of at most 255 bytes and, before it, its length.
