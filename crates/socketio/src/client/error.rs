@@ -312,12 +312,21 @@ impl TransportError {
         }
     }
 
+    /// The connection broke before anything was answered.
+    pub(crate) fn unanswered(
+        message: &'static str,
+        detail: impl fmt::Display,
+        hint: Option<&'static str>,
+    ) -> TransportError {
+        TransportError {
+            hint: hint.map(Into::into),
+            ..TransportError::broken(message, detail)
+        }
+    }
+
     /// The server could not be reached.
     pub(crate) fn unreachable(message: &'static str, error: &DialError) -> TransportError {
-        TransportError {
-            hint: error.hint().map(Into::into),
-            ..TransportError::broken(message, error)
-        }
+        TransportError::unanswered(message, error, error.hint())
     }
 
     /// The server has answered, but not as it should.

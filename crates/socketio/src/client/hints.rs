@@ -10,6 +10,7 @@ pub(crate) const OLD_SERVER: &str = "It seems you are trying to reach a Socket.I
 pub(crate) const USE_V2: &str =
     "the server speaks Socket.IO 2: set `version(Version::V2)`, or update the server";
 pub(crate) const INVALID_NAMESPACE: &str = "the server has no such namespace: the path of the URL is the namespace, while the path of the requests is the option `path`";
+pub(crate) const NO_HTTP: &str = "what listens there does not answer in HTTP: if the port is one of HTTPS, use https:// or wss://; if not, check the address and port";
 pub(crate) const TIMEOUT: &str = "the server did not answer in time: check that the address and port are those of a Socket.IO server, and that no firewall drops the packets";
 pub(crate) const PING_TIMEOUT: &str = "nothing came from the server for as long as its heartbeat allows: the network broke, the machine slept, or a proxy holds packets back";
 pub(crate) const TOO_LARGE: &str = "the message is larger than the server accepts: raise `max_payload` (maxHttpBufferSize in JavaScript) on the server, or send less at once";
@@ -33,6 +34,10 @@ pub(crate) fn answer(
             Some(location) => format!("the server redirects to {location}: connect to that address").into(),
             None => "the server redirects: connect to the final address".into(),
         },
+        // nginx and Go have these words.
+        400 if body.contains("to HTTPS port") || body.contains("to an HTTPS server") => {
+            "the port is one of HTTPS: use https:// or wss:// for it".into()
+        }
         401 | 407 => "the server or a proxy wants credentials: send them with `header(\"Authorization\", ..)`".into(),
         403 => "the server or something in front of it forbids the request: see the body for its reason".into(),
         404 => "no Socket.IO server answers at this path: compare the option `path` with the server's, and check that the proxy in front routes it".into(),

@@ -18,8 +18,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use socketio_proto::engine::{PayloadEncoder, Revision, Transport, v3};
 use socketio_proto::websocket::{Frames, Opcode};
 
-use super::dial::{DialError, Dialer, Stream, Target};
+use super::dial::{DialError, Dialer, Stream, Target, late_hint};
 use super::error::{POLL_ERROR, POST_ERROR, TransportError};
+use super::hints;
 use super::shared::Shared;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Bytes, TransportError>> + Send>>;
@@ -95,6 +96,7 @@ impl Polling {
         }
         shared.cookies.add(&url, headers);
         *request.method_mut() = method;
+        let is_plain_first = self.sid.is_none() && !config.address.target.is_tls;
         let (client, shared) = (self.client.clone(), shared.clone());
         Box::pin(async move {
             let broken =
@@ -106,7 +108,11 @@ impl Polling {
                     .await
                     .map_err(|error| match dial_error(&error) {
                         Some(error) => TransportError::unreachable(message, error),
-                        None => broken(&error),
+                        None => {
+                            let hint = late_hint(&error);
+                            let hint = hint.or(is_plain_first.then_some(hints::NO_HTTP));
+                            TransportError::unanswered(message, chain(&error), hint)
+                        }
                     })?;
             let (head, body) = answer.into_parts();
             shared.cookies.keep(&url, &head.headers);

@@ -1,5 +1,6 @@
 //! One WebSocket: its opening handshake, frames in, frames out.
 
+use std::fmt::Display;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,8 +11,9 @@ use socketio_proto::engine::Transport;
 use socketio_proto::websocket::{self, Decoder, DeflateOffer, Deflater, Item, Opcode, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::dial::Stream;
+use super::dial::{Stream, late_hint};
 use super::error::{TransportError, WEBSOCKET_ERROR};
+use super::hints;
 use super::shared::Shared;
 use crate::read_buffer::with_buffer;
 
@@ -78,18 +80,24 @@ impl WebSocket {
             .dial(&config.address.target)
             .await
             .map_err(|error| TransportError::unreachable(WEBSOCKET_ERROR, &error))?;
-        stream.write_all(&request).await.map_err(broken)?;
-        stream.flush().await.map_err(broken)?;
+        let no_http = (!config.address.target.is_tls).then_some(hints::NO_HTTP);
+        let unanswered = |error: &dyn Display, hint: Option<_>| {
+            TransportError::unanswered(WEBSOCKET_ERROR, error, hint.or(no_http))
+        };
+        let failed = |error: io::Error| unanswered(&error, late_hint(&error));
+        stream.write_all(&request).await.map_err(failed)?;
+        stream.flush().await.map_err(failed)?;
         let mut bytes = Vec::new();
         let head = loop {
-            if let Some(head) = Head::parse(&bytes).map_err(broken)? {
+            if let Some(head) = Head::parse(&bytes).map_err(|error| unanswered(&error, None))? {
                 break head;
             }
             if bytes.len() > MAX_ANSWER {
                 return Err(broken("the head of the answer is longer than 64 KiB"));
             }
-            if stream.read_buf(&mut bytes).await.map_err(broken)? == 0 {
-                return Err(broken("the server closed the connection without an answer"));
+            if stream.read_buf(&mut bytes).await.map_err(failed)? == 0 {
+                let what = "the server closed the connection without an answer";
+                return Err(unanswered(&what, None));
             }
         };
         shared.cookies.keep(&url, &head.headers);

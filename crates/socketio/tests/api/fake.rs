@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use socketio_proto::websocket::{Opcode, accept_key, frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 /// What one request gets.
 pub(crate) enum Reply {
@@ -59,8 +59,9 @@ impl Fake {
     }
 }
 
-async fn serve(
-    mut stream: TcpStream,
+/// Answers the requests of one connection, until one of them ends it.
+pub(crate) async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     log: &Mutex<Vec<String>>,
     answer: &(impl Fn(&str, &str) -> Reply + ?Sized),
 ) -> Option<()> {
@@ -111,7 +112,11 @@ async fn serve(
     }
 }
 
-async fn websocket(stream: &mut TcpStream, head: &str, texts: &[String]) -> Option<()> {
+async fn websocket(
+    stream: &mut (impl AsyncWrite + Unpin),
+    head: &str,
+    texts: &[String],
+) -> Option<()> {
     let key = header(head, "sec-websocket-key")?;
     let accept = accept_key(key.as_bytes());
     let mut answer =

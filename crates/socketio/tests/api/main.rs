@@ -4,7 +4,8 @@ mod backpressure;
 mod client;
 mod client_connect;
 mod client_delivery;
-
+mod client_dial;
+mod client_proxy;
 mod fake;
 mod hostile;
 mod lifetime;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rcgen::{CertificateParams, KeyPair};
 use socketio::{Args, Server, Socket, TlsError};
 use socketio_proto::websocket::{Decoder, Item, Opcode, Role, masked_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,32 +16,42 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use crate::support::{HANDSHAKE, soon, until};
 
 /// A certificate for `localhost` and its key, as files.
-struct Files {
+pub(crate) struct Files {
     directory: PathBuf,
-    der: CertificateDer<'static>,
+    pub(crate) der: CertificateDer<'static>,
 }
 
 impl Files {
     fn make(name: &str) -> Files {
-        let certified =
-            rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a key");
+        Files::with(name, "localhost", |_| {})
+    }
+
+    /// A certificate for another host, or with other properties.
+    pub(crate) fn with(
+        name: &str,
+        host: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Files {
+        let mut params = CertificateParams::new([host.to_owned()]).expect("a name");
+        change(&mut params);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
         let directory =
             std::env::temp_dir().join(format!("socketio-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("a directory");
-        std::fs::write(directory.join("cert.pem"), certified.cert.pem()).expect("to write");
-        let key = certified.signing_key.serialize_pem();
-        std::fs::write(directory.join("key.pem"), key).expect("to write");
+        std::fs::write(directory.join("cert.pem"), certificate.pem()).expect("to write");
+        std::fs::write(directory.join("key.pem"), key.serialize_pem()).expect("to write");
         Files {
             directory,
-            der: certified.cert.der().clone(),
+            der: certificate.der().clone(),
         }
     }
 
-    fn cert(&self) -> PathBuf {
+    pub(crate) fn cert(&self) -> PathBuf {
         self.directory.join("cert.pem")
     }
 
-    fn key(&self) -> PathBuf {
+    pub(crate) fn key(&self) -> PathBuf {
         self.directory.join("key.pem")
     }
 }

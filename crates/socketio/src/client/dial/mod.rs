@@ -29,7 +29,7 @@ use proxy::Proxies;
 pub(crate) use proxy::ProxyChoice;
 use tls::Tls;
 pub use tls::TlsError;
-pub(crate) use tls::{Pem, TlsOptions};
+pub(crate) use tls::{Pem, TlsOptions, late_hint};
 
 /// How long an address has to answer before the next one is tried beside it.
 ///

@@ -219,6 +219,22 @@ impl fmt::Debug for Pem {
     }
 }
 
+/// What to do about an error of TLS that a request met after the handshake: with TLS 1.3, a server
+/// that misses the client's certificate says so only then.
+pub(crate) fn late_hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // The source of an `io::Error` is not what it contains, but the source of that.
+        if let Some(io) = error.downcast_ref::<io::Error>()
+            && io.get_ref().is_some_and(|inner| inner.is::<Error>())
+        {
+            return explain(io).1;
+        }
+        cause = error.source();
+    }
+    None
+}
+
 /// What went wrong in a handshake, and what to do about it.
 fn explain(error: &io::Error) -> (String, Option<&'static str>) {
     const NOT_TLS: &str =
