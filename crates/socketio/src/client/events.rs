@@ -118,6 +118,14 @@ impl Events {
         }
     }
 
+    /// The task may be at work, past the place where it looks whether there is room.
+    fn make_room(&self) {
+        self.socket.shared().with_state(|state| {
+            state.has_room = true;
+            state.wake();
+        });
+    }
+
     /// Gives the next event.
     ///
     /// # Cancel safety
@@ -143,7 +151,7 @@ impl Stream for Events {
         let was_full = state.events.len() + 1 == BOUND;
         drop(state);
         if was_full {
-            self.socket.shared().with_state(|state| state.wake());
+            self.make_room();
         }
         Poll::Ready(Some(ReceivedEvent {
             name,
@@ -161,7 +169,7 @@ impl Drop for Events {
             .retain(|queue| !Arc::ptr_eq(queue, &self.queue));
         drop(inner);
         // What waited for this stream goes on.
-        self.socket.shared().with_state(|state| state.wake());
+        self.make_room();
     }
 }
 

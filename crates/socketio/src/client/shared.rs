@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) abandoned: bool,
     /// The connection is to be broken off.
     pub(crate) break_off: bool,
+    /// A full stream of events has room again, for those that wait.
+    pub(crate) has_room: bool,
     /// When the server is given up, by the wall clock.
     pub(crate) expires: Option<SystemTime>,
 }
@@ -138,6 +140,7 @@ impl Shared {
                 task: TaskState::None,
                 abandoned: false,
                 break_off: false,
+                has_room: false,
                 expires: None,
             }),
             listeners: RwLock::default(),
@@ -266,6 +269,7 @@ impl State {
         !self.requests.is_empty()
             || self.abandoned
             || self.break_off
+            || self.has_room
             || self.machine.next_action().is_some()
     }
 

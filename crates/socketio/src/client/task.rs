@@ -52,6 +52,7 @@ impl Task {
 
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
         let now = self.clock.now();
+        self.shared.with_state(|state| state.has_room = false);
         self.inbox.poll(cx);
         let mut progress = self.requests(now);
         progress |= self.actions(now);

@@ -1,6 +1,7 @@
 //! The client against this server, over all transports.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,7 +11,9 @@ use socketio::client::{Client, ClientBuilder, ManagerEvent, Socket as ClientSock
 use socketio::parser::MsgpackParser;
 use socketio::{AckError, Args, Server, Socket, Transport};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
+use crate::fake::{Fake, Reply, open};
 use crate::support::{listen, soon};
 
 /// What happened, in order.
@@ -322,6 +325,37 @@ async fn events_come_as_a_stream_too() {
     let answered = soon(events.next()).await.expect("an event");
     assert_eq!(answered.decode::<u32>().ok(), Some(42));
     assert!(soon(events.next()).await.is_none());
+}
+
+// Room that is made while the task works is not forgotten when it goes to sleep.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_full_for_a_moment_goes_on() {
+    const COUNT: u32 = 100_000;
+    // All come in one answer, after which nothing wakes the task.
+    let is_told = AtomicBool::new(false);
+    let fake =
+        Fake::start(
+            move |head, _| match (head.contains("sid="), head.starts_with("POST")) {
+                (false, _) => Reply::Http(200, "", open("abc", "")),
+                (true, true) => Reply::Http(200, "", "ok".to_owned()),
+                (true, false) if is_told.swap(true, Ordering::Relaxed) => Reply::Nothing,
+                (true, false) => {
+                    let events = (0..COUNT).map(|n| format!("\x1e42[\"n\",{n}]"));
+                    let body = format!("40{{\"sid\":\"a\"}}{}", events.collect::<String>());
+                    Reply::Http(200, "", body)
+                }
+            },
+        )
+        .await;
+    let socket = builder(&fake.url, POLLING).build().expect("valid");
+    let mut events = socket.events();
+    soon(socket.connect()).await.expect("connected");
+    for expected in 0..COUNT {
+        // The task's own clock wakes it after 15 s.
+        let event = timeout(Duration::from_secs(10), events.next()).await;
+        let event = event.expect("in time").expect("an event");
+        assert_eq!(event.decode::<u32>().ok(), Some(expected));
+    }
 }
 
 // C013 of msgpack: both sides with the same parser.
