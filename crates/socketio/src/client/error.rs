@@ -358,6 +358,14 @@ impl TransportError {
         }
     }
 
+    /// A server of Socket.IO 2 has opened the session in its own way.
+    pub(crate) fn old_server() -> TransportError {
+        TransportError {
+            hint: Some(hints::USE_V2.into()),
+            ..TransportError::broken("server error", "the answer is of Engine.IO 3, not 4")
+        }
+    }
+
     /// Something that only has a text.
     pub(crate) fn plain(message: &'static str) -> TransportError {
         TransportError {

@@ -88,6 +88,12 @@ fn engine_error(is_websocket: bool, body: &str) -> Option<&'static str> {
     Some(error.hint())
 }
 
+/// Says whether a body of polling begins as Engine.IO 3 does: the length of the open packet, and that.
+pub(crate) fn is_of_old_server(body: &[u8]) -> bool {
+    let digits = body.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && body[digits..].starts_with(b":0{")
+}
+
 /// The hint for the code with which a WebSocket was closed.
 pub(crate) fn close_code(code: u16) -> Option<&'static str> {
     match code {
@@ -121,6 +127,14 @@ mod tests {
         assert_eq!(answer(true, 400, None, "Session ID unknown"), hint(1));
         let unknown = RequestError::UnknownSid { sid: String::new() };
         assert_eq!(hint(1).as_deref(), Some(unknown.hint()));
+    }
+
+    #[test]
+    fn an_old_open_packet_is_recognised() {
+        assert!(is_of_old_server(br#"96:0{"sid":"a"}2:40"#));
+        for other in [&b""[..], b"0{}", b"96", b"96:", b":0{", b"4:2"] {
+            assert!(!is_of_old_server(other), "{other:?}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use socketio_proto::engine::{
 use socketio_proto::websocket::{Item, Opcode};
 
 use super::error::TransportError;
+use super::hints;
 use super::inbox::{Broken, Inbox};
 use super::polling::{Polling, payload};
 use super::shared::Shared;
@@ -139,6 +140,10 @@ impl Link {
             progress = true;
             match answer {
                 Ok(body) => {
+                    let is_v4 = self.engine.revision() == Revision::V4;
+                    if is_v4 && polling.sid.is_none() && hints::is_of_old_server(&body) {
+                        self.failure = Some(TransportError::old_server());
+                    }
                     let mut reader = Reader::new(&mut self.engine, Via::Main, inbox, now);
                     reader.payload(&body);
                     if let Some(broken) = reader.broken {

@@ -247,10 +247,26 @@ fn frames(
                 each(decoded.item);
             }
             Ok(None) => break,
-            Err(error) => return Err(End::Failed(broken(error))),
+            Err(error) => {
+                let refusal = late_answer(&data[used..]);
+                return Err(End::Failed(refusal.unwrap_or_else(|| broken(error))));
+            }
         }
     }
     Ok(used)
+}
+
+/// What the server answers after it has accepted the WebSocket: the reference refuses a revision that
+/// it does not speak only then, with an answer of HTTP where a frame should be.
+fn late_answer(bytes: &[u8]) -> Option<TransportError> {
+    let head = Head::parse(bytes).ok()??;
+    let body = &bytes[head.length..];
+    Some(TransportError::answer(
+        WEBSOCKET_ERROR,
+        head.status,
+        None,
+        body,
+    ))
 }
 
 fn broken(error: impl std::fmt::Display) -> TransportError {
@@ -299,5 +315,30 @@ impl Head {
             headers,
             length,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_instead_of_a_frame_says_why() {
+        let answer = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 28\r\n\r\nUnsupported protocol version";
+        let mut bytes = answer.as_bytes().to_vec();
+        let mut decoder = Decoder::new(Role::Client, 1000);
+        let Err(End::Failed(error)) = frames(&mut decoder, &mut bytes, &mut |_| {}) else {
+            panic!("not failed");
+        };
+        assert_eq!(
+            error.to_string(),
+            "websocket error: the server answered 400 (Unsupported protocol version)"
+        );
+        assert!(
+            error
+                .hint()
+                .is_some_and(|hint| hint.contains("Version::V2"))
+        );
+        assert!(late_answer(b"\x70garbage").is_none());
     }
 }
