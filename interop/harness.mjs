@@ -11,6 +11,10 @@ export const isReference = command === "reference";
 /** What is expected where the reference has a wart and this server does better. */
 export const expected = ({ reference, ours }) => (isReference ? reference : ours);
 
+const underTest = isReference
+  ? [process.execPath, new URL("reference-server.mjs", import.meta.url).pathname]
+  : command.split(" ");
+
 const DEADLINE = 8_000;
 
 export function within(promise, what = "in time", ms = DEADLINE) {
@@ -29,11 +33,9 @@ export class Server {
   #facts = [];
   #waiting = [];
 
-  static async start(options = {}, flags = {}) {
+  /** The server under test, or another one: the words that start it. */
+  static async start(options = {}, flags = {}, words = underTest) {
     const server = new Server();
-    const words = isReference
-      ? [process.execPath, new URL("reference-server.mjs", import.meta.url).pathname]
-      : command.split(" ");
     const args = ["--port", "0", "--options", JSON.stringify(options), "--flags", JSON.stringify(flags)];
     server.child = spawn(words[0], [...words.slice(1), ...args], { stdio: ["ignore", "pipe", "inherit"] });
     server.exited = new Promise((resolve) => server.child.once("exit", resolve));

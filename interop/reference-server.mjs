@@ -159,7 +159,8 @@ function register(nsp) {
         if (++n === count) clearInterval(timer);
       }, every);
     });
-    socket.on("close engine", () => io.engine.close());
+    // Its own `close` takes no WebSocket any more.
+    socket.on("close engine", () => Object.values(io.engine.clients).forEach((session) => session.close(true)));
   });
 }
 
