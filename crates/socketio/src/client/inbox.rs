@@ -127,7 +127,8 @@ impl Inbox {
 
     /// Joins a namespace.
     pub(crate) fn join(&mut self, core: &Arc<SocketCore>) {
-        match (&core.auth, self.shared.config.version) {
+        let auth = core.auth.lock().clone();
+        match (&auth, self.shared.config.version) {
             // The server joins it by itself.
             (_, Version::V2) if &*core.nsp == "/" => {}
             (Auth::None, _) => self.send_connect(core, ""),

@@ -167,7 +167,7 @@ impl Manager {
             }
             let core = Arc::new(SocketCore {
                 nsp: nsp.into(),
-                auth,
+                auth: Mutex::new(auth),
                 handlers,
                 inner: Mutex::new(Inner {
                     machine: ClientSocket::new(shared.config.socket),

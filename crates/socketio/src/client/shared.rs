@@ -83,7 +83,7 @@ enum TaskState {
 /// One namespace of a connection.
 pub(crate) struct SocketCore {
     pub(crate) nsp: Box<str>,
-    pub(crate) auth: Auth,
+    pub(crate) auth: Mutex<Auth>,
     pub(crate) handlers: Handlers,
     pub(crate) inner: Mutex<Inner>,
 }

@@ -13,8 +13,9 @@ use socketio_proto::socket::{DisconnectReason, PacketKind, is_reserved};
 use tokio::sync::oneshot;
 
 use super::ack::AckFuture;
+use super::auth::Auth;
 use super::emit::Emit;
-use super::error::{ConnectError, Disconnected};
+use super::error::{BuildError, ConnectError, Disconnected};
 use super::events::Events;
 use super::manager::Manager;
 use super::shared::{Guard, Inner, Request, Shared, SocketCore, Unsent, Waiter};
@@ -99,6 +100,18 @@ impl Socket {
     }
 
     // --- Connecting ---
+
+    /// Sets what the server's middlewares get as `auth` from the next joining of the namespace on: a JSON
+    /// object. What was [provided](super::ClientBuilder::auth_with) is not asked for any more.
+    ///
+    /// # Errors
+    ///
+    /// When it is no JSON object.
+    #[doc(alias = "auth")]
+    pub fn set_auth(&self, auth: impl Serialize) -> Result<(), BuildError> {
+        *self.core.auth.lock() = Auth::value(&auth)?;
+        Ok(())
+    }
 
     /// Connects, and connects again whenever the connection is lost, until
     /// [`disconnect`](Socket::disconnect).
