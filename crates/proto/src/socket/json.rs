@@ -123,15 +123,15 @@ impl<'a> Iterator for SplitArgs<'a> {
 }
 
 #[derive(Clone, Debug)]
-struct Scanner<'a> {
-    text: &'a str,
-    at: usize,
-    has_lone_surrogate: bool,
+pub(super) struct Scanner<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
+    pub(super) has_lone_surrogate: bool,
 }
 
 impl<'a> Scanner<'a> {
     #[inline]
-    fn new(text: &'a str) -> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Scanner<'a> {
         Scanner {
             text,
             at: 0,
@@ -215,7 +215,7 @@ impl<'a> Scanner<'a> {
 
     /// One value. `outer` is the depth it stands at. Spec: RFC 8259, section 3.
     #[inline]
-    fn value(&mut self, outer: usize) -> Result<(), MalformedJson> {
+    pub(super) fn value(&mut self, outer: usize) -> Result<(), MalformedJson> {
         // One bit for each open container: set for an object.
         let mut open: u128 = 0;
         let mut depth = outer;
@@ -285,7 +285,7 @@ impl<'a> Scanner<'a> {
 
     /// The rest of a string after its opening quote. Spec: RFC 8259, section 7.
     #[inline]
-    fn string(&mut self) -> Result<(), MalformedJson> {
+    pub(super) fn string(&mut self) -> Result<(), MalformedJson> {
         let bytes = self.text.as_bytes();
         loop {
             while let Some(word) = bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
@@ -377,19 +377,19 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline]
-    fn space(&mut self) {
+    pub(super) fn space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
             self.at += 1;
         }
     }
 
     #[inline]
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
 
     #[inline]
-    fn expect(&mut self, byte: u8) -> Result<(), MalformedJson> {
+    pub(super) fn expect(&mut self, byte: u8) -> Result<(), MalformedJson> {
         if self.peek() != Some(byte) {
             return Err(self.malformed());
         }
@@ -397,7 +397,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), MalformedJson> {
+    pub(super) fn end(&mut self) -> Result<(), MalformedJson> {
         self.space();
         match self.at == self.text.len() {
             true => Ok(()),
@@ -405,7 +405,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn malformed(&self) -> MalformedJson {
+    pub(super) fn malformed(&self) -> MalformedJson {
         MalformedJson { at: self.at }
     }
 }
@@ -439,7 +439,7 @@ fn low_surrogate(bytes: &[u8], at: usize) -> bool {
 
 /// Rewrites the escapes of half surrogate pairs in a valid text.
 #[cold]
-fn replace_lone_surrogates(text: &str) -> String {
+pub(super) fn replace_lone_surrogates(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
     let (mut at, mut copied) = (0, 0);

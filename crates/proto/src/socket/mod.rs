@@ -15,6 +15,7 @@ mod msgpack;
 mod packet;
 mod parser;
 mod placeholder;
+mod reader;
 mod reason;
 
 pub use backoff::Backoff;
@@ -29,6 +30,8 @@ pub use incoming::ServerPacket;
 pub use json::{MAX_DEPTH, MalformedJson, SplitArgs, split_args, validate};
 pub use manager::{Manager, ManagerAction, ManagerEvent, ReconnectConfig};
 pub use msgpack::MsgpackParser;
+pub(crate) use msgpack::{Binary, Dialect, json_to_msgpack, msgpack_to_json};
 pub use packet::{Packet, PacketKind, ParseError, is_reserved};
 pub use parser::{EncodedMessage, JsonParser, PacketDecoder, Parser};
+pub(crate) use reader::Reader;
 pub use reason::DisconnectReason;

@@ -8,7 +8,7 @@ use super::super::encode::{number, write_json_string};
 use super::super::json::MAX_DEPTH;
 use super::super::packet::{Packet, PacketKind, ParseError};
 use super::date::write_date;
-use super::{MAX_EXACT, MsgpackParser, PLACEHOLDER};
+use super::{Binary, MAX_EXACT, MsgpackParser, PLACEHOLDER};
 
 /// Reads a packet.
 pub(super) fn decode(bytes: &[u8], limits: MsgpackParser) -> Result<Packet<'static>, ParseError> {
@@ -66,6 +66,26 @@ pub(super) fn decode(bytes: &[u8], limits: MsgpackParser) -> Result<Packet<'stat
     })
 }
 
+/// Reads one value as JSON.
+pub(super) fn decode_value(
+    bytes: &[u8],
+    limits: MsgpackParser,
+    max_depth: usize,
+    binary: Binary,
+) -> Result<(String, Vec<Bytes>), ParseError> {
+    let mut input = Input { bytes };
+    let mut data = Data {
+        max_depth,
+        binary,
+        ..Data::new(limits)
+    };
+    data.value(&mut input, 0)?;
+    match input.bytes.len() {
+        0 => Ok(data.finish()),
+        trailing => Err(ParseError::TrailingBytes(trailing)),
+    }
+}
+
 /// A packet's ack id.
 enum Id {
     Absent,
@@ -111,6 +131,8 @@ impl Shape {
 /// A payload as JSON with placeholders.
 struct Data {
     limits: MsgpackParser,
+    max_depth: usize,
+    binary: Binary,
     json: Vec<u8>,
     attachments: Vec<Bytes>,
     /// How many bytes the attachments have together.
@@ -123,6 +145,8 @@ impl Data {
     fn new(limits: MsgpackParser) -> Data {
         Data {
             limits,
+            max_depth: MAX_DEPTH,
+            binary: Binary::Attach,
             json: Vec::new(),
             attachments: Vec::new(),
             size: 0,
@@ -132,11 +156,10 @@ impl Data {
 
     /// Writes the next value, which stands in `depth` arrays and objects.
     fn value(&mut self, input: &mut Input<'_>, depth: usize) -> Result<Shape, ParseError> {
-        let json = &mut self.json;
         match input.token()? {
             Token::Array(count) => {
-                inside(depth)?;
-                json.push(b'[');
+                self.inside(depth)?;
+                self.json.push(b'[');
                 let mut is_named = false;
                 for i in 0..count {
                     if i > 0 {
@@ -149,8 +172,8 @@ impl Data {
                 return Ok(Shape::Array { is_named });
             }
             Token::Map(count) => {
-                inside(depth)?;
-                json.push(b'{');
+                self.inside(depth)?;
+                self.json.push(b'{');
                 for i in 0..count {
                     if i > 0 {
                         self.json.push(b',');
@@ -168,38 +191,38 @@ impl Data {
                 return Ok(Shape::Map);
             }
             Token::Str(text) => {
-                write_json_string(json, &String::from_utf8_lossy(text));
+                write_json_string(&mut self.json, &String::from_utf8_lossy(text));
                 return Ok(Shape::Text);
             }
             Token::Uint(value) => {
-                number(json, value);
+                number(&mut self.json, value);
                 return Ok(Shape::Number);
             }
             Token::Int(value) => {
-                write_integer(json, value);
+                write_integer(&mut self.json, value);
                 return Ok(Shape::Number);
             }
             Token::Float(value) => {
-                write_float(json, value);
+                write_float(&mut self.json, value);
                 if value.is_finite() {
                     return Ok(Shape::Number);
                 }
             }
             Token::Undefined => {
-                json.extend_from_slice(b"null");
+                self.json.extend_from_slice(b"null");
                 return Ok(Shape::Absent);
             }
-            Token::Nil => json.extend_from_slice(b"null"),
-            Token::Bool(true) => json.extend_from_slice(b"true"),
-            Token::Bool(false) => json.extend_from_slice(b"false"),
-            Token::Date(time) => write_date(json, time),
+            Token::Nil => self.json.extend_from_slice(b"null"),
+            Token::Bool(true) => self.json.extend_from_slice(b"true"),
+            Token::Bool(false) => self.json.extend_from_slice(b"false"),
+            Token::Date(time) => write_date(&mut self.json, time),
             Token::Bin(bytes) => self.attachment(bytes, depth)?,
             // As the reference gives it.
             Token::Ext(kind, bytes) => {
-                inside(depth)?;
-                json.push(b'[');
-                write_integer(json, kind.into());
-                json.push(b',');
+                self.inside(depth)?;
+                self.json.push(b'[');
+                write_integer(&mut self.json, kind.into());
+                self.json.push(b',');
                 self.attachment(bytes, depth + 1)?;
                 self.json.push(b']');
             }
@@ -210,7 +233,7 @@ impl Data {
     /// Keeps bytes, and writes a placeholder for them. It is an object like others to those who
     /// read the JSON.
     fn attachment(&mut self, bytes: &[u8], depth: usize) -> Result<(), ParseError> {
-        inside(depth)?;
+        self.inside(depth)?;
         if self.attachments.len() >= self.limits.max_attachments {
             return Err(ParseError::TooManyAttachments);
         }
@@ -218,12 +241,32 @@ impl Data {
         if self.size > self.limits.max_bytes {
             return Err(ParseError::AttachmentsTooLarge);
         }
+        if self.binary == Binary::Inline {
+            self.json
+                .extend_from_slice(b"{\"type\":\"Buffer\",\"data\":[");
+            for (i, byte) in bytes.iter().enumerate() {
+                if i > 0 {
+                    self.json.push(b',');
+                }
+                number(&mut self.json, u64::from(*byte));
+            }
+            self.json.extend_from_slice(b"]}");
+            return Ok(());
+        }
         self.json
             .extend_from_slice(b"{\"_placeholder\":true,\"num\":");
         number(&mut self.json, self.attachments.len() as u64);
         self.json.push(b'}');
         self.attachments.push(Bytes::copy_from_slice(bytes));
         Ok(())
+    }
+
+    /// Checks that there may be an array or object at this depth.
+    fn inside(&self, depth: usize) -> Result<(), ParseError> {
+        match depth < self.max_depth {
+            true => Ok(()),
+            false => Err(ParseError::TooDeep),
+        }
     }
 
     /// The payload's text and attachments.
@@ -236,14 +279,6 @@ impl Data {
         }
         let json = String::from_utf8(self.json).expect("made of strings");
         (json, self.attachments)
-    }
-}
-
-/// Checks that there may be an array or object at this depth.
-fn inside(depth: usize) -> Result<(), ParseError> {
-    match depth < MAX_DEPTH {
-        true => Ok(()),
-        false => Err(ParseError::TooDeep),
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::super::json;
 use super::super::packet::{Packet, PacketKind};
-use super::{MAX_EXACT, NUM, PLACEHOLDER};
+use super::{Dialect, MAX_EXACT, NUM, PLACEHOLDER};
 
 /// Writes a packet; `None` if its payload is not JSON.
 ///
@@ -43,6 +43,7 @@ pub(super) fn encode(packet: &Packet<'_>) -> Option<Vec<u8>> {
             out,
             open: Vec::new(),
             attachments: &packet.attachments,
+            dialect: Dialect::Notepack,
         };
         translation.run()?;
         out = translation.out;
@@ -55,6 +56,21 @@ pub(super) fn encode(packet: &Packet<'_>) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// Writes one value; `None` if it is not JSON.
+pub(super) fn encode_value(text: &str, attachments: &[Bytes], dialect: Dialect) -> Option<Vec<u8>> {
+    let attached: usize = attachments.iter().map(Bytes::len).sum();
+    let mut translation = Translation {
+        text,
+        at: 0,
+        out: Vec::with_capacity(text.len() + attached),
+        open: Vec::new(),
+        attachments,
+        dialect,
+    };
+    translation.run()?;
+    Some(translation.out)
+}
+
 /// JSON on its way to MessagePack.
 struct Translation<'a> {
     text: &'a str,
@@ -64,6 +80,7 @@ struct Translation<'a> {
     /// The arrays and objects around.
     open: Vec<Open>,
     attachments: &'a [Bytes],
+    dialect: Dialect,
 }
 
 /// An array or object that has not ended.
@@ -262,15 +279,24 @@ impl<'a> Translation<'a> {
             .unwrap_or(rest.len());
         let number = &rest[..length];
         self.at += length;
-        if let Ok(value) = number.parse() {
+        let is_integer = |magnitude: u64| match self.dialect {
+            Dialect::Msgpack => magnitude < MAX_EXACT as u64,
+            Dialect::Notepack => true,
+        };
+        if let Some(value) = number.parse().ok().filter(|value| is_integer(*value)) {
             write_uint(&mut self.out, value);
             return Some(usize::try_from(value).map_or(Found::Other, Found::Index));
         }
-        if let Ok(value) = number.parse() {
+        let negative = number.parse::<i64>().ok();
+        if let Some(value) = negative.filter(|value| is_integer(value.unsigned_abs())) {
             write_int(&mut self.out, value);
             return Some(Found::Other);
         }
-        write_float(&mut self.out, number.parse().ok()?);
+        let value: f64 = number.parse().ok()?;
+        match value.fract() == 0.0 && value.abs() <= MAX_EXACT && is_integer(value.abs() as u64) {
+            true => write_int(&mut self.out, value as i64),
+            false => write_marked(&mut self.out, 0xcb, &value.to_be_bytes()),
+        }
         Some(Found::Other)
     }
 
@@ -346,13 +372,6 @@ fn write_int(out: &mut Vec<u8>, value: i64) {
         -0x8000.. => write_marked(out, 0xd1, &(value as i16).to_be_bytes()),
         -0x8000_0000.. => write_marked(out, 0xd2, &(value as i32).to_be_bytes()),
         _ => write_marked(out, 0xd3, &value.to_be_bytes()),
-    }
-}
-
-fn write_float(out: &mut Vec<u8>, value: f64) {
-    match value.fract() == 0.0 && value.abs() <= MAX_EXACT {
-        true => write_int(out, value as i64),
-        false => write_marked(out, 0xcb, &value.to_be_bytes()),
     }
 }
 

@@ -9,6 +9,8 @@ mod date;
 mod decode;
 mod encode;
 
+use bytes::Bytes;
+
 use super::packet::{Packet, ParseError};
 use super::parser::{EncodedMessage, PacketDecoder, Parser};
 
@@ -68,6 +70,44 @@ impl PacketDecoder for Decoder {
     }
 }
 
+/// Which encoder's numbers are written. All write the least form of an integer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Dialect {
+    /// `@msgpack/msgpack` 2.8: what is beyond 2^53 - 1 is a float.
+    Msgpack,
+    /// notepack.io: integers up to 64 bits.
+    Notepack,
+}
+
+/// What becomes of bytes in JSON.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Binary {
+    /// They are set aside, and a placeholder stands for them.
+    Attach,
+    /// They are written as `JSON.stringify` writes a Buffer.
+    Inline,
+}
+
+/// Writes a JSON text as MessagePack, with the attachments in the places of their placeholders;
+/// `None` if it is not JSON.
+pub(crate) fn json_to_msgpack(
+    text: &str,
+    attachments: &[Bytes],
+    dialect: Dialect,
+) -> Option<Vec<u8>> {
+    encode::encode_value(text, attachments, dialect)
+}
+
+/// Writes a MessagePack value as a JSON text nested at most `max_depth` deep, with its attachments.
+pub(crate) fn msgpack_to_json(
+    bytes: &[u8],
+    limits: MsgpackParser,
+    max_depth: usize,
+    binary: Binary,
+) -> Result<(String, Vec<Bytes>), ParseError> {
+    decode::decode_value(bytes, limits, max_depth, binary)
+}
+
 /// The keys of a placeholder.
 const PLACEHOLDER: &str = "_placeholder";
 const NUM: &str = "num";
@@ -77,8 +117,6 @@ const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::super::json::{self, MAX_DEPTH};
     use super::super::packet::PacketKind::{self, Ack, Connect, ConnectError, Disconnect, Event};
     use super::*;
