@@ -1,0 +1,434 @@
+//! Messages read from JSON or MessagePack.
+//!
+//! Members may stand in any order; those that are not known are passed over, and of equal ones the
+//! last counts. What is missing where the packages always write it makes a message malformed: to
+//! guess what it leaves out could reach more sockets than were meant.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use super::message::{
+    Body, BroadcastOptions, Event, Flags, Message, RemoteSocket, RequestId, Sockets, Uid, Values,
+};
+use crate::socket::{
+    Binary, MAX_DEPTH, MalformedJson, MsgpackParser, ParseError, Reader, is_reserved,
+    msgpack_to_json,
+};
+
+/// How large a message may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How many bytes it may have.
+    pub max_bytes: usize,
+    /// How many byte strings may be in it.
+    pub max_attachments: usize,
+    /// How many rooms, and how many sockets, each list may have.
+    pub max_items: usize,
+}
+
+impl Default for Limits {
+    /// 100 MB, a thousand byte strings, a million rooms or sockets.
+    fn default() -> Limits {
+        Limits {
+            max_bytes: 100_000_000,
+            max_attachments: 1000,
+            max_items: 1_000_000,
+        }
+    }
+}
+
+/// What is wrong with a message.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It is neither JSON nor MessagePack, or not of the shape of a message.
+    #[error("malformed message")]
+    Malformed,
+    /// It is larger than allowed, or has too many parts.
+    #[error("message is too large")]
+    TooLarge,
+    /// Its type is none that is known.
+    #[error("unknown message type")]
+    UnknownType,
+}
+
+impl From<MalformedJson> for DecodeError {
+    fn from(_: MalformedJson) -> DecodeError {
+        DecodeError::Malformed
+    }
+}
+
+impl From<ParseError> for DecodeError {
+    fn from(error: ParseError) -> DecodeError {
+        match error {
+            ParseError::AttachmentsTooLarge | ParseError::TooManyAttachments => {
+                DecodeError::TooLarge
+            }
+            _ => DecodeError::Malformed,
+        }
+    }
+}
+
+impl Message {
+    /// Reads a message: JSON if it begins with a brace, else MessagePack.
+    ///
+    /// `nsp` is the namespace of the channel on which it came. A message that names none, as those
+    /// of `@socket.io/postgres-emitter` 0.1.1, is meant for that.
+    ///
+    /// # Errors
+    ///
+    /// When it is not a message, or is too large.
+    pub fn decode(bytes: &[u8], nsp: &str, limits: &Limits) -> Result<Message, DecodeError> {
+        let text = Text::new(bytes, limits)?;
+        let (mut kind, mut uid, mut own_nsp, mut data) = (None, None, None, None);
+        let mut reader = Reader::new(&text.json);
+        if !reader.enter_object()? {
+            return Err(DecodeError::Malformed);
+        }
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "type" => kind = reader.integer()?,
+                "uid" => uid = reader.text()?,
+                "nsp" => own_nsp = reader.text()?,
+                "data" => data = Data::read(&mut reader, limits)?,
+                _ => reader.skip()?,
+            }
+        }
+        reader.end()?;
+        let uid = Uid::new(uid.ok_or(DecodeError::Malformed)?);
+        let nsp = own_nsp.as_deref().unwrap_or(nsp).to_owned();
+        let kind = kind.ok_or(DecodeError::Malformed)?;
+        let body = data.unwrap_or_default().body(kind, text.attachments)?;
+        Ok(Message { uid, nsp, body })
+    }
+}
+
+/// Reads a message's data, which came apart from its type.
+pub(super) fn decode_data(
+    kind: u64,
+    data: Option<Text>,
+    limits: &Limits,
+) -> Result<Body, DecodeError> {
+    let Some(text) = data else {
+        return Data::default().body(kind, Vec::new());
+    };
+    let mut reader = Reader::new(&text.json);
+    let data = Data::read(&mut reader, limits)?;
+    reader.end()?;
+    data.unwrap_or_default().body(kind, text.attachments)
+}
+
+/// A message as JSON with placeholders, not validated yet.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub(super) json: String,
+    pub(super) attachments: Vec<Bytes>,
+}
+
+impl Text {
+    /// Takes JSON or MessagePack.
+    pub(super) fn new(bytes: &[u8], limits: &Limits) -> Result<Text, DecodeError> {
+        if bytes.first() != Some(&b'{') {
+            return Text::from_msgpack(bytes, limits);
+        }
+        if bytes.len() > limits.max_bytes {
+            return Err(DecodeError::TooLarge);
+        }
+        // As JavaScript reads bytes as text.
+        let json = String::from_utf8_lossy(bytes).into_owned();
+        Ok(Text {
+            json,
+            attachments: Vec::new(),
+        })
+    }
+
+    pub(super) fn from_msgpack(bytes: &[u8], limits: &Limits) -> Result<Text, DecodeError> {
+        if bytes.len() > limits.max_bytes {
+            return Err(DecodeError::TooLarge);
+        }
+        let limits = MsgpackParser {
+            max_attachments: limits.max_attachments,
+            max_bytes: limits.max_bytes,
+        };
+        // Around the deepest value there are what sockets are in, or a packet.
+        let max_depth = MAX_DEPTH + 8;
+        let (json, attachments) = msgpack_to_json(bytes, limits, max_depth, Binary::Attach)?;
+        Ok(Text { json, attachments })
+    }
+}
+
+/// All that the data of a message may have, whatever its type.
+#[derive(Debug, Default)]
+struct Data<'a> {
+    /// An event for sockets, one for servers, or one value: what it is depends on the type.
+    packet: Option<Cow<'a, str>>,
+    opts: Option<BroadcastOptions>,
+    request_id: Option<RequestId>,
+    rooms: Option<Vec<String>>,
+    close: bool,
+    sockets: Option<Vec<RemoteSocket>>,
+    client_count: Option<u64>,
+}
+
+impl<'a> Data<'a> {
+    fn read(reader: &mut Reader<'a>, limits: &Limits) -> Result<Option<Data<'a>>, DecodeError> {
+        if !reader.enter_object()? {
+            return Ok(None);
+        }
+        let mut data = Data::default();
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "packet" => data.packet = Some(reader.raw_within(PACKET_DEPTH)?),
+                "opts" => data.opts = read_options(reader, limits)?,
+                "requestId" => data.request_id = reader.text()?.map(RequestId::new),
+                "rooms" => data.rooms = read_strings(reader, limits)?,
+                "close" => data.close = reader.boolean()?.unwrap_or_default(),
+                "sockets" => data.sockets = read_sockets(reader, limits)?,
+                "clientCount" => data.client_count = reader.integer()?,
+                _ => reader.skip()?,
+            }
+        }
+        Ok(Some(data))
+    }
+
+    /// Puts a message together; each type takes what it needs.
+    fn body(self, kind: u64, attachments: Vec<Bytes>) -> Result<Body, DecodeError> {
+        let malformed = DecodeError::Malformed;
+        let opts = self.opts.ok_or(malformed);
+        let rooms = self.rooms.ok_or(malformed);
+        let required_id = self.request_id.clone().ok_or(malformed);
+        let request_id = self.request_id;
+        let packet = self.packet.ok_or(malformed);
+        Ok(match kind {
+            1 => Body::InitialHeartbeat,
+            2 => Body::Heartbeat,
+            3 => Body::Broadcast {
+                event: read_packet(&packet?, attachments)?.1,
+                opts: opts?,
+                request_id,
+            },
+            4 => Body::SocketsJoin {
+                opts: opts?,
+                rooms: rooms?,
+            },
+            5 => Body::SocketsLeave {
+                opts: opts?,
+                rooms: rooms?,
+            },
+            6 => Body::DisconnectSockets {
+                opts: opts?,
+                close: self.close,
+            },
+            7 => Body::FetchSockets {
+                opts: opts?,
+                request_id: required_id?,
+            },
+            8 => Body::FetchSocketsResponse {
+                request_id: required_id?,
+                sockets: Sockets {
+                    sockets: self.sockets.ok_or(malformed)?,
+                    attachments,
+                },
+            },
+            9 => Body::ServerSideEmit {
+                event: read_event(&packet?, attachments)?,
+                request_id,
+            },
+            10 => Body::ServerSideEmitResponse {
+                request_id: required_id?,
+                value: packet
+                    .ok()
+                    .map(|text| value(&text, attachments))
+                    .transpose()?,
+            },
+            11 => Body::BroadcastClientCount {
+                request_id: required_id?,
+                client_count: self.client_count.ok_or(malformed)?,
+            },
+            12 => Body::BroadcastAck {
+                request_id: required_id?,
+                value: packet
+                    .ok()
+                    .map(|text| value(&text, attachments))
+                    .transpose()?,
+            },
+            13 => Body::AdapterClose,
+            _ => return Err(DecodeError::UnknownType),
+        })
+    }
+}
+
+/// Keeps one value.
+pub(super) fn value(text: &str, attachments: Vec<Bytes>) -> Result<Values, DecodeError> {
+    Values::new(text.to_owned(), attachments).ok_or(DecodeError::Malformed)
+}
+
+/// Reads an event in a packet of Socket.IO, and the namespace that the packet names.
+pub(super) fn read_packet(
+    text: &str,
+    attachments: Vec<Bytes>,
+) -> Result<(Option<String>, Event), DecodeError> {
+    let (mut kind, mut nsp, mut data) = (None, None, None);
+    let mut reader = Reader::new(text);
+    if !reader.enter_object()? {
+        return Err(DecodeError::Malformed);
+    }
+    while let Some(key) = reader.next_key()? {
+        match &*key {
+            "type" => kind = reader.integer()?,
+            "nsp" => nsp = reader.text()?,
+            "data" => data = Some(reader.raw_within(1)?),
+            _ => reader.skip()?,
+        }
+    }
+    reader.end()?;
+    // Nothing but events is broadcast; 5 is an event with attachments.
+    let (Some(2 | 5), Some(data)) = (kind, data) else {
+        return Err(DecodeError::Malformed);
+    };
+    Ok((nsp.map(Cow::into_owned), read_event(&data, attachments)?))
+}
+
+/// Reads an event: an array of its name and its arguments.
+pub(super) fn read_event(text: &str, attachments: Vec<Bytes>) -> Result<Event, DecodeError> {
+    let mut reader = Reader::new(text);
+    if !reader.enter_array()? || !reader.next_item()? {
+        return Err(DecodeError::Malformed);
+    }
+    let name = reader.text_or_number()?.ok_or(DecodeError::Malformed)?;
+    if is_reserved(&name) {
+        return Err(DecodeError::Malformed);
+    }
+    let args = reader.rest_of_array()?.into_owned();
+    reader.end()?;
+    Ok(Event {
+        name: name.into_owned(),
+        args: Values::from_valid(args, attachments),
+    })
+}
+
+/// Reads options; `None` if they are none.
+pub(super) fn read_options(
+    reader: &mut Reader<'_>,
+    limits: &Limits,
+) -> Result<Option<BroadcastOptions>, DecodeError> {
+    if !reader.enter_object()? {
+        return Ok(None);
+    }
+    let mut rooms = None;
+    let mut opts = BroadcastOptions::default();
+    while let Some(key) = reader.next_key()? {
+        match &*key {
+            "rooms" => rooms = read_target(reader, limits)?,
+            "except" => opts.except = read_target(reader, limits)?.unwrap_or_default(),
+            "flags" => opts.flags = read_flags(reader)?,
+            _ => reader.skip()?,
+        }
+    }
+    // Without rooms it would be for everybody. That is meant by an empty list, or by nothing, but
+    // not by something that is not understood.
+    opts.rooms = rooms.unwrap_or_default();
+    Ok(Some(opts))
+}
+
+/// Reads the names of rooms; `None` is nothing, which is as good as an empty list.
+fn read_target(
+    reader: &mut Reader<'_>,
+    limits: &Limits,
+) -> Result<Option<Vec<String>>, DecodeError> {
+    if let Some(b'[') = reader.first() {
+        return read_strings(reader, limits);
+    }
+    match &*reader.raw()? {
+        "null" | "{}" => Ok(None),
+        _ => Err(DecodeError::Malformed),
+    }
+}
+
+fn read_flags(reader: &mut Reader<'_>) -> Result<Flags, DecodeError> {
+    let mut flags = Flags::default();
+    if !reader.enter_object()? {
+        return Ok(flags);
+    }
+    while let Some(key) = reader.next_key()? {
+        match &*key {
+            "expectSingleResponse" => flags.expect_single_response = is_true(reader)?,
+            "volatile" => flags.volatile = is_true(reader)?,
+            "compress" => flags.compress = reader.boolean()?,
+            // Of a fraction of a millisecond nothing is lost that a timer could keep.
+            "timeout" => flags.timeout = reader.number()?.and_then(milliseconds),
+            _ => reader.skip()?,
+        }
+    }
+    Ok(flags)
+}
+
+fn is_true(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    Ok(reader.boolean()? == Some(true))
+}
+
+/// Timers of JavaScript have 31 bits.
+fn milliseconds(value: f64) -> Option<Duration> {
+    (0.0..=f64::from(i32::MAX))
+        .contains(&value)
+        .then(|| Duration::from_millis(value as u64))
+}
+
+/// Reads strings. Numbers become their digits, as rooms may be numbers in JavaScript.
+pub(super) fn read_strings(
+    reader: &mut Reader<'_>,
+    limits: &Limits,
+) -> Result<Option<Vec<String>>, DecodeError> {
+    if !reader.enter_array()? {
+        return Ok(None);
+    }
+    let mut strings = Vec::new();
+    while reader.next_item()? {
+        if strings.len() >= limits.max_items {
+            return Err(DecodeError::TooLarge);
+        }
+        let string = reader.text_or_number()?.ok_or(DecodeError::Malformed)?;
+        strings.push(string.into_owned());
+    }
+    Ok(Some(strings))
+}
+
+/// Reads descriptions of sockets. What is missing in one is empty.
+pub(super) fn read_sockets(
+    reader: &mut Reader<'_>,
+    limits: &Limits,
+) -> Result<Option<Vec<RemoteSocket>>, DecodeError> {
+    if !reader.enter_array()? {
+        return Ok(None);
+    }
+    let mut sockets = Vec::new();
+    while reader.next_item()? {
+        if sockets.len() >= limits.max_items {
+            return Err(DecodeError::TooLarge);
+        }
+        let (mut id, mut rooms) = (None, Vec::new());
+        let (mut handshake, mut data) = (Cow::Borrowed("{}"), Cow::Borrowed("{}"));
+        if !reader.enter_object()? {
+            return Err(DecodeError::Malformed);
+        }
+        while let Some(key) = reader.next_key()? {
+            match &*key {
+                "id" => id = reader.text()?,
+                "handshake" => handshake = reader.raw()?,
+                "rooms" => rooms = read_strings(reader, limits)?.unwrap_or_default(),
+                "data" => data = reader.raw()?,
+                _ => reader.skip()?,
+            }
+        }
+        let id = id.ok_or(DecodeError::Malformed)?.into_owned();
+        let (handshake, data) = (handshake.into_owned(), data.into_owned());
+        sockets.push(RemoteSocket::from_valid(id, handshake, rooms, data));
+    }
+    Ok(Some(sockets))
+}
+
+/// How deep a value stands in a packet: in the packet, and in its array.
+pub(super) const PACKET_DEPTH: usize = 2;
