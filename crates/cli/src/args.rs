@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::bench::BenchArgs;
 use crate::connect::ConnectArgs;
+use crate::emit::EmitArgs;
 
 /// Socket.IO from the command line. Without a command it serves.
 #[derive(Debug, Parser)]
@@ -25,6 +26,9 @@ pub(crate) enum Command {
 
     /// Connects to a server, from a prompt or a script.
     Connect(ConnectArgs),
+
+    /// Emits to the clients of all servers that share a Redis.
+    Emit(EmitArgs),
 
     /// Starts a Socket.IO server with a chat to try it.
     Serve(ServeArgs),

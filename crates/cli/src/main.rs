@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod connect;
+mod emit;
 mod serve;
 
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
             runtime.shutdown_background();
             code
         }
+        Command::Emit(options) => runtime.block_on(emit::run(options)),
         Command::Serve(options) => match runtime.block_on(serve::run(options)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

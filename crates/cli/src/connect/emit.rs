@@ -13,9 +13,9 @@ use socketio::Value;
 
 /// An event to be emitted.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Emit {
-    pub(super) name: String,
-    pub(super) args: Vec<Value>,
+pub(crate) struct Emit {
+    pub(crate) name: String,
+    pub(crate) args: Vec<Value>,
 }
 
 impl Emit {
@@ -27,7 +27,7 @@ impl Emit {
     }
 
     /// Reads the words of a command line: a text if it is one, else the name and its arguments.
-    pub(super) fn from_words(words: &[String]) -> Result<Emit, SyntaxError> {
+    pub(crate) fn from_words(words: &[String]) -> Result<Emit, SyntaxError> {
         let [name, written @ ..] = words else {
             return Err(SyntaxError::new("the name of an event is missing"));
         };
@@ -55,7 +55,7 @@ impl Emit {
 
 /// Why a text is no event.
 #[derive(Debug, PartialEq)]
-pub(super) struct SyntaxError {
+pub(crate) struct SyntaxError {
     message: String,
     /// The same words, written rightly, where that can be guessed.
     corrected: Option<Vec<String>>,
@@ -77,7 +77,7 @@ impl SyntaxError {
     }
 
     /// What should have been written, as words of a shell.
-    pub(super) fn corrected_for_shell(&self) -> Option<String> {
+    pub(crate) fn corrected_for_shell(&self) -> Option<String> {
         let words = self.corrected.as_ref()?;
         let quoted: Vec<String> = words.iter().map(|word| for_shell(word)).collect();
         Some(quoted.join(" "))

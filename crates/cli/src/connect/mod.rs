@@ -6,7 +6,7 @@
 mod args;
 mod client;
 mod command;
-mod emit;
+pub(crate) mod emit;
 mod ending;
 mod input;
 mod json;

@@ -64,8 +64,12 @@ impl Args {
         }
     }
 
-    /// Gives a value's form as arguments.
-    pub(crate) fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Args, EncodeError> {
+    /// Makes arguments of what could be emitted: a tuple is several, `()` none, anything else one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be serialised.
+    pub fn from_value<T: Serialize + ?Sized>(value: &T) -> Result<Args, EncodeError> {
         let (mut text, mut attachments) = (Vec::new(), Vec::new());
         encode(value, &mut text, &mut attachments)?;
         Ok(Args {

@@ -1,0 +1,147 @@
+//! `sio emit`: emits to the clients of all servers that share a Redis, from a shell.
+
+use std::process::ExitCode;
+
+use socketio::Args;
+use socketio_adapters::redis::{Emitter, EmitterError, Target};
+
+use crate::connect::emit::Emit;
+
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Arguments are JSON, or @file:PATH, @hex:.. and @base64:.. for bytes. The servers, of Node or
+others, have to use the Redis adapter (createAdapter of @socket.io/redis-adapter).
+
+Examples:
+  sio emit news '\"hello\"' --redis redis://localhost:6379
+  sio emit 'user joined' '{\"name\":\"Ada\"}' --to 'room 1' --except 'room 2'
+  sio emit --to 'user 7' --disconnect --close
+
+Exit codes: 0 handed to at least one server, 1 Redis cannot be reached, 2 wrong arguments,
+3 no server is there"
+)]
+pub(crate) struct EmitArgs {
+    /// The event's name and its arguments.
+    #[arg(value_name = "EVENT [ARG]", required_unless_present_any = ["join", "leave", "disconnect"])]
+    words: Vec<String>,
+
+    /// The Redis that the servers share.
+    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
+    redis: String,
+
+    /// The prefix of the adapter's channels (its option `key`).
+    #[arg(long, default_value = "socket.io")]
+    prefix: String,
+
+    /// The namespace.
+    #[arg(long, short, default_value = "/")]
+    namespace: String,
+
+    /// A room whose sockets are meant; without one all are. Can be given several times.
+    #[arg(long, value_name = "ROOM")]
+    to: Vec<String>,
+
+    /// A room whose sockets are left out. Can be given several times.
+    #[arg(long, value_name = "ROOM")]
+    except: Vec<String>,
+
+    /// Lets the event be lost for clients that cannot take it at once.
+    #[arg(long, requires = "words")]
+    volatile: bool,
+
+    /// Sends the event to the servers themselves instead of to clients.
+    #[arg(long, requires = "words", conflicts_with_all = ["to", "except"])]
+    server_side: bool,
+
+    /// Makes the sockets join a room. Can be given several times.
+    #[arg(long, value_name = "ROOM", conflicts_with = "words")]
+    join: Vec<String>,
+
+    /// Makes the sockets leave a room. Can be given several times.
+    #[arg(long, value_name = "ROOM", conflicts_with = "words")]
+    leave: Vec<String>,
+
+    /// Makes the sockets leave the namespace.
+    #[arg(long, conflicts_with = "words")]
+    disconnect: bool,
+
+    /// Closes their connections as well.
+    #[arg(long, requires = "disconnect")]
+    close: bool,
+}
+
+pub(crate) async fn run(args: EmitArgs) -> ExitCode {
+    let emit = match args.words.is_empty() {
+        true => None,
+        false => match Emit::from_words(&args.words) {
+            Ok(emit) => Some(emit),
+            Err(error) => {
+                eprintln!("sio: {error}");
+                if let Some(corrected) = error.corrected_for_shell() {
+                    eprintln!("  write: sio emit {corrected}");
+                }
+                return ExitCode::from(2);
+            }
+        },
+    };
+    match send(args, emit).await {
+        Ok(0) => {
+            eprintln!(
+                "sio: no server listens: compare --redis, --prefix and --namespace with what the \
+                 servers use, and check that they use the Redis adapter"
+            );
+            ExitCode::from(3)
+        }
+        Ok(1) => told("handed to 1 server"),
+        Ok(servers) => told(&format!("handed to {servers} servers")),
+        Err(error) => {
+            eprintln!("sio: {error}");
+            ExitCode::from(match error {
+                EmitterError::Redis(_) => 1,
+                _ => 2,
+            })
+        }
+    }
+}
+
+fn told(text: &str) -> ExitCode {
+    eprintln!("{text}");
+    ExitCode::SUCCESS
+}
+
+/// Does all that is asked for; gives the number of servers that the last was handed to.
+async fn send(args: EmitArgs, emit: Option<Emit>) -> Result<usize, EmitterError> {
+    let emitter = Emitter::connect(&args.redis).await?.prefix(&args.prefix);
+    let target = || -> Target {
+        let target = emitter
+            .of(&args.namespace)
+            .to(args.to.clone())
+            .except(args.except.clone());
+        if args.volatile {
+            target.volatile()
+        } else {
+            target
+        }
+    };
+    let mut servers = 0;
+    if let Some(emit) = emit {
+        let values = Args::from_values(&emit.args)?;
+        servers = match args.server_side {
+            true => target().server_side_emit(&emit.name, values).await?,
+            false => target().emit(&emit.name, values).await?,
+        };
+    }
+    if !args.join.is_empty() {
+        servers = target().sockets_join(args.join.clone()).await?;
+    }
+    if !args.leave.is_empty() {
+        servers = target().sockets_leave(args.leave.clone()).await?;
+    }
+    if args.disconnect {
+        servers = match args.close {
+            true => target().disconnect_and_close_sockets().await?,
+            false => target().disconnect_sockets().await?,
+        };
+    }
+    Ok(servers)
+}
