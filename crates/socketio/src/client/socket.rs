@@ -632,9 +632,8 @@ impl<'a> SocketEmit<'a> {
     }
 }
 
-/// The outcome of [`Socket::connect`], to be awaited.
+/// The outcome of [`Socket::connect`], which connects whether or not this is awaited.
 #[derive(Debug)]
-#[must_use = "it connects whether or not this is awaited; `drop` it to say so"]
 pub struct Connecting<'a> {
     receiver: oneshot::Receiver<Result<(), ConnectError>>,
     _socket: &'a Socket,
