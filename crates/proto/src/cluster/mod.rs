@@ -10,12 +10,18 @@ pub mod classic;
 mod decode;
 mod encode;
 mod message;
+mod node;
 pub mod postgres;
+mod requests;
 mod sharded;
 pub mod streams;
 
 pub use decode::{DecodeError, Limits};
 pub use message::{
     Body, BroadcastOptions, Event, Flags, Message, RemoteSocket, RequestId, Sockets, Uid, Values,
+};
+pub use node::{Node, NodeConfig, NodeEvent};
+pub use requests::{
+    Answer, Expected, Finished, Missing, Question, Requests, RequestsConfig, TooManyRequests,
 };
 pub use sharded::{ShardedChannels, SubscriptionMode};
