@@ -432,3 +432,169 @@ pub(super) fn read_sockets(
 
 /// How deep a value stands in a packet: in the packet, and in its array.
 pub(super) const PACKET_DEPTH: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::super::encode::to_msgpack;
+    use super::*;
+    use crate::socket::Dialect;
+
+    const LIMITS: Limits = Limits {
+        max_bytes: 4000,
+        max_attachments: 2,
+        max_items: 3,
+    };
+
+    fn decode(text: &str) -> Result<Message, DecodeError> {
+        let message = Message::decode(text.as_bytes(), "/", &LIMITS);
+        if text.starts_with('{')
+            && crate::socket::validate(text).is_ok()
+            && message != Err(DecodeError::TooLarge)
+        {
+            let bytes = to_msgpack(text, &[], Dialect::Msgpack);
+            assert_eq!(Message::decode(&bytes, "/", &LIMITS), message, "{text}");
+        }
+        message
+    }
+
+    fn written(text: &str) -> String {
+        decode(text).unwrap().to_json()
+    }
+
+    #[test]
+    fn members_stand_in_any_order_and_others_are_passed_over() {
+        let canonical = concat!(
+            r#"{"type":3,"data":{"packet":{"type":2,"data":["a",{"b":[1]},null]},"requestId":"r","#,
+            r#""opts":{"rooms":["1","2"],"except":[],"flags":{"volatile":true,"compress":false,"#,
+            r#""timeout":700}}},"uid":"u","nsp":"/"}"#
+        );
+        let free = concat!(
+            r#" { "nodeId" : {"x":[]} , "nsp":"/old", "uid":"u", "nsp":"/", "data": {"y":1,"opts":"#,
+            r#"{"flags":{"timeout":700.5,"broadcast":true,"compress":false,"volatile":true,"z":{}},"#,
+            r#""except":null,"rooms":[1,"2"]},"requestId":"r","packet":{"nsp":"/x","id":7,"#,
+            r#""data":["a",{"b":[1]},null],"type":2.0}},"type":3 } "#
+        );
+        assert_eq!(written(free.trim()), canonical);
+        assert_eq!(written(canonical), canonical);
+    }
+
+    #[test]
+    fn nothing_is_as_good_as_an_empty_list_of_rooms() {
+        for opts in [
+            "{}",
+            r#"{"rooms":null,"except":{},"flags":null}"#,
+            r#"{"rooms":{}}"#,
+        ] {
+            let text = format!(r#"{{"type":4,"data":{{"opts":{opts},"rooms":["r"]}},"uid":"u"}}"#);
+            let expected = concat!(
+                r#"{"type":4,"data":{"opts":{"rooms":[],"except":[],"flags":{}},"rooms":["r"]},"#,
+                r#""uid":"u","nsp":"/"}"#
+            );
+            assert_eq!(written(&text), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "{}",
+            r#"{"type":1}"#,
+            r#"{"uid":"u"}"#,
+            r#"{"type":1,"uid":1}"#,
+            r#"{"type":"1","uid":"u"}"#,
+            r#"{"type":1,"uid":"u"}x"#,
+            r#"{"type":3,"uid":"u"}"#,
+            r#"{"type":3,"uid":"u","data":[]}"#,
+            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":["a"]}}}"#,
+            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":["a"]},"opts":[]}}"#,
+            r#"{"type":3,"uid":"u","data":{"packet":{"type":3,"data":["a"]},"opts":{}}}"#,
+            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":[]},"opts":{}}}"#,
+            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":[{}]},"opts":{}}}"#,
+            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":["connect"]},"opts":{}}}"#,
+            r#"{"type":3,"uid":"u","data":{"packet":null,"opts":{}}}"#,
+            r#"{"type":4,"uid":"u","data":{"opts":{"rooms":"all"},"rooms":[]}}"#,
+            r#"{"type":4,"uid":"u","data":{"opts":{},"rooms":[null]}}"#,
+            r#"{"type":7,"uid":"u","data":{"opts":{}}}"#,
+            r#"{"type":8,"uid":"u","data":{"requestId":"r","sockets":[{}]}}"#,
+            r#"{"type":8,"uid":"u","data":{"requestId":"r","sockets":[1]}}"#,
+            r#"{"type":9,"uid":"u","data":{"packet":"a"}}"#,
+            r#"{"type":11,"uid":"u","data":{"requestId":"r","clientCount":-1}}"#,
+        ] {
+            assert_eq!(decode(text), Err(DecodeError::Malformed), "{text}");
+        }
+        for kind in [0, 14, 255] {
+            let text = format!(r#"{{"type":{kind},"uid":"u"}}"#);
+            assert_eq!(decode(&text), Err(DecodeError::UnknownType));
+        }
+    }
+
+    #[test]
+    fn messages_are_bounded() {
+        let join = |rooms: usize| {
+            let rooms = vec!["\"r\""; rooms].join(",");
+            format!(r#"{{"type":4,"data":{{"opts":{{}},"rooms":[{rooms}]}},"uid":"u"}}"#)
+        };
+        assert!(decode(&join(3)).is_ok());
+        assert_eq!(decode(&join(4)), Err(DecodeError::TooLarge));
+        let long = format!(r#"{{"type":1,"uid":"{}"}}"#, "u".repeat(4000));
+        assert_eq!(decode(&long), Err(DecodeError::TooLarge));
+        // {"type": 1, "uid": "u", "x": [three times bytes]}
+        let bytes = b"\x83\xa4type\x01\xa3uid\xa1u\xa1x\x93\xc4\x00\xc4\x00\xc4\x00";
+        assert_eq!(
+            Message::decode(bytes, "/", &LIMITS),
+            Err(DecodeError::TooLarge)
+        );
+        // An array of four billion values, of which none is there.
+        let bytes = b"\x83\xa4type\x01\xa3uid\xa1u\xa1x\xdd\xff\xff\xff\xff";
+        assert_eq!(
+            Message::decode(bytes, "/", &LIMITS),
+            Err(DecodeError::Malformed)
+        );
+    }
+
+    #[test]
+    fn values_may_be_as_deep_as_in_packets() {
+        let emit = |depth: usize| {
+            let (open, close) = ("[".repeat(depth), "]".repeat(depth));
+            format!(r#"{{"type":9,"data":{{"packet":["a",{open}{close}]}},"uid":"u","nsp":"/"}}"#)
+        };
+        let text = emit(MAX_DEPTH - 1);
+        let message = Message::decode(text.as_bytes(), "/", &LIMITS).unwrap();
+        assert_eq!(message.to_json(), text);
+        let again = Message::decode(&message.to_msgpack(), "/", &LIMITS);
+        assert_eq!(again, Ok(message));
+        for depth in [MAX_DEPTH, 1900] {
+            let deep = emit(depth);
+            let message = Message::decode(deep.as_bytes(), "/", &LIMITS);
+            assert_eq!(message, Err(DecodeError::Malformed));
+            let bytes = to_msgpack(&deep, &[], Dialect::Msgpack);
+            let message = Message::decode(&bytes, "/", &LIMITS);
+            assert_eq!(message, Err(DecodeError::Malformed));
+        }
+    }
+
+    #[test]
+    fn half_surrogate_pairs_are_replaced() {
+        let text = r#"{"type":9,"data":{"packet":["\ud800",{"\udc00":"\ud83d\ude00"}]},"uid":"u"}"#;
+        let body = Message::decode(text.as_bytes(), "/", &LIMITS).unwrap().body;
+        let Body::ServerSideEmit { event, .. } = body else {
+            panic!("{body:?}");
+        };
+        assert_eq!(event.name, "\u{fffd}");
+        assert_eq!(event.args.as_str(), r#"{"\ufffd":"\ud83d\ude00"}"#);
+    }
+
+    #[test]
+    fn an_answer_of_undefined_is_nothing_or_null() {
+        let text = r#"{"type":12,"data":{"requestId":"r"},"uid":"u","nsp":"/"}"#;
+        let message = decode(text).unwrap();
+        assert_eq!(message.to_json(), text);
+        assert_eq!(message.to_json_or_notepack(), text.as_bytes());
+        let null = Message::decode(&message.to_msgpack(), "/", &LIMITS).unwrap();
+        let expected = r#"{"type":12,"data":{"requestId":"r","packet":null},"uid":"u","nsp":"/"}"#;
+        assert_eq!(null.to_json(), expected);
+    }
+}

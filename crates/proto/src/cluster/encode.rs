@@ -351,3 +351,105 @@ impl Writer {
         self.out.extend_from_slice(text.as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::message::Uid;
+    use super::*;
+
+    fn answer(values: Option<Values>) -> Message {
+        let request_id = RequestId::new("r");
+        Message {
+            uid: Uid::new("u"),
+            nsp: "/".to_owned(),
+            body: Body::ServerSideEmitResponse {
+                request_id,
+                value: values,
+            },
+        }
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn bytes_become_a_buffer_where_all_is_text() {
+        let text = r#"[{ "_placeholder" : true , "num" : 1 },{"_placeholder":true,"num":0},1e3]"#;
+        let attachments = vec![Bytes::from_static(b"\x01\xff"), Bytes::new()];
+        let message = answer(Values::new(text, attachments));
+        let expected = concat!(
+            r#"{"type":10,"data":{"requestId":"r","packet":[{"type":"Buffer","data":[]},"#,
+            r#"{"type":"Buffer","data":[1,255]},1000]},"uid":"u","nsp":"/"}"#
+        );
+        assert_eq!(message.to_json(), expected);
+    }
+
+    #[test]
+    fn the_dialects_differ_in_large_integers() {
+        for (text, notepack, msgpack) in [
+            (
+                "9007199254740991",
+                "cf001fffffffffffff",
+                "cf001fffffffffffff",
+            ),
+            (
+                "9007199254740992",
+                "cf0020000000000000",
+                "cb4340000000000000",
+            ),
+            (
+                "9223372036854775808",
+                "cf8000000000000000",
+                "cb43e0000000000000",
+            ),
+            (
+                "-9007199254740991",
+                "d3ffe0000000000001",
+                "d3ffe0000000000001",
+            ),
+            (
+                "-9007199254740992",
+                "d3ffe0000000000000",
+                "cbc340000000000000",
+            ),
+            ("1e300", "cb7e37e43c8800759c", "cb7e37e43c8800759c"),
+            ("1.0", "01", "01"),
+            ("-0", "00", "00"),
+        ] {
+            assert_eq!(
+                hex(&to_msgpack(text, &[], Dialect::Notepack)),
+                notepack,
+                "{text}"
+            );
+            assert_eq!(
+                hex(&to_msgpack(text, &[], Dialect::Msgpack)),
+                msgpack,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn undefined_is_left_out_or_null() {
+        let message = answer(None);
+        let text = r#"{"type":10,"data":{"requestId":"r"},"uid":"u","nsp":"/"}"#;
+        assert_eq!(message.to_json(), text);
+        let null = r#"{"type":10,"data":{"requestId":"r","packet":null},"uid":"u","nsp":"/"}"#;
+        assert_eq!(
+            message.to_msgpack(),
+            to_msgpack(null, &[], Dialect::Msgpack)
+        );
+    }
+
+    #[test]
+    fn only_values_are_values() {
+        for text in ["", "1", "1,\"a\",[]", " {} , null "] {
+            assert!(Values::new(text, Vec::new()).is_some(), "{text}");
+        }
+        for text in [",", "1,", "[", "1 2", "]", "\u{0}"] {
+            assert_eq!(Values::new(text, Vec::new()), None, "{text}");
+        }
+        assert_eq!(Values::new(&b"\"\xff\""[..], Vec::new()), None);
+    }
+}
