@@ -199,7 +199,7 @@ impl Node {
     // --- Commands ---
 
     /// Starts to wait for the answers of all peers, at most for `timeout`. Publishing the question is
-    /// the caller's; without peers the request finishes at once.
+    /// the caller's; without peers, or when the node is closed, the request finishes at once.
     ///
     /// # Errors
     ///
@@ -211,12 +211,13 @@ impl Node {
         timeout: Duration,
         now: Instant,
     ) -> Result<(), TooManyRequests> {
-        let nodes: BTreeSet<Uid> = match self.phase {
-            Phase::Open { .. } => self.peers.keys().cloned().collect(),
-            Phase::Closed => BTreeSet::new(),
-        };
+        let nodes: BTreeSet<Uid> = self.peers.keys().cloned().collect();
         self.requests
-            .start(id, question, Expected::Nodes(nodes), timeout, now)
+            .start(id, question, Expected::Nodes(nodes), timeout, now)?;
+        if let Phase::Closed = self.phase {
+            self.requests.close();
+        }
+        Ok(())
     }
 
     /// The requests: to take the answers of this server's own sockets, and to cancel.

@@ -131,7 +131,7 @@ impl Entry {
     }
 
     /// The fields to be written.
-    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         let data = self.data.as_deref().map(|data| ("data", data));
         [
             ("uid", &*self.uid),
