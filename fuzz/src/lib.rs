@@ -5,6 +5,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socketio_proto::cluster::classic::{Broadcast, Request as ClusterRequest, Response as ClusterResponse};
+use socketio_proto::cluster::postgres::{Incoming as Notification, Outgoing};
+use socketio_proto::cluster::streams::{Entry, Offset, StoredSession};
+use socketio_proto::cluster::{
+    Limits, Message as ClusterMessage, Node, NodeConfig, NodeEvent, Question, RequestId, RequestsConfig, Uid,
+};
 use socketio_proto::engine::{
     Client, ClientConfig, ClientEvent, CloseReason, Config, Discard, Event, Message, OpenData, Packet, Query, Request, RequestMeta, Revision, Session,
     SessionView, Transport, Via, decode_payload, jsonp, v3, verify, verify_protocol,
@@ -21,7 +27,11 @@ use socketio_proto::websocket::{
 };
 
 /// Every function by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 14] = [
+pub const TARGETS: [(&str, fn(&[u8])); 18] = [
+    ("cluster_classic", cluster_classic),
+    ("cluster_message", cluster_message),
+    ("cluster_node", cluster_node),
+    ("cluster_stored", cluster_stored),
     ("engine_client", engine_client),
     ("engine_jsonp", engine_jsonp),
     ("engine_packet", engine_packet),
@@ -557,4 +567,133 @@ pub fn socket_client(data: &[u8]) {
     let count = answered.len();
     answered.dedup();
     assert_eq!(count, answered.len(), "each is answered once");
+}
+
+const LIMITS: Limits = Limits { max_bytes: 8192, max_attachments: 10, max_items: 100 };
+
+/// Messages between servers: what is decoded, encoded in every form and decoded is the same.
+pub fn cluster_message(data: &[u8]) {
+    let Ok(message) = ClusterMessage::decode(data, "/", &LIMITS) else { return };
+    let wide = Limits { max_bytes: 1 << 20, ..LIMITS };
+    let again = |bytes: &[u8]| ClusterMessage::decode(bytes, "/other", &wide).expect("what was encoded");
+    let bytes = message.to_json_or_notepack();
+    let once = again(&bytes);
+    // Numbers take their shortest form once.
+    assert_eq!(once.to_json_or_notepack(), again(&once.to_json_or_notepack()).to_json_or_notepack());
+    assert_eq!(again(&once.to_msgpack()).to_msgpack(), once.to_msgpack());
+    again(message.to_json().as_bytes());
+    match Outgoing::new(&message) {
+        Outgoing::Notification(text) => {
+            assert!(text.len() < 8000);
+            let back = Notification::decode(&text, "/", &wide).expect("what was encoded");
+            assert!(matches!(back, Notification::Message(_)));
+        }
+        Outgoing::Row(bytes) => drop(again(&bytes)),
+    }
+    for entry in [Entry::new(&message), Entry::plain(&message)] {
+        let back = entry.decode(&wide).expect("what was encoded");
+        assert_eq!(back.body.message_type(), message.body.message_type());
+        assert!(Entry::from_fields(entry.fields()).is_some_and(|same| same == entry));
+    }
+}
+
+/// The messages of the classic Redis adapter.
+pub fn cluster_classic(data: &[u8]) {
+    let wide = Limits { max_bytes: 1 << 20, ..LIMITS };
+    if let Ok(broadcast) = Broadcast::decode(data, &LIMITS) {
+        let once = Broadcast::decode(&broadcast.encode(), &wide).expect("what was encoded");
+        assert_eq!(Broadcast::decode(&once.encode(), &wide), Ok(once));
+    }
+    if let Ok(request) = ClusterRequest::decode(data, &LIMITS) {
+        let once = ClusterRequest::decode(&request.encode(), &wide).expect("what was encoded");
+        assert_eq!(ClusterRequest::decode(&once.encode(), &wide), Ok(once));
+    }
+    if let Ok(response) = ClusterResponse::decode(data, &LIMITS) {
+        let once = ClusterResponse::decode(&response.encode(), &wide).expect("what was encoded");
+        assert_eq!(ClusterResponse::decode(&once.encode(), &wide), Ok(once));
+    }
+}
+
+/// What Redis and Postgres keep: fields of an entry by lines, a session, a notification, an offset.
+pub fn cluster_stored(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let fields = ["uid", "nsp", "type", "data"].into_iter().zip(text.split('\n'));
+    if let Some(entry) = Entry::from_fields(fields) {
+        let _ = entry.decode(&LIMITS);
+    }
+    if let Ok(session) = StoredSession::decode(text, &LIMITS) {
+        let once = StoredSession::decode(&session.encode(), &LIMITS).expect("what was encoded");
+        assert_eq!(once.encode(), session.encode());
+    }
+    let _ = Notification::decode(text, "/", &LIMITS);
+    if let Ok(offset) = text.parse::<Offset>() {
+        assert_eq!(offset.to_string().parse(), Ok(offset));
+        assert!(offset.next().is_none_or(|next| next > offset));
+    }
+}
+
+/// Any sequence of a node's calls: each request finishes once, and what is kept stays bounded.
+pub fn cluster_node(data: &[u8]) {
+    const MAX: usize = 4;
+    let mut now = Instant::now();
+    let config = NodeConfig {
+        max_peers: MAX,
+        requests: RequestsConfig { max_pending: MAX, max_answers: MAX },
+        ..NodeConfig::default()
+    };
+    let mut node = Node::new(config, Uid::new("self"), "/", now);
+    let (mut started, mut finished, mut count) = (0_usize, Vec::new(), 1);
+    for line in data.split(|&byte| byte == b'\n') {
+        let Some((&call, rest)) = line.split_first() else { continue };
+        match call & 0x07 {
+            0 | 1 => {
+                now += Duration::from_millis(u64::from(call) * 40);
+                node.handle_timeout(now);
+            }
+            2 => {
+                let question = match call & 0x08 {
+                    0 => Question::Servers,
+                    _ => Question::Clients { local: u64::from(call >> 4) },
+                };
+                let id = RequestId::new(started.to_string());
+                let timeout = Duration::from_millis(u64::from(call) * 100);
+                started += usize::from(node.start_request(id, question, timeout, now).is_ok());
+            }
+            3 if call >> 3 == 0 => node.close(),
+            _ => {
+                if let Ok(message) = ClusterMessage::decode(rest, "/", &LIMITS) {
+                    node.handle_published(&message.body, now);
+                    drop(node.handle_message(message, now));
+                }
+            }
+        }
+        let mut transmits = 0;
+        while node.poll_transmit().is_some() {
+            transmits += 1;
+        }
+        assert!(transmits <= 2);
+        while let Some(event) = node.poll_event() {
+            match event {
+                NodeEvent::Joined(_) => count += 1,
+                NodeEvent::Left(_) => count -= 1,
+                NodeEvent::Finished(request) => {
+                    assert!(request.answers.len() <= MAX);
+                    finished.push(request.id);
+                }
+            }
+        }
+        assert!(node.server_count() <= 1 + MAX);
+        assert!(node.server_count() == count || node.server_count() == 1);
+        assert!(node.poll_timeout().is_none_or(|due| due > now) || call & 0x07 > 1);
+    }
+    node.close();
+    while let Some(event) = node.poll_event() {
+        if let NodeEvent::Finished(request) = event {
+            finished.push(request.id);
+        }
+    }
+    assert_eq!(finished.len(), started);
+    finished.sort_unstable();
+    finished.dedup();
+    assert_eq!(finished.len(), started, "each finishes once");
 }
