@@ -87,7 +87,7 @@ pub enum Which {
     /// Those in rooms; nobody answers. Flags are not sent.
     Matching(BroadcastOptions),
     /// One, as servers before version 4 ask: the server that has it answers with
-    /// [`Response::Done`].
+    /// [`Response::Done`](super::Response::Done).
     One {
         /// What the answer refers to.
         request_id: Option<RequestId>,
