@@ -1,0 +1,154 @@
+// nginx, Apache and HAProxy in front of two servers: with the configuration that docs/proxies.md explains, and with one that
+// lacks a line of it. They run as nobody if we are root.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { tmpdir } from "node:os";
+import { first, HOST, reference, setup, sparePort } from "./parts.mjs";
+import { lively } from "./servers.mjs";
+import { attempt, connects, fails, isThrownOut, losesSessions, staysOnPolling } from "./symptoms.mjs";
+
+const NOBODY = 65_534;
+const asRoot = process.getuid() === 0;
+const unprivileged = asRoot ? { uid: NOBODY, gid: NOBODY } : {};
+const program = (name) => first(...["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/opt/homebrew/bin"].map((path) => join(path, name)));
+
+/** How each is run with a template of docs/proxies, in a directory of its own. */
+const kinds = {
+  nginx: {
+    program: program("nginx"),
+    around: (conf, directory) =>
+      `daemon off; pid ${directory}/pid; error_log stderr; events {}\nhttp {\naccess_log off;\n` +
+      ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((kind) => `${kind}_temp_path ${directory}/${kind};\n`).join("") +
+      `${conf}}\n`,
+    args: (file, directory) => ["-p", directory, "-e", "stderr", "-c", file],
+  },
+  apache: {
+    program: program("apache2"),
+    around: (conf, directory) => {
+      const modules = "/usr/lib/apache2/modules";
+      const names = ["mpm_event", "authz_core", "headers", "slotmem_shm", "proxy", "proxy_http", "proxy_balancer", "lbmethod_byrequests"];
+      const load = names.map((name) => `LoadModule ${name}_module ${modules}/mod_${name}.so\n`).join("");
+      return `${load}ServerName localhost\nServerRoot ${directory}\nDefaultRuntimeDir ${directory}\nPidFile ${directory}/pid\nErrorLog ${directory}/error.log\n${conf}`;
+    },
+    args: (file) => ["-f", file, "-D", "FOREGROUND"],
+  },
+  haproxy: { program: program("haproxy"), around: (conf) => conf, args: (file) => ["-db", "-f", file] },
+};
+
+/** Takes the change from the correct lines, which must be there. */
+function changed(conf, changes) {
+  for (const [line, instead] of changes) {
+    assert.ok(conf.includes(line), `the configuration has no ${line}`);
+    conf = conf.split("\n").flatMap((text) => (text.includes(line) ? (instead === undefined ? [] : text.replace(line, instead)) : text)).join("\n");
+  }
+  return conf;
+}
+
+/** A proxy with a template in which lines are replaced, or left out where nothing stands instead. */
+const behind = (kind, changes = [], { options = {}, nodes } = {}) => async (lab) => {
+  const { program, around, args } = kinds[kind];
+  const [one, two] = nodes ? await nodes() : [await reference(lab, options), await reference(lab, options)];
+  const listen = await sparePort();
+  const template = readFileSync(new URL(`../../docs/proxies/${kind}.conf`, import.meta.url), "utf8");
+  // The first line, a comment, names the placeholders.
+  const conf = changed(template, changes).replaceAll(":LISTEN", `:${listen}`).replaceAll(":NODE_1", `:${one}`).replaceAll(":NODE_2", `:${two}`);
+  const directory = mkdtempSync(join(tmpdir(), "sio-lab-"));
+  if (asRoot) chownSync(directory, NOBODY, NOBODY);
+  const file = join(directory, "conf");
+  writeFileSync(file, `${around(conf, directory)}\n`);
+  lab.atEnd(() => rmSync(directory, { recursive: true, force: true }));
+  const child = lab.spawn(program, args(file, directory), { ...unprivileged, cwd: directory, detached: true });
+  await lab.accepting(child, listen);
+  return `http://${HOST}:${listen}`;
+};
+
+const absent = (kind) => {
+  const { program } = kinds[kind];
+  if (!program) return `${kind} is not installed: run interop/faults/setup`;
+  return spawnSync(program, ["-v"]).error ? `${program} does not run` : undefined;
+};
+
+/** The set-ups of one proxy; a fault's twin is the correct configuration. */
+const of = (kind, correct, faults) => {
+  const missing = () => absent(kind);
+  const name = (suffix) => (suffix ? `${kind}-${suffix}` : kind);
+  return [
+    ...correct.map(({ suffix, options, ...rest }) => setup(name(suffix), { missing, start: behind(kind, [], { options }), ...rest })),
+    ...faults.map(({ suffix, changes, options, nodes, twin, ...rest }) =>
+      setup(name(suffix), { missing, twin: name(twin), start: behind(kind, changes, { options, nodes }), ...rest }),
+    ),
+  ];
+};
+
+const payload = { suffix: "payload", arguments: ["--payload"] };
+const alive = { suffix: "lively", options: lively };
+const down = { suffix: "nodes-down", nodes: async () => [await sparePort(), await sparePort()], expect: ["D06"], not: ["D12"] };
+const lost = { expect: ["D10"], may: ["D13"], not: ["D12"], sees: losesSessions };
+const polling = { expect: ["D12"], may: ["D13"], not: ["D10"], sees: staysOnPolling() };
+const late = { options: lively, twin: "lively", expect: ["D14"], may: ["D16", "D17"], not: ["D10", "D12"] };
+const thrownOut = isThrownOut("transport error", { transports: ["polling"] });
+const tooLarge = async (url) => {
+  const { socket, error } = await attempt(url, { transports: ["polling"] });
+  assert.equal(error, undefined);
+  const lost = new Promise((resolve) => socket.on("disconnect", (reason, details) => resolve([reason, details.description])));
+  socket.emit("ask", "x".repeat(100_000));
+  assert.deepEqual(await lost, ["transport error", 413]);
+};
+
+// The cookie of Apache is the only thing that ties a client to a node, so that a client must keep it.
+const jar = { arguments: ["--origin", "{origin}"], may: ["D25"], sees: connects({ withCredentials: true }) };
+
+export const realProxies = [
+  ...of("nginx", [{}, payload, alive], [
+    { suffix: "no-upgrade", changes: [["proxy_set_header Upgrade"], ["proxy_set_header Connection"]], ...polling },
+    { suffix: "connection-close", changes: [["$connection_upgrade;", "close;"]], ...polling },
+    { suffix: "http10", changes: [["proxy_http_version 1.1", "proxy_http_version 1.0"], ["proxy_set_header Connection"]], ...polling },
+    { suffix: "no-stickiness", changes: [["hash $remote_addr"]], ...lost },
+    // When the one server has been silent for too long, nginx asks the other, which does not know the session: code 1 is the
+    // symptom and stickiness is not the cause.
+    { suffix: "read-timeout", changes: [["proxy_read_timeout 60s", "proxy_read_timeout 700ms"]], sees: thrownOut, ...late },
+    {
+      suffix: "body-capped",
+      twin: "payload",
+      arguments: ["--payload"],
+      changes: [["client_max_body_size 1m", "client_max_body_size 64k"]],
+      expect: ["D18"],
+      sees: tooLarge,
+    },
+    {
+      suffix: "path-stripped",
+      changes: [["proxy_pass http://socketio;", "proxy_pass http://socketio/;"]],
+      expect: ["D06"],
+      may: ["D07"],
+      not: ["D12"],
+      sees: fails("xhr poll error", { status: 404 }),
+    },
+    { ...down, sees: fails("xhr poll error", { status: 502, body: /502 Bad Gateway/ }) },
+  ]),
+  ...of("apache", [jar, { ...alive, ...jar }], [
+    { suffix: "cookie-not-kept", expect: ["D10"], not: ["D12"], sees: losesSessions },
+    { suffix: "no-upgrade", changes: [["route=1 upgrade=websocket", "route=1"], ["route=2 upgrade=websocket", "route=2"]], ...polling, ...jar, may: ["D13", "D25"], sees: staysOnPolling({ withCredentials: true }) },
+    { suffix: "no-stickiness", changes: [["stickysession"]], ...lost },
+    { suffix: "read-timeout", changes: [["ProxyTimeout 60", "ProxyTimeout 1"]], ...late, ...jar, may: ["D16", "D17", "D25"], sees: isThrownOut("transport error", { transports: ["polling"], withCredentials: true }) },
+    { ...down, sees: fails("xhr poll error", { status: 503, body: /503 Service Unavailable/ }) },
+  ]),
+  ...of("haproxy", [{}, alive], [
+    { suffix: "no-stickiness", changes: [["balance source", "balance roundrobin"], ["cookie SERVERID"], [" cookie 1 check", " check"], [" cookie 2 check", " check"]], ...lost },
+    { suffix: "cookie-only", changes: [["balance source", "balance roundrobin"]], ...lost },
+    { suffix: "read-timeout", changes: [["timeout server 60s", "timeout server 700ms"]], sees: thrownOut, ...late },
+    {
+      suffix: "tunnel-timeout",
+      changes: [["timeout tunnel 1h", "timeout tunnel 700ms"]],
+      options: lively,
+      twin: "lively",
+      expect: ["D16"],
+      may: ["D17"],
+      not: ["D12", "D14"],
+      sees: isThrownOut("transport close", { transports: ["websocket"] }),
+    },
+    // It tries for three seconds.
+    { ...down, sees: fails("xhr poll error", { timeout: 6_000, status: 503, body: /503 Service Unavailable/ }) },
+  ]),
+];
