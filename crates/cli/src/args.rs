@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::bench::BenchArgs;
 use crate::connect::ConnectArgs;
+use crate::doctor::DoctorArgs;
 use crate::emit::EmitArgs;
 
 /// Socket.IO from the command line. Without a command it serves.
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     /// Connects to a server, from a prompt or a script.
     Connect(ConnectArgs),
 
+    /// Says why a connection to a Socket.IO server fails, and what to do.
+    Doctor(Box<DoctorArgs>),
     /// Emits to the clients of all servers that share a Redis.
     Emit(EmitArgs),
 

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod connect;
+mod doctor;
 mod emit;
 mod serve;
 
@@ -27,6 +28,12 @@ fn main() -> ExitCode {
         Command::Connect(options) => {
             let code = runtime.block_on(connect::run(options));
             // Who leaves does not wait for a name server that has not answered.
+            runtime.shutdown_background();
+            code
+        }
+        Command::Doctor(options) => {
+            let code = runtime.block_on(doctor::run(*options));
+            // It does not wait for a name server either.
             runtime.shutdown_background();
             code
         }

@@ -1,0 +1,36 @@
+//! The checks, in the order in which they are made.
+
+mod cors;
+mod handshake;
+mod namespace;
+mod polling;
+mod reach;
+mod sticky;
+mod transports;
+mod versions;
+mod websocket;
+
+#[cfg(test)]
+mod tests;
+
+use super::check::Check;
+
+pub(super) const ALL: [&dyn Check; 17] = [
+    &reach::Address,
+    &reach::Names,
+    &reach::Tcp,
+    &reach::Encryption,
+    &handshake::Handshake,
+    &handshake::Path,
+    &versions::Versions,
+    &websocket::Direct,
+    &transports::Transports,
+    &sticky::Stickiness,
+    &websocket::Upgrade,
+    &polling::LongPoll,
+    &namespace::Join,
+    &namespace::Heartbeat,
+    &cors::Simple,
+    &cors::Preflight,
+    &cors::Credentials,
+];

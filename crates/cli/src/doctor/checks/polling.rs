@@ -1,0 +1,111 @@
+//! D14: whether a request may wait, and whether a cache is in the way.
+
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use socketio::Transport;
+use tokio::time::timeout;
+
+use crate::doctor::args::Only;
+use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
+use crate::doctor::facts::Patient;
+use crate::doctor::texts::{Note, Verdict};
+use crate::doctor::wire::{Answer, Ask, Fault};
+
+pub(super) struct LongPoll;
+
+/// So long a request is left waiting.
+const HOLD: Duration = Duration::from_secs(2);
+/// The end of the examination is left to others.
+const RESERVE: Duration = Duration::from_millis(2500);
+
+impl Check for LongPoll {
+    fn id(&self) -> Id {
+        Id::D14
+    }
+
+    fn needs(&self) -> &'static [Id] {
+        &[Id::D06, Id::D10]
+    }
+
+    fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
+        async move {
+            if !patient.has_polling() || patient.args.transport == Some(Only::Websocket) {
+                return Outcome::Skipped(Why::NoPolling);
+            }
+            if patient.is_scattered {
+                return Outcome::Skipped(Why::Needs(Id::D10));
+            }
+            let revision = patient.revision();
+            let (handshake, open) = patient.handshake(&[]).await;
+            let Some(open) = open else {
+                return Outcome::Inconclusive(Why::Unclear);
+            };
+            if patient.sids.contains(&open.sid) {
+                let sign = "two clients got the same session".to_owned();
+                let finding = Finding::fatal(Verdict::Cached { sign }, Confidence::Certain);
+                return Outcome::found(finding.with(&handshake));
+            }
+            patient.sids.push(open.sid.clone());
+            if let Some(sign) = handshake.answer().and_then(stored) {
+                patient.leave(revision, &open.sid).await;
+                let finding = Finding::warn(Verdict::Cached { sign }, Confidence::Likely);
+                return Outcome::found(finding.with(&handshake));
+            }
+            let hold = HOLD.min(patient.wire.budget.left().saturating_sub(RESERVE));
+            let ask = Ask::get(patient.engine(revision, Transport::Polling, Some(&open.sid)));
+            let budget = &patient.wire.budget;
+            let mut poll = Box::pin(patient.wire.ask_for(ask, hold + budget.answer()));
+            let mut ended = timeout(hold, &mut poll).await.ok();
+            if revision == 3
+                && ended
+                    .as_ref()
+                    .is_some_and(|exchange| exchange.status() == Some(200))
+            {
+                // The greeting of the main namespace came unasked.
+                let ask = Ask::get(patient.engine(revision, Transport::Polling, Some(&open.sid)));
+                poll = Box::pin(patient.wire.ask_for(ask, hold + budget.answer()));
+                ended = timeout(hold, &mut poll).await.ok();
+            }
+            let Some(exchange) = ended else {
+                // The farewell ends the request too.
+                let (_, _) = tokio::join!(patient.leave(revision, &open.sid), poll);
+                return Outcome::Passed(Note::Held(hold), Vec::new());
+            };
+            patient.leave(revision, &open.sid).await;
+            let how = match &exchange.got {
+                Ok(answer) => match answer.status {
+                    200 => return Outcome::Passed(Note::Held(exchange.took), Vec::new()),
+                    status @ (408 | 499 | 502..=504 | 520..=524) => format!("status {status}"),
+                    _ => return Outcome::Inconclusive(Why::Unclear),
+                },
+                Err(Fault::Closed | Fault::Cut) => "the connection was closed".to_owned(),
+                Err(_) => return Outcome::Inconclusive(Why::Unclear),
+            };
+            let verdict = Verdict::PollCut {
+                after: exchange.took,
+                how,
+                ping_interval: open.ping_interval,
+            };
+            Outcome::found(Finding::fatal(verdict, Confidence::Likely).with(&exchange))
+        }
+        .boxed()
+    }
+}
+
+/// What in an answer's head tells that it came from a cache.
+fn stored(answer: &Answer) -> Option<String> {
+    for name in ["cf-cache-status", "x-cache", "x-vercel-cache"] {
+        if let Some(value) = answer.header(name)
+            && value
+                .to_ascii_uppercase()
+                .split([' ', ','])
+                .any(|word| word == "HIT")
+        {
+            return Some(format!("{name}: {value}"));
+        }
+    }
+    let age = answer.header("age")?;
+    (age.trim().parse::<u64>().ok()? > 0).then(|| format!("age: {age}"))
+}

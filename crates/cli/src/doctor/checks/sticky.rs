@@ -1,0 +1,198 @@
+//! D10: whether all requests of a client reach the same server.
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
+use rand::RngExt;
+use socketio::Transport;
+
+use crate::doctor::args::Only;
+use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
+use crate::doctor::engine::{self, Reading};
+use crate::doctor::facts::Patient;
+use crate::doctor::texts::{Note, Verdict};
+use crate::doctor::wire::{Ask, Exchange};
+
+pub(super) struct Stickiness;
+
+impl Check for Stickiness {
+    fn id(&self) -> Id {
+        Id::D10
+    }
+
+    fn needs(&self) -> &'static [Id] {
+        &[Id::D06]
+    }
+
+    fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
+        async move {
+            if !patient.has_polling() || patient.args.transport == Some(Only::Websocket) {
+                return Outcome::Skipped(Why::NoPolling);
+            }
+            // An even number, met by a strict rotation, could show all or nothing.
+            let rounds = MIN_ROUNDS + rand::rng().random_range(0..=2);
+            let first = pass(patient, rounds, false).await;
+            if first.hits == 0 && first.misses.is_empty() {
+                return Outcome::Inconclusive(Why::Unclear);
+            }
+            if first.misses.is_empty() {
+                return Outcome::Passed(Note::Rounds(rounds), Vec::new());
+            }
+            let outcome = explain(patient, first).await;
+            patient.is_scattered = true;
+            outcome
+        }
+        .boxed()
+    }
+}
+
+const MIN_ROUNDS: usize = 4;
+/// So many rounds are under way at once.
+const AT_ONCE: usize = 3;
+/// After so many misses there is no doubt that there are some.
+const ENOUGH: usize = 4;
+
+/// What became of the requests that followed handshakes.
+#[derive(Debug, Default)]
+struct Pass {
+    hits: usize,
+    misses: Vec<Exchange>,
+    /// A session was unknown to one request, and known to a later one: it has not died.
+    has_revived: bool,
+    cookies: Vec<String>,
+}
+
+/// Opens sessions and follows each up, each time on a new connection.
+async fn pass(patient: &Patient, rounds: usize, with_cookies: bool) -> Pass {
+    let mut sum = Pass::default();
+    let mut left = rounds;
+    while left > 0 && (with_cookies || sum.misses.len() < ENOUGH) {
+        let count = left.min(AT_ONCE);
+        left -= count;
+        for round in join_all((0..count).map(|_| round(patient, with_cookies))).await {
+            sum.hits += round.hits;
+            sum.misses.extend(round.misses);
+            sum.has_revived |= round.has_revived;
+            if sum.cookies.is_empty() {
+                sum.cookies = round.cookies;
+            }
+        }
+    }
+    sum
+}
+
+/// Opens a session, sends what changes nothing, and ends it.
+async fn round(patient: &Patient, with_cookies: bool) -> Pass {
+    let revision = patient.revision();
+    let mut pass = Pass::default();
+    let (exchange, open) = patient.handshake(&[]).await;
+    let Some(open) = open else {
+        return pass;
+    };
+    pass.cookies = cookies(&exchange);
+    let sent: &[String] = if with_cookies {
+        &pass.cookies.clone()
+    } else {
+        &[]
+    };
+    // In revision 3 the client pings, in revision 4 it answers pings; either is taken at any time.
+    let beat = if revision == 3 { "2" } else { "3" };
+    for packet in [beat, "1", "1"] {
+        let exchange = patient.post(revision, &open.sid, packet, sent).await;
+        if exchange.status() == Some(200) {
+            pass.has_revived |= !pass.misses.is_empty();
+            pass.hits += 1;
+            if packet == "1" {
+                break;
+            }
+        } else if exchange
+            .answer()
+            .map(Reading::of)
+            .and_then(|reading| reading.code())
+            == Some(1)
+        {
+            pass.misses.push(exchange);
+        }
+    }
+    pass
+}
+
+/// The cookies that came with an answer, without the one of Engine.IO itself.
+fn cookies(exchange: &Exchange) -> Vec<String> {
+    let Some(answer) = exchange.answer() else {
+        return Vec::new();
+    };
+    let pairs = answer
+        .all("set-cookie")
+        .filter_map(|value| value.split(';').next());
+    pairs
+        .map(str::trim)
+        .filter(|pair| !pair.starts_with("io="))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Tells why sessions are not found.
+async fn explain(patient: &Patient, first: Pass) -> Outcome {
+    let (failed, total) = (first.misses.len(), first.hits + first.misses.len());
+    let tell = |mut finding: Finding| {
+        for exchange in first.misses.iter().take(2) {
+            finding = finding.with(exchange);
+        }
+        Outcome::found(finding)
+    };
+    if !first.cookies.is_empty() {
+        let second = pass(patient, AT_ONCE, true).await;
+        if second.misses.is_empty() && second.hits >= AT_ONCE {
+            let names = first
+                .cookies
+                .iter()
+                .filter_map(|pair| Some(pair.split_once('=')?.0));
+            let cookie = names.collect::<Vec<_>>().join(", ");
+            let verdict = Verdict::CookieStickiness {
+                cookie,
+                failed,
+                total,
+            };
+            return tell(Finding::warn(verdict, Confidence::Certain));
+        }
+    }
+    // A session that was found after it was not has not died: there is another server.
+    if first.has_revived {
+        return tell(Finding::fatal(
+            Verdict::NoStickiness { failed, total },
+            Confidence::Certain,
+        ));
+    }
+    match same_connection(patient).await {
+        Some(true) => tell(Finding::fatal(
+            Verdict::NoStickiness { failed, total },
+            Confidence::Certain,
+        )),
+        Some(false) if first.hits == 0 => tell(Finding::fatal(
+            Verdict::LostSessions { failed, total },
+            Confidence::Likely,
+        )),
+        Some(false) | None => tell(Finding::fatal(
+            Verdict::NoStickiness { failed, total },
+            Confidence::Likely,
+        )),
+    }
+}
+
+/// Says whether a session is known on the very connection on which it was opened.
+async fn same_connection(patient: &Patient) -> Option<bool> {
+    let revision = patient.revision();
+    let mut line = patient.wire.line().await.ok()?;
+    let ask = Ask::get(patient.engine(revision, Transport::Polling, None));
+    let exchange = patient.wire.ask_on(&mut line, ask).await;
+    let Reading::Open(open, _) = Reading::of(exchange.answer()?) else {
+        return None;
+    };
+    let target = patient.engine(revision, Transport::Polling, Some(&open.sid));
+    let ask = Ask::post(target, engine::payload(revision, "1"));
+    let exchange = patient.wire.ask_on(&mut line, ask).await;
+    match exchange.answer()?.status {
+        200 => Some(true),
+        _ => (Reading::of(exchange.answer()?).code() == Some(1)).then_some(false),
+    }
+}

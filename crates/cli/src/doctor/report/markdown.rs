@@ -1,0 +1,63 @@
+//! The report for an issue or a message.
+
+use super::Report;
+use crate::doctor::texts::Texts;
+
+pub(in crate::doctor) fn markdown(report: &Report, texts: &dyn Texts) -> String {
+    let target = &report.target;
+    let mut out = format!(
+        "# sio doctor: {}\n\nNamespace `{}`, path `{}`, {} ({} requests).\n",
+        report.url(),
+        target.namespace,
+        target.path,
+        report.started,
+        report.requests
+    );
+    for (id, finding) in report.findings() {
+        let told = report.tell(finding, texts);
+        out += &format!(
+            "\n## {} {}\n\n{}, {}. {}\n\n",
+            id.as_str(),
+            told.text.title,
+            finding.severity.as_str(),
+            finding.confidence.as_str(),
+            told.text.meaning
+        );
+        for evidence in &told.evidence {
+            let lines = [
+                format!("{} → {}", evidence.request, evidence.answer),
+                evidence.body.clone(),
+                evidence.curl.clone(),
+            ];
+            let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+            out += &fenced(&lines.join("\n"));
+        }
+        out += &format!("**Fix.** {}\n\n", told.text.fix);
+        for snippet in &told.snippets {
+            out += &format!("{}:\n\n{}", snippet.tool, fenced(&snippet.text));
+        }
+    }
+    out += "\n| check | | |\n|---|---|---|\n";
+    for layer in &report.layers {
+        let detail = report
+            .redactor
+            .clean(&layer.detail(texts))
+            .replace('|', "\\|");
+        out += &format!(
+            "| {} {} | {} | {detail} |\n",
+            layer.id.as_str(),
+            texts.name(layer.id),
+            layer.status()
+        );
+    }
+    out
+}
+
+/// A block whose fence is longer than any in it.
+fn fenced(text: &str) -> String {
+    let mut fence = "```".to_owned();
+    while text.contains(&fence) {
+        fence.push('`');
+    }
+    format!("{fence}\n{text}\n{fence}\n\n")
+}

@@ -1,0 +1,324 @@
+//! All that the doctor says, in one place, so that a second language can stand beside the first.
+//!
+//! A language is a `Texts`. What it has to say is in two enums, which carry the facts; so none can be
+//! forgotten.
+
+mod english;
+mod snippets;
+
+use std::time::Duration;
+
+use super::check::{Id, Why};
+
+pub(super) use english::English;
+pub(super) use snippets::{Seen, Snippet, snippets};
+
+/// A language.
+pub(super) trait Texts: Sync {
+    /// What a check is about, in a few words.
+    fn name(&self, id: Id) -> &'static str;
+
+    /// What a check does, and why.
+    fn explain(&self, id: Id) -> &'static str;
+
+    fn text(&self, verdict: &Verdict) -> Text;
+
+    fn note(&self, note: &Note) -> String;
+
+    fn why(&self, why: Why) -> String;
+}
+
+/// What is said about a finding.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Text {
+    pub(super) title: String,
+    /// What it means for somebody who has never heard of Engine.IO.
+    pub(super) meaning: String,
+    pub(super) fix: String,
+}
+
+/// What a check has learnt where all is well.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Note {
+    None,
+    Addresses(usize),
+    /// The path of the requests and the namespace.
+    Aims(String, String),
+    Cors(String),
+    Engine(Vec<u8>),
+    Heartbeat,
+    Joined {
+        namespace: String,
+        recovery: bool,
+    },
+    Held(Duration),
+    NotObserved(Duration),
+    Rounds(usize),
+    Session {
+        ping_interval: Duration,
+        ping_timeout: Duration,
+        max_payload: Option<u64>,
+    },
+    Tcp(Duration),
+    Tls(&'static str),
+    Transports(&'static str),
+    Took(Duration),
+    Refuses,
+}
+
+/// What can be found, with the facts of the case.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    PathIsNamespace {
+        path: String,
+    },
+    UnknownHost {
+        host: String,
+        error: String,
+    },
+    LocalhostV6,
+    Refused {
+        address: String,
+        has_proxy: bool,
+    },
+    Dropped {
+        address: String,
+        has_proxy: bool,
+    },
+    Unreachable {
+        address: String,
+        error: String,
+    },
+    SomeAddresses {
+        dead: String,
+    },
+    CertificateExpired,
+    CertificateNotYetValid,
+    CertificateOtherName {
+        host: String,
+        names: String,
+    },
+    CertificateSelfSigned,
+    CertificateChain,
+    CertificateAuthority,
+    CertificateOther {
+        what: String,
+    },
+    CertificateIgnored {
+        what: String,
+    },
+    TlsToPlain,
+    PlainToTls,
+    TlsOld {
+        what: String,
+    },
+    TlsFailed {
+        what: String,
+    },
+    Page {
+        path: String,
+    },
+    NotFound {
+        path: String,
+        status: u16,
+    },
+    NotEngine {
+        status: u16,
+    },
+    PlainWebSocket {
+        path: String,
+    },
+    Gateway {
+        status: u16,
+    },
+    AuthWall {
+        status: u16,
+    },
+    Forbidden {
+        message: String,
+    },
+    BadRequest {
+        code: u8,
+        message: String,
+    },
+    Redirect {
+        status: u16,
+        to: String,
+    },
+    Busy {
+        status: u16,
+    },
+    Silent,
+    HungUp,
+    NotHttp,
+    WrongPath {
+        asked: String,
+        found: String,
+    },
+    OldServer {
+        client: String,
+    },
+    OldClient {
+        client: String,
+    },
+    WebSocketOnly,
+    PollingUnreachable {
+        status: String,
+    },
+    PollingOnly,
+    NoStickiness {
+        failed: usize,
+        total: usize,
+    },
+    CookieStickiness {
+        cookie: String,
+        failed: usize,
+        total: usize,
+    },
+    LostSessions {
+        failed: usize,
+        total: usize,
+    },
+    UpgradeStripped,
+    WebSocketPage {
+        status: u16,
+    },
+    WebSocketGateway {
+        status: u16,
+    },
+    WebSocketRefused {
+        status: u16,
+        message: String,
+    },
+    WebSocketSilent,
+    WebSocketClosed,
+    WebSocketNoSession,
+    WebSocketBroken,
+    UpgradeRefused {
+        message: String,
+    },
+    ProbeUnanswered,
+    PollNotReleased,
+    Cached {
+        sign: String,
+    },
+    PollCut {
+        after: Duration,
+        how: String,
+        ping_interval: Duration,
+    },
+    NoNamespace {
+        namespace: String,
+        from_url: bool,
+    },
+    ConnectRefused {
+        message: String,
+        token: Option<Token>,
+    },
+    ConnectUnanswered {
+        namespace: String,
+    },
+    OtherParser,
+    ConnectClosed,
+    NoPing {
+        interval: Duration,
+    },
+    CorsMissing {
+        origin: String,
+    },
+    CorsOther {
+        origin: String,
+        allowed: String,
+        is_near: bool,
+    },
+    OriginRefused {
+        origin: String,
+    },
+    PreflightRefused,
+    PreflightHeader {
+        missing: String,
+    },
+    Wildcard {
+        with_cookies: bool,
+    },
+}
+
+/// What the times in a token say.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Token {
+    Expired(Duration),
+    NotYetValid(Duration),
+}
+
+impl Verdict {
+    /// The check that finds it.
+    pub(super) fn id(&self) -> Id {
+        use Verdict::*;
+        match self {
+            PathIsNamespace { .. } => Id::D01,
+            UnknownHost { .. } | LocalhostV6 => Id::D02,
+            Refused { .. } | Dropped { .. } | Unreachable { .. } | SomeAddresses { .. } => Id::D03,
+            CertificateExpired
+            | CertificateNotYetValid
+            | CertificateOtherName { .. }
+            | CertificateSelfSigned
+            | CertificateChain
+            | CertificateAuthority
+            | CertificateOther { .. }
+            | CertificateIgnored { .. }
+            | TlsToPlain
+            | PlainToTls
+            | TlsOld { .. }
+            | TlsFailed { .. } => Id::D04,
+            Page { .. }
+            | NotFound { .. }
+            | NotEngine { .. }
+            | PlainWebSocket { .. }
+            | Gateway { .. }
+            | AuthWall { .. }
+            | Forbidden { .. }
+            | BadRequest { .. }
+            | Redirect { .. }
+            | Busy { .. }
+            | Silent
+            | HungUp
+            | NotHttp => Id::D06,
+            WrongPath { .. } => Id::D07,
+            OldServer { .. } | OldClient { .. } => Id::D08,
+            WebSocketOnly | PollingUnreachable { .. } | PollingOnly => Id::D09,
+            NoStickiness { .. } | CookieStickiness { .. } | LostSessions { .. } => Id::D10,
+            UpgradeStripped
+            | WebSocketPage { .. }
+            | WebSocketGateway { .. }
+            | WebSocketRefused { .. }
+            | WebSocketSilent
+            | WebSocketClosed
+            | WebSocketNoSession
+            | WebSocketBroken => Id::D12,
+            UpgradeRefused { .. } | ProbeUnanswered | PollNotReleased => Id::D13,
+            Cached { .. } | PollCut { .. } => Id::D14,
+            NoNamespace { .. }
+            | ConnectRefused { .. }
+            | ConnectUnanswered { .. }
+            | OtherParser
+            | ConnectClosed => Id::D15,
+            NoPing { .. } => Id::D16,
+            CorsMissing { .. } | CorsOther { .. } | OriginRefused { .. } => Id::D20,
+            PreflightRefused | PreflightHeader { .. } => Id::D21,
+            Wildcard { .. } => Id::D22,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_is_named_and_explained() {
+        for id in Id::ALL {
+            assert!(!English.name(id).is_empty(), "{id:?}");
+            assert!(English.explain(id).len() > 60, "{id:?}");
+        }
+    }
+}
