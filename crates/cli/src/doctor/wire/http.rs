@@ -75,6 +75,17 @@ pub(super) async fn exchange(
     let mut bytes = Vec::new();
     let (mut answer, length) = head_of(stream, &request, &mut bytes, deadline).await?;
     bytes.drain(..length);
+    answer.body = body(stream, &answer, bytes, deadline).await?;
+    Ok(answer)
+}
+
+/// Reads the body of an answer, of which these bytes have come.
+pub(super) async fn body(
+    stream: &mut dyn Stream,
+    answer: &Answer,
+    mut bytes: Vec<u8>,
+    deadline: Instant,
+) -> Result<Vec<u8>, Fault> {
     let is_bodiless = matches!(answer.status, 100..200 | 204 | 304);
     let is_chunked = answer
         .all("transfer-encoding")
@@ -82,7 +93,7 @@ pub(super) async fn exchange(
     let length = answer
         .header("content-length")
         .and_then(|value| value.trim().parse().ok());
-    answer.body = if is_bodiless {
+    Ok(if is_bodiless {
         Vec::new()
     } else if is_chunked {
         loop {
@@ -106,8 +117,7 @@ pub(super) async fn exchange(
         }
         bytes.truncate(wanted);
         bytes
-    };
-    Ok(answer)
+    })
 }
 
 /// The bytes of a request.

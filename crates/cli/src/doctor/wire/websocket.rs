@@ -62,17 +62,12 @@ impl WebSocket {
             http::head_of(&mut stream, &request, &mut bytes, deadline).await?;
         bytes.drain(..length);
         if answer.status != 101 {
-            let length = answer
-                .header("content-length")
-                .and_then(|value| value.trim().parse().ok());
-            let wanted: usize = length.unwrap_or(4096).min(4096);
-            let short = Instant::now() + Duration::from_millis(500);
-            while bytes.len() < wanted
-                && http::more(&mut stream, &mut bytes, deadline.min(short))
-                    .await
-                    .is_ok()
-            {}
-            answer.body = bytes;
+            // A refusal may break off, or leave the connection open.
+            let short = deadline.min(Instant::now() + Duration::from_millis(500));
+            let come = bytes.clone();
+            answer.body = http::body(&mut *stream, &answer, bytes, short)
+                .await
+                .unwrap_or(come);
             return Ok((answer, None));
         }
         let joined = |name| {
