@@ -6,6 +6,7 @@ use std::time::Duration;
 use socketio_proto::engine::{OpenData, Transport};
 
 use super::args::DoctorArgs;
+use super::check::Id;
 use super::engine::{self, Reading};
 use super::wire::{Answer, Ask, Exchange, Fault, Frame, Tls, WebSocket, Wire};
 
@@ -27,8 +28,8 @@ pub(super) struct Patient {
     pub(super) sids: Vec<String>,
     /// What answers the handshake is no Socket.IO server.
     pub(super) is_elsewhere: bool,
-    /// Requests of one client reach different servers.
-    pub(super) is_scattered: bool,
+    /// The check that has found that polling works only now and then.
+    pub(super) polling_fault: Option<Id>,
     /// The handshake of a page of another origin.
     pub(super) cors: Option<Exchange>,
     /// An open WebSocket with the namespace joined, for the heartbeat.
@@ -70,7 +71,7 @@ impl Patient {
             family: Family::Unknown,
             sids: Vec::new(),
             is_elsewhere: false,
-            is_scattered: false,
+            polling_fault: None,
             cors: None,
             joined: None,
         }

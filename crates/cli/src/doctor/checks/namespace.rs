@@ -85,7 +85,8 @@ impl Check for Join {
                 }
                 Reply::Silent => {
                     let verdict = Verdict::ConnectUnanswered { namespace };
-                    let finding = Finding::fatal(verdict, Confidence::Likely);
+                    // It may be a slow one.
+                    let finding = Finding::fatal(verdict, Confidence::Possible);
                     (finding.with_words(asked, "nothing came"), true)
                 }
                 Reply::Ended(how) => {
@@ -138,8 +139,8 @@ impl Channel {
         if !patient.has_polling() {
             return Err(Why::Needs(Id::D12));
         }
-        if patient.is_scattered {
-            return Err(Why::Needs(Id::D10));
+        if let Some(id) = patient.polling_fault {
+            return Err(Why::Needs(id));
         }
         let (exchange, open) = patient.handshake(&[]).await;
         let text = exchange

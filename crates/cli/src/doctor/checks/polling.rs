@@ -34,8 +34,8 @@ impl Check for LongPoll {
             if !patient.has_polling() || patient.args.transport == Some(Only::Websocket) {
                 return Outcome::Skipped(Why::NoPolling);
             }
-            if patient.is_scattered {
-                return Outcome::Skipped(Why::Needs(Id::D10));
+            if let Some(id) = patient.polling_fault {
+                return Outcome::Skipped(Why::Needs(id));
             }
             let revision = patient.revision();
             let (handshake, open) = patient.handshake(&[]).await;
@@ -83,6 +83,7 @@ impl Check for LongPoll {
                 Err(Fault::Closed | Fault::Cut) => "the connection was closed".to_owned(),
                 Err(_) => return Outcome::Inconclusive(Why::Unclear),
             };
+            patient.polling_fault = Some(Id::D14);
             let verdict = Verdict::PollCut {
                 after: exchange.took,
                 how,

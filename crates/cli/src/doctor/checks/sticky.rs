@@ -38,7 +38,7 @@ impl Check for Stickiness {
                 return Outcome::Passed(Note::Rounds(rounds), Vec::new());
             }
             let outcome = explain(patient, first).await;
-            patient.is_scattered = true;
+            patient.polling_fault = Some(Id::D10);
             outcome
         }
         .boxed()

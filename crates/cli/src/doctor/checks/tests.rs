@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::Parser;
+use futures_util::future::join_all;
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use socketio::Server;
 use socketio_proto::websocket::{Opcode, accept_key, frame};
@@ -258,7 +259,7 @@ async fn d06_a_port_that_says_nothing_or_hangs_up_or_speaks_otherwise() {
 
 #[tokio::test]
 async fn d12_a_websocket_that_fails_in_its_own_way() {
-    for (reply, expected) in [
+    let cases = [
         ((|| Reply::Close) as fn() -> Reply, Verdict::WebSocketClosed),
         (|| Reply::Nothing, Verdict::WebSocketSilent),
         (
@@ -277,7 +278,8 @@ async fn d12_a_websocket_that_fails_in_its_own_way() {
             || Reply::WebSocket(vec!["hi".to_owned()], |_| None),
             Verdict::WebSocketNoSession,
         ),
-    ] {
+    ];
+    join_all(cases.map(async |(reply, expected)| {
         let count = AtomicUsize::new(0);
         let url = fake(move |head| {
             let line = head.lines().next().unwrap_or_default();
@@ -291,7 +293,8 @@ async fn d12_a_websocket_that_fails_in_its_own_way() {
         })
         .await;
         assert_eq!(verdict(&[&url, "--timeout", "5"]).await.0, expected);
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
@@ -348,7 +351,7 @@ async fn d14_a_cache_or_an_impatient_proxy() {
     let url = scripted(cut).await;
     assert!(matches!(
         verdict(&[&url, "--transport", "polling"]).await.0,
-        Verdict::PollCut { .. } | Verdict::ConnectClosed
+        Verdict::PollCut { .. }
     ));
 }
 

@@ -133,8 +133,7 @@ impl Check for Upgrade {
                 Some(Only::Polling) => Some(Why::NoWebSocket),
                 None if !patient.has_polling() => Some(Why::NoPolling),
                 None if !patient.has_websocket() => Some(Why::NoUpgrade),
-                None if patient.is_scattered => Some(Why::Needs(Id::D10)),
-                None => None,
+                None => patient.polling_fault.map(Why::Needs),
             };
             if let Some(why) = skip {
                 return Outcome::Skipped(why);

@@ -384,7 +384,7 @@ impl Texts for English {
             ),
             Verdict::ConnectUnanswered { namespace } => text(
                 format!("no answer to the request to join {namespace}"),
-                "The session is open, but nobody answers when the client joins: mostly a middleware of the server never calls next().",
+                "The session is open, but nobody answers when the client joins: a middleware of the server never calls next(), or takes longer than this examination waits (2.5 s).",
                 "Look for a path through each `io.use(..)` on which next() is not called, or which waits for something slow such as a database.",
             ),
             Verdict::OtherParser => text(

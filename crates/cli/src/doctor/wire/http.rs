@@ -142,10 +142,9 @@ pub(super) async fn head_of(
         stream.write_all(request).await?;
         stream.flush().await
     };
-    match timeout_at(deadline, write).await {
-        Err(_) => return Err(Fault::Silent),
-        // Who refuses to read may have said why.
-        Ok(_) => {}
+    // Who refuses to read may have said why.
+    if timeout_at(deadline, write).await.is_err() {
+        return Err(Fault::Silent);
     }
     loop {
         if let Some(found) = parse(bytes)? {
