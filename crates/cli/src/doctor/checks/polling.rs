@@ -17,6 +17,8 @@ pub(super) struct LongPoll;
 
 /// So long a request is left waiting.
 const HOLD: Duration = Duration::from_secs(2);
+/// So long the request may outlast the farewell.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// The end of the examination is left to others.
 const RESERVE: Duration = Duration::from_millis(2500);
 
@@ -70,7 +72,8 @@ impl Check for LongPoll {
             }
             let Some(exchange) = ended else {
                 // The farewell ends the request too.
-                let (_, _) = tokio::join!(patient.leave(revision, &open.sid), poll);
+                let farewell = timeout(FAREWELL, &mut poll);
+                let (_, _) = tokio::join!(patient.leave(revision, &open.sid), farewell);
                 return Outcome::Passed(Note::Held(hold), Vec::new());
             };
             patient.leave(revision, &open.sid).await;

@@ -198,7 +198,8 @@ async fn upgrade(patient: &Patient, sid: &str) -> Outcome {
         websocket.close().await;
         patient.leave(revision, sid).await;
         if polled.is_none() {
-            poll.await;
+            // The farewell ends it too.
+            let _ = timeout(STEP, &mut poll).await;
         }
         let words = match &probed {
             Frame::Text(text) => format!("{text:?}"),
