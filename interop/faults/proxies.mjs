@@ -233,7 +233,7 @@ const sticky = [
   }),
   setup("sticky-cookie-kept", {
     arguments: ["--origin", "{origin}"],
-    may: ["D25"],
+    may: ["D10", "D25"],
     start: spread(byCookie),
     // The official client for Node.js has a cookie jar, if it is told to.
     sees: connects({ withCredentials: true }),

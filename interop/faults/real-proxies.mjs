@@ -98,7 +98,8 @@ const tooLarge = async (url) => {
 };
 
 // The cookie of Apache is the only thing that ties a client to a node, so that a client must keep it.
-const jar = { arguments: ["--origin", "{origin}"], may: ["D25"], sees: connects({ withCredentials: true }) };
+// Who keeps no cookies is warned, rightly.
+const jar = { arguments: ["--origin", "{origin}"], may: ["D10", "D25"], sees: connects({ withCredentials: true }) };
 
 export const realProxies = [
   ...of("nginx", [{}, payload, alive], [
@@ -129,9 +130,9 @@ export const realProxies = [
   ]),
   ...of("apache", [jar, { ...alive, ...jar }], [
     { suffix: "cookie-not-kept", expect: ["D10"], not: ["D12"], sees: losesSessions },
-    { suffix: "no-upgrade", changes: [["route=1 upgrade=websocket", "route=1"], ["route=2 upgrade=websocket", "route=2"]], ...polling, ...jar, may: ["D13", "D25"], sees: staysOnPolling({ withCredentials: true }) },
+    { suffix: "no-upgrade", changes: [["route=1 upgrade=websocket", "route=1"], ["route=2 upgrade=websocket", "route=2"]], ...polling, ...jar, not: [], may: ["D10", "D13", "D25"], sees: staysOnPolling({ withCredentials: true }) },
     { suffix: "no-stickiness", changes: [["stickysession"]], ...lost },
-    { suffix: "read-timeout", changes: [["ProxyTimeout 60", "ProxyTimeout 1"]], ...late, ...jar, may: ["D16", "D17", "D25"], sees: isThrownOut("transport error", { transports: ["polling"], withCredentials: true }) },
+    { suffix: "read-timeout", changes: [["ProxyTimeout 60", "ProxyTimeout 1"]], ...late, ...jar, not: ["D12"], may: ["D10", "D16", "D17", "D25"], sees: isThrownOut("transport error", { transports: ["polling"], withCredentials: true }) },
     { ...down, sees: fails("xhr poll error", { status: 503, body: /503 Service Unavailable/ }) },
   ]),
   ...of("haproxy", [{}, alive], [
