@@ -29,6 +29,7 @@ function unknown({ expect, inconclusive, arguments: args, missing }) {
 /** What the doctor does not tell rightly yet. */
 const NOT_YET = new Map([
   ["answers-late", "it does not measure when answers come"],
+  ["apache-read-timeout", "with sessions that stick by a cookie it does not hold a poll"],
   ["cache", "it also accuses the stickiness"],
   ["challenge", "it takes the page of a firewall for one of a gateway"],
   ["closes-at-once", "it says that the server is none of Socket.IO"],
