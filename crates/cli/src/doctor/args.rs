@@ -28,7 +28,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "JSON", value_parser = auth)]
     pub(super) auth: Option<Value>,
 
-    /// The page from which a browser connects, as in https://app.example.com: checks CORS.
+    /// The origin (scheme, host and port) of the page from which a browser connects: checks CORS.
     #[arg(long, value_parser = origin)]
     pub(super) origin: Option<String>,
 
