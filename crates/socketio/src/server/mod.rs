@@ -9,6 +9,7 @@ mod admission;
 mod body;
 mod broadcast;
 mod client_files;
+pub mod cluster;
 mod compression;
 mod config;
 mod connect;

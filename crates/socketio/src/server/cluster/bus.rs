@@ -1,0 +1,84 @@
+//! How the messages of a cluster travel: what a backend such as Redis implements.
+//!
+//! What the messages mean, who is there and who has answered is not a bus's business.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use socketio_proto::cluster::{Message, Uid};
+use thiserror::Error;
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A way to the other servers.
+pub trait Bus: Debug + Send + Sync + 'static {
+    /// Opens the channel of a namespace for a server that calls itself `uid` there.
+    ///
+    /// Returns at once; what is published before the backend is reached waits, within a bound. A bus
+    /// that loses its backend connects again by itself. Called inside a tokio runtime.
+    fn open(&self, nsp: &str, uid: &Uid, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel>;
+}
+
+/// Where a channel delivers what other servers and emitters have published.
+pub trait Inbox: Debug + Send + Sync + 'static {
+    /// Takes a message. Messages of one server come in the order in which it published them. The
+    /// server's own may come as well, and are ignored. Never blocks.
+    fn receive(&self, message: Message);
+
+    /// Counts what came and was no message.
+    fn reject(&self);
+}
+
+/// The channel of one namespace.
+///
+/// Dropping it ends it, like [`close`](Channel::close), but without waiting.
+pub trait Channel: Debug + Send + Sync + 'static {
+    /// Publishes a message, for all servers or, where that is an answer, for one. Never blocks.
+    ///
+    /// Order is kept. Where the backend cannot be reached and what waits has passed the bound, the
+    /// message is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`], and then nobody gets the message.
+    fn publish(&self, message: &Message, to: Option<&Uid>) -> Result<(), PublishError>;
+
+    /// Says whether servers know each other by heartbeats. Otherwise they are counted by
+    /// [`server_count`](Channel::server_count), and no heartbeat is published.
+    fn has_heartbeats(&self) -> bool {
+        true
+    }
+
+    /// Asks the backend for the number of servers, this one included. Only called where there are no
+    /// heartbeats. It has a deadline of its own.
+    fn server_count(&self) -> BoxFuture<'_, Result<usize, BusError>> {
+        Box::pin(async { Ok(1) })
+    }
+
+    /// Learns that this server has its first socket in a room, or none any more.
+    fn room_changed(&self, room: &str, exists: bool) {
+        let _ = (room, exists);
+    }
+
+    /// Publishes what waits, within a deadline, and ends the channel.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Why a message was not published.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The channel is closed.
+    #[error("the channel to the other servers is closed")]
+    Closed,
+    /// Too much waits for a backend that cannot be reached or is too slow.
+    #[error("too much waits to be published to the other servers")]
+    Full,
+}
+
+/// Why the backend did not answer.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("{0}")]
+pub struct BusError(pub String);
