@@ -2,7 +2,6 @@
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use rand::RngExt;
 use socketio::Transport;
 
 use crate::doctor::args::Only;
@@ -28,14 +27,12 @@ impl Check for Stickiness {
             if !patient.has_polling() || patient.args.transport == Some(Only::Websocket) {
                 return Outcome::Skipped(Why::NoPolling);
             }
-            // An even number, met by a strict rotation, could show all or nothing.
-            let rounds = MIN_ROUNDS + rand::rng().random_range(0..=2);
-            let first = pass(patient, rounds, false).await;
+            let first = pass(patient, ROUNDS, false).await;
             if first.hits == 0 && first.misses.is_empty() {
                 return Outcome::Inconclusive(Why::Unclear);
             }
             if first.misses.is_empty() {
-                return Outcome::Passed(Note::Rounds(rounds), Vec::new());
+                return Outcome::Passed(Note::Rounds(ROUNDS), Vec::new());
             }
             let outcome = explain(patient, first).await;
             patient.polling_fault = Some(Id::D10);
@@ -45,11 +42,14 @@ impl Check for Stickiness {
     }
 }
 
-const MIN_ROUNDS: usize = 4;
-/// So many rounds are under way at once.
-const AT_ONCE: usize = 3;
+/// With the beats of each and its end that makes 20 requests: a balancer that tosses a coin finds the
+/// right one of two servers for all of them once in a million times.
+const ROUNDS: usize = 4;
+const BEATS: usize = 4;
+/// With the cookies of the balancer, so many rounds.
+const COOKIE_ROUNDS: usize = 3;
 /// After so many misses there is no doubt that there are some.
-const ENOUGH: usize = 4;
+const ENOUGH: usize = 2;
 
 /// What became of the requests that followed handshakes.
 #[derive(Debug, Default)]
@@ -62,12 +62,15 @@ struct Pass {
 }
 
 /// Opens sessions and follows each up, each time on a new connection.
+///
+/// The first round is alone, so that a strict rotation cannot hide: it sends the request after the
+/// handshake to another server. Rounds in lockstep could fall in step with it.
 async fn pass(patient: &Patient, rounds: usize, with_cookies: bool) -> Pass {
     let mut sum = Pass::default();
-    let mut left = rounds;
-    while left > 0 && (with_cookies || sum.misses.len() < ENOUGH) {
-        let count = left.min(AT_ONCE);
-        left -= count;
+    for count in [1, rounds - 1] {
+        if !with_cookies && sum.misses.len() >= ENOUGH {
+            break;
+        }
         for round in join_all((0..count).map(|_| round(patient, with_cookies))).await {
             sum.hits += round.hits;
             sum.misses.extend(round.misses);
@@ -96,7 +99,7 @@ async fn round(patient: &Patient, with_cookies: bool) -> Pass {
     };
     // In revision 3 the client pings, in revision 4 it answers pings; either is taken at any time.
     let beat = if revision == 3 { "2" } else { "3" };
-    for packet in [beat, "1", "1"] {
+    for packet in [beat; BEATS].into_iter().chain(["1", "1"]) {
         let exchange = patient.post(revision, &open.sid, packet, sent).await;
         if exchange.status() == Some(200) {
             pass.has_revived |= !pass.misses.is_empty();
@@ -141,8 +144,8 @@ async fn explain(patient: &Patient, first: Pass) -> Outcome {
         Outcome::found(finding)
     };
     if !first.cookies.is_empty() {
-        let second = pass(patient, AT_ONCE, true).await;
-        if second.misses.is_empty() && second.hits >= AT_ONCE {
+        let second = pass(patient, COOKIE_ROUNDS, true).await;
+        if second.misses.is_empty() && second.hits >= COOKIE_ROUNDS {
             let names = first
                 .cookies
                 .iter()
