@@ -134,7 +134,8 @@ impl Node {
         if !uid.is_emitter() && body != Body::AdapterClose {
             self.note(&uid, now);
         }
-        let from = Some(&uid);
+        // What answers without a name is counted, where servers are.
+        let from = (!uid.is_emitter()).then_some(&uid);
         match body {
             Body::InitialHeartbeat => self.beat(now),
             Body::Heartbeat => {}

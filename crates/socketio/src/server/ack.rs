@@ -143,6 +143,10 @@ pub(crate) struct Collector {
 enum Answer {
     Came(SocketId, Args),
     Gone,
+    /// Of a socket of another server, which is not told by its id.
+    Other(Args),
+    /// From the other servers nothing more comes, and so many answers are missing.
+    OthersDone(usize),
 }
 
 impl Collector {
@@ -181,6 +185,14 @@ impl Collector {
         self.send(Answer::Gone);
     }
 
+    pub(crate) fn other(&self, args: Args) {
+        self.send(Answer::Other(args));
+    }
+
+    pub(crate) fn others_done(&self, missing: usize) {
+        self.send(Answer::OthersDone(missing));
+    }
+
     fn send(&self, answer: Answer) {
         if let Some(sender) = &*self.answers.lock() {
             // The receiver may have been dropped: then nobody wants the answer.
@@ -202,15 +214,29 @@ impl Answers {
         self.expected = receivers;
     }
 
+    pub(crate) async fn next(&mut self) -> Option<(SocketId, Args)> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<(SocketId, Args)>> {
         while self.expected > 0 {
             let Some(answer) = std::task::ready!(self.receiver.poll_recv(cx)) else {
                 break;
             };
-            self.expected -= 1;
             match answer {
-                Answer::Came(from, args) => return Poll::Ready(Some((from, args))),
-                Answer::Gone => self.missing += 1,
+                Answer::Came(from, args) => {
+                    self.expected -= 1;
+                    return Poll::Ready(Some((from, args)));
+                }
+                Answer::Gone => {
+                    self.expected -= 1;
+                    self.missing += 1;
+                }
+                Answer::Other(args) => return Poll::Ready(Some((SocketId::from(""), args))),
+                Answer::OthersDone(missing) => {
+                    self.expected -= 1;
+                    self.missing += missing;
+                }
             }
         }
         Poll::Ready(None)
@@ -229,8 +255,9 @@ impl Drop for Answers {
 /// The answers of all receivers of a broadcast.
 ///
 /// Awaited, it gives the first argument of each answer when the last has come. As a [`Stream`] it
-/// gives each answer as it comes, with the socket it came from. Without
-/// [`timeout`](crate::Broadcast::timeout) it waits until every receiver has answered or left.
+/// gives each answer as it comes, with the socket it came from: an empty id for a socket of another
+/// server, which does not tell. Without [`timeout`](crate::Broadcast::timeout) it waits until every
+/// receiver has answered or left, and in a cluster at most 5 seconds for the sockets of the others.
 ///
 /// # Cancel safety
 ///

@@ -16,6 +16,8 @@ use thiserror::Error;
 use super::ack::{Collector, Waiter};
 use super::broadcast::{Flags, Target};
 use super::emit::Waiting;
+use super::handlers;
+use super::namespace::{Namespace, NamespaceInner};
 use super::outbox::SharedFrames;
 use super::recovery::{Log, Numbered, Offset};
 use super::remote::RemoteSocket;
@@ -24,6 +26,7 @@ use super::socket::Socket;
 use super::turn;
 use crate::args::Args;
 use crate::encode::{EventArgs, EventHead};
+use crate::error::EmitError;
 use crate::id::SocketId;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -41,6 +44,11 @@ pub trait Adapter: fmt::Debug + Send + Sync + 'static {
     /// Says whether [`BroadcastPacket::args`] has to be filled.
     fn needs_args(&self) -> bool {
         false
+    }
+
+    /// Learns which namespace it serves, inside the runtime, before anything else is asked of it.
+    fn init(&self, namespace: &Namespace) {
+        let _ = namespace;
     }
 
     /// Makes a socket of this server join rooms.
@@ -94,13 +102,7 @@ pub trait Adapter: fmt::Debug + Send + Sync + 'static {
     /// Makes the sockets of the target leave the namespace, and closes their connections if asked.
     fn disconnect_sockets(&self, target: &Target, close: bool, local: bool) {
         let _ = local;
-        for socket in self.local().select(target) {
-            if close {
-                socket.disconnect_and_close();
-            } else {
-                socket.disconnect();
-            }
-        }
+        self.local().disconnect(target, close);
     }
 
     /// Sends an event to the other servers, and gives their answers if they are wanted.
@@ -137,8 +139,12 @@ pub enum AdapterError {
     Timeout {
         /// The sockets which those that answered have.
         sockets: Vec<RemoteSocket>,
+        /// The answers of those that answered.
+        answers: Vec<Value>,
         /// How many servers did not answer.
         missing: usize,
+        /// What those call themselves, where that is known.
+        servers: Vec<String>,
     },
     /// The namespace stands for several: ask them one by one.
     #[error("fetchSockets() is not supported on parent namespaces")]
@@ -163,6 +169,27 @@ pub struct BroadcastPacket {
 }
 
 impl BroadcastPacket {
+    /// An event that another server has sent.
+    pub(crate) fn received(
+        namespace: &NamespaceInner,
+        event: &str,
+        args: &Args,
+        flags: Flags,
+        collector: Option<(u64, Arc<Collector>)>,
+    ) -> Result<BroadcastPacket, EmitError> {
+        let flags = flags.or_policy_of(namespace.handlers());
+        let id = collector.as_ref().map(|(id, _)| *id);
+        Ok(BroadcastPacket {
+            event: event.to_owned(),
+            args: handlers::anybody_listens_to_outgoing().then(|| args.clone()),
+            frames: namespace.encode_event(event, args, id, &flags)?,
+            flags,
+            // Nobody is there who could wait.
+            waiting: None,
+            collector,
+        })
+    }
+
     /// Says whether the packet is for this server's sockets only.
     pub fn is_local(&self) -> bool {
         self.flags.local
@@ -273,6 +300,17 @@ impl LocalAdapter {
             }
         });
         selected
+    }
+
+    /// Makes the sockets of a target leave the namespace, and closes their connections if asked.
+    pub fn disconnect(&self, target: &Target, close: bool) {
+        for socket in self.select(target) {
+            if close {
+                socket.disconnect_and_close();
+            } else {
+                socket.disconnect();
+            }
+        }
     }
 
     /// Describes the sockets of a target.

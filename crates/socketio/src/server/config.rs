@@ -17,6 +17,7 @@ use super::Server;
 use super::adapter::{Adapter, LocalAdapter};
 use super::admission::{HandshakeRate, Limits};
 use super::client_files::{ClientFiles, ClientFilesError};
+use super::cluster::{Bus, ClusterAdapter};
 use super::cookie::SessionCookie;
 use super::cors::{Cors, CorsError};
 use super::deflate::PerMessageDeflate;
@@ -373,6 +374,19 @@ impl ServerBuilder {
         make: impl Fn(&str, &Arc<LocalAdapter>) -> A + Send + Sync + 'static,
     ) -> Self {
         self.config.adapter = Some(Arc::new(move |name, local| Arc::new(make(name, local))));
+        self
+    }
+
+    /// Makes the server one of several: what is broadcast reaches the sockets of all.
+    /// Default: this server alone.
+    ///
+    /// Takes the place of [`adapter`](ServerBuilder::adapter). See [`cluster`](crate::cluster).
+    #[doc(alias = "adapter")]
+    pub fn cluster(mut self, bus: impl Bus) -> Self {
+        let bus: Arc<dyn Bus> = Arc::new(bus);
+        self.config.adapter = Some(Arc::new(move |_, local| {
+            Arc::new(ClusterAdapter::new(&bus, local))
+        }));
         self
     }
 

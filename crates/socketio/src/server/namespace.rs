@@ -80,6 +80,13 @@ impl NamespaceInner {
         self.ack_ids.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Spawns a task on the server's runtime.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        if let Some(server) = self.server.upgrade() {
+            server.spawn(future);
+        }
+    }
+
     /// What happens where the queue of a receiver is full.
     pub(crate) fn policy(&self, flags: &Flags) -> QueuePolicy {
         flags.if_full.unwrap_or_else(|| {
@@ -503,6 +510,7 @@ impl Namespaces {
             by_name.insert(name.into(), namespace.clone());
             namespace
         };
+        namespace.adapter.init(&Namespace(namespace.clone()));
         if let Some(parent) = parent {
             let mut children = parent.children.write();
             children.retain(|child| child.strong_count() > 0);

@@ -34,6 +34,23 @@ impl RemoteSocket {
         }
     }
 
+    /// A socket that another server has described.
+    pub(crate) fn new(
+        id: SocketId,
+        namespace: Namespace,
+        handshake: Value,
+        rooms: Vec<String>,
+        data: Value,
+    ) -> RemoteSocket {
+        RemoteSocket {
+            id,
+            namespace,
+            handshake,
+            rooms,
+            data,
+        }
+    }
+
     /// The socket's id.
     pub fn id(&self) -> &SocketId {
         &self.id

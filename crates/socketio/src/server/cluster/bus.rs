@@ -29,6 +29,9 @@ pub trait Inbox: Debug + Send + Sync + 'static {
 
     /// Counts what came and was no message.
     fn reject(&self);
+
+    /// The names of this server's rooms, for buses whose servers ask each other for them.
+    fn room_names(&self) -> Vec<String>;
 }
 
 /// The channel of one namespace.
@@ -55,11 +58,6 @@ pub trait Channel: Debug + Send + Sync + 'static {
     /// heartbeats. It has a deadline of its own.
     fn server_count(&self) -> BoxFuture<'_, Result<usize, BusError>> {
         Box::pin(async { Ok(1) })
-    }
-
-    /// Learns that this server has its first socket in a room, or none any more.
-    fn room_changed(&self, room: &str, exists: bool) {
-        let _ = (room, exists);
     }
 
     /// Publishes what waits, within a deadline, and ends the channel.
