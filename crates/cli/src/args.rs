@@ -111,6 +111,20 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     pub(crate) max_handshakes: u32,
 
+    /// Joins the cluster of all servers, of Node too, that use the Redis adapter with this Redis, such
+    /// as redis://localhost:6379.
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+
+    /// How the names of Redis channels begin; the servers of Node call it "key".
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "socket.io",
+        requires = "redis"
+    )]
+    pub(crate) redis_prefix: String,
+
     /// A proxy in front, by address or network such as 10.0.0.0/8, whose X-Forwarded-For and
     /// X-Forwarded-Proto are believed. Can be given several times.
     #[arg(long, value_name = "NETWORK")]

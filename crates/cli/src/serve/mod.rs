@@ -10,6 +10,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use socketio::{Cors, PerMessageDeflate, Recovery, Server};
+use socketio_adapters::redis::RedisBus;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{LogFormat, ServeArgs};
@@ -121,6 +122,12 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
     if let Some(seconds) = options.recovery {
         let recovery = Recovery::new().max_disconnection(Duration::from_secs(seconds));
         builder = builder.recovery(recovery);
+    }
+    if let Some(url) = &options.redis {
+        let bus = RedisBus::new(url).map_err(|error| {
+            format!("--redis {url:?}: {error}; it looks like redis://localhost:6379")
+        })?;
+        builder = builder.cluster(bus.prefix(&options.redis_prefix));
     }
     if options.allow_eio3 {
         builder = builder.allow_eio3();

@@ -291,6 +291,16 @@ impl Namespace {
             .collect()
     }
 
+    /// Gives the number of servers of the cluster, this one included.
+    ///
+    /// # Errors
+    ///
+    /// When the cluster cannot be reached.
+    #[doc(alias = "serverCount")]
+    pub async fn server_count(&self) -> Result<usize, AdapterError> {
+        self.0.adapter.server_count().await
+    }
+
     /// Handles an event that another server of the cluster sent; what it returns is the answer.
     pub fn on_server_side(
         &self,

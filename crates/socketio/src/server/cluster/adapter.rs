@@ -191,8 +191,14 @@ impl Inner {
         let _ = self.publish(&body(), None);
     }
 
-    /// Does what is due, and tells those whose requests have finished.
+    /// Does what is due, and lets the watch look for the next deadline.
     fn work(&self) {
+        self.do_due();
+        self.changed.notify_one();
+    }
+
+    /// Does what is due, and tells those whose requests have finished.
+    fn do_due(&self) {
         let Some(opened) = self.opened.get() else {
             return;
         };
@@ -225,7 +231,6 @@ impl Inner {
                 }
             }
         }
-        self.changed.notify_one();
     }
 
     fn receive(self: &Arc<Self>, message: Message) {
@@ -386,14 +391,11 @@ async fn watch(adapter: Weak<Inner>, changed: Arc<Notify>) {
         }) else {
             return;
         };
-        tokio::select! {
-            () = tokio::time::sleep_until(deadline.into()) => {
-                let Some(inner) = adapter.upgrade() else {
-                    return;
-                };
-                inner.work();
-            }
-            () = changed.notified() => {}
+        // An early call does no harm.
+        let _ = tokio::time::timeout_at(deadline.into(), changed.notified()).await;
+        match adapter.upgrade() {
+            Some(inner) => inner.do_due(),
+            None => return,
         }
     }
 }

@@ -1,0 +1,412 @@
+//! The classic adapter of Node (`createAdapter` of @socket.io/redis-adapter) as a bus: a server of
+//! ours and servers of Node are one cluster.
+//!
+//! Redis forgets what it cannot deliver at once: while a server has no connection to it, what the
+//! others publish does not reach its clients.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Client, RedisError};
+use socketio::cluster::{Bus, BusError, Channel, Inbox, PublishError};
+use socketio_proto::cluster::classic::{
+    Broadcast, Channels, Request, RequestBody, Response, Which,
+};
+use socketio_proto::cluster::{Body, BroadcastOptions, Limits, Message, Uid};
+
+use super::publisher::Publisher;
+use super::subscriber::{Listener, Subscriber};
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Joins the cluster of all servers, of Rust and of Node, that use the classic adapter with the same
+/// Redis.
+///
+/// A handle: cheap to clone. It has two connections to Redis, which come back by themselves; what is
+/// published while they are away waits, up to 64 MiB.
+///
+/// # Examples
+///
+/// ```no_run
+/// use socketio::Server;
+/// use socketio_adapters::redis::RedisBus;
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let io = Server::builder()
+///     .cluster(RedisBus::new("redis://127.0.0.1:6379")?)
+///     .build();
+/// io.serve("127.0.0.1:3000").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RedisBus {
+    prefix: Arc<str>,
+    publisher: Arc<Publisher>,
+    subscriber: Arc<Subscriber>,
+}
+
+/// Why there is no bus.
+#[derive(Debug, thiserror::Error)]
+#[error("the address of Redis: {0}")]
+pub struct RedisAddressError(#[from] RedisError);
+
+impl RedisBus {
+    /// Makes a bus for the Redis at an address, such as `redis://user:password@host:6379` or
+    /// `rediss://host` for TLS. It connects when the server is used.
+    ///
+    /// # Errors
+    ///
+    /// When the address is none.
+    pub fn new(url: &str) -> Result<RedisBus, RedisAddressError> {
+        let client = Client::open(url)?;
+        Ok(RedisBus {
+            prefix: "socket.io".into(),
+            publisher: Arc::new(Publisher::new(client.clone())),
+            subscriber: Arc::new(Subscriber::new(client)),
+        })
+    }
+
+    /// Sets how the names of the channels begin. All servers need the same. Default: `socket.io`.
+    #[doc(alias = "key")]
+    pub fn prefix(mut self, prefix: &str) -> RedisBus {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// How many messages were given up, because Redis was away too long, or went away while they were
+    /// being sent.
+    pub fn dropped(&self) -> u64 {
+        self.publisher.dropped()
+    }
+}
+
+impl fmt::Debug for RedisBus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBus")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bus for RedisBus {
+    fn open(&self, nsp: &str, uid: &Uid, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel> {
+        let channels = Channels::new(&self.prefix, nsp);
+        let own = channels.response_to(uid);
+        let classic = Arc::new(Classic {
+            nsp: nsp.to_owned(),
+            uid: uid.clone(),
+            own,
+            channels,
+            inbox,
+            publisher: self.publisher.clone(),
+        });
+        let pattern = classic.channels.broadcast_pattern();
+        let names = [
+            classic.channels.request.clone(),
+            classic.channels.response.clone(),
+            classic.own.clone(),
+        ];
+        self.publisher.start();
+        self.subscriber
+            .add(pattern.clone(), names.to_vec(), classic.clone());
+        Arc::new(ClassicChannel {
+            classic,
+            pattern,
+            subscriber: self.subscriber.clone(),
+        })
+    }
+}
+
+/// One namespace on Redis.
+struct Classic {
+    nsp: String,
+    uid: Uid,
+    channels: Channels,
+    /// Where this server is answered.
+    own: String,
+    inbox: Arc<dyn Inbox>,
+    publisher: Arc<Publisher>,
+}
+
+struct ClassicChannel {
+    classic: Arc<Classic>,
+    pattern: String,
+    subscriber: Arc<Subscriber>,
+}
+
+impl Listener for Classic {
+    fn handle(&self, channel: &str, payload: &[u8]) {
+        let limits = Limits::default();
+        let heard = if channel == self.channels.request {
+            Request::decode(payload, &limits).map(|request| self.request(request))
+        } else if channel == self.channels.response || channel == self.own {
+            Response::decode(payload, &limits).map(|response| self.response(response))
+        } else if self.channels.room_of(channel).is_some() {
+            Broadcast::decode(payload, &limits).map(|broadcast| self.broadcast(broadcast))
+        } else {
+            // The pattern matches the channels of namespaces that begin with the same name.
+            return;
+        };
+        if heard.is_err() {
+            self.inbox.reject();
+        }
+    }
+}
+
+impl Classic {
+    fn receive(&self, uid: Uid, body: Body) {
+        self.inbox.receive(Message {
+            uid,
+            nsp: self.nsp.clone(),
+            body,
+        });
+    }
+
+    fn broadcast(&self, broadcast: Broadcast) {
+        let Broadcast {
+            uid,
+            nsp,
+            event,
+            opts,
+        } = broadcast;
+        if nsp == self.nsp {
+            let request_id = None;
+            self.receive(
+                uid,
+                Body::Broadcast {
+                    event,
+                    opts,
+                    request_id,
+                },
+            );
+        }
+    }
+
+    fn request(&self, request: Request) {
+        let uid = request.uid.unwrap_or_else(|| Uid::new(Uid::EMITTER));
+        if uid == self.uid {
+            return;
+        }
+        let options = |which: Which| match which {
+            Which::Matching(opts) => opts,
+            Which::One { sid, .. } => BroadcastOptions {
+                rooms: vec![sid],
+                ..BroadcastOptions::default()
+            },
+        };
+        let body = match request.body {
+            RequestBody::AllRooms { request_id } => {
+                let rooms = self.inbox.room_names();
+                return self.respond(&Response::Rooms { request_id, rooms }, Some(&uid));
+            }
+            // Servers before version 4 ask so, which are not part of such a cluster.
+            RequestBody::Sockets { .. } => return self.inbox.reject(),
+            RequestBody::RemoteJoin { sockets, rooms } => Body::SocketsJoin {
+                opts: options(sockets),
+                rooms,
+            },
+            RequestBody::RemoteLeave { sockets, rooms } => Body::SocketsLeave {
+                opts: options(sockets),
+                rooms,
+            },
+            RequestBody::RemoteDisconnect { sockets, close } => Body::DisconnectSockets {
+                opts: options(sockets),
+                close,
+            },
+            RequestBody::RemoteFetch { request_id, opts } => {
+                Body::FetchSockets { opts, request_id }
+            }
+            RequestBody::ServerSideEmit { request_id, event } => {
+                Body::ServerSideEmit { event, request_id }
+            }
+            RequestBody::Broadcast {
+                request_id,
+                nsp,
+                event,
+                opts,
+            } => {
+                if nsp != self.nsp {
+                    return;
+                }
+                Body::Broadcast {
+                    event,
+                    opts,
+                    request_id: Some(request_id),
+                }
+            }
+        };
+        self.receive(uid, body);
+    }
+
+    fn response(&self, response: Response) {
+        let body = match response {
+            Response::Sockets {
+                request_id,
+                sockets,
+            } => Body::FetchSocketsResponse {
+                request_id,
+                sockets,
+            },
+            Response::ServerSideEmit { request_id, value } => {
+                Body::ServerSideEmitResponse { request_id, value }
+            }
+            Response::ClientCount {
+                request_id,
+                client_count,
+            } => Body::BroadcastClientCount {
+                request_id,
+                client_count,
+            },
+            Response::Ack { request_id, value } => Body::BroadcastAck { request_id, value },
+            // Answers to what this server does not ask.
+            Response::SocketIds { .. } | Response::Rooms { .. } | Response::Done { .. } => return,
+        };
+        // Responses do not say who sends them.
+        self.receive(Uid::new(Uid::EMITTER), body);
+    }
+
+    fn respond(&self, response: &Response, to: Option<&Uid>) {
+        let channel = match (to, response) {
+            // Node looks for these on the shared channel alone.
+            (_, Response::ServerSideEmit { .. }) | (None, _) => self.channels.response.clone(),
+            (Some(to), _) if to.is_emitter() => self.channels.response.clone(),
+            (Some(to), _) => self.channels.response_to(to),
+        };
+        // One that is refused is counted; whoever asked waits in vain, as it must.
+        let _ = self.publisher.publish(channel, response.encode());
+    }
+
+    fn publish(&self, message: &Message, to: Option<&Uid>) -> Result<(), PublishError> {
+        let uid = Some(message.uid.clone());
+        let body = match message.body.clone() {
+            Body::InitialHeartbeat | Body::Heartbeat | Body::AdapterClose => return Ok(()),
+            Body::Broadcast {
+                event,
+                opts,
+                request_id: None,
+            } => {
+                let channel = self.channels.broadcast_to(&opts);
+                let broadcast = Broadcast {
+                    uid: message.uid.clone(),
+                    nsp: self.nsp.clone(),
+                    event,
+                    opts,
+                };
+                return self.publisher.publish(channel, broadcast.encode());
+            }
+            Body::Broadcast {
+                event,
+                opts,
+                request_id: Some(request_id),
+            } => RequestBody::Broadcast {
+                request_id,
+                nsp: self.nsp.clone(),
+                event,
+                opts,
+            },
+            Body::SocketsJoin { opts, rooms } => RequestBody::RemoteJoin {
+                sockets: Which::Matching(opts),
+                rooms,
+            },
+            Body::SocketsLeave { opts, rooms } => RequestBody::RemoteLeave {
+                sockets: Which::Matching(opts),
+                rooms,
+            },
+            Body::DisconnectSockets { opts, close } => RequestBody::RemoteDisconnect {
+                sockets: Which::Matching(opts),
+                close,
+            },
+            Body::FetchSockets { opts, request_id } => {
+                RequestBody::RemoteFetch { request_id, opts }
+            }
+            Body::ServerSideEmit { event, request_id } => {
+                RequestBody::ServerSideEmit { request_id, event }
+            }
+            Body::FetchSocketsResponse {
+                request_id,
+                sockets,
+            } => {
+                let response = Response::Sockets {
+                    request_id,
+                    sockets,
+                };
+                self.respond(&response, to);
+                return Ok(());
+            }
+            Body::ServerSideEmitResponse { request_id, value } => {
+                let response = Response::ServerSideEmit { request_id, value };
+                self.respond(&response, to);
+                return Ok(());
+            }
+            Body::BroadcastClientCount {
+                request_id,
+                client_count,
+            } => {
+                let response = Response::ClientCount {
+                    request_id,
+                    client_count,
+                };
+                self.respond(&response, to);
+                return Ok(());
+            }
+            Body::BroadcastAck { request_id, value } => {
+                self.respond(&Response::Ack { request_id, value }, to);
+                return Ok(());
+            }
+        };
+        let request = Request { uid, body };
+        self.publisher
+            .publish(self.channels.request.clone(), request.encode())
+    }
+}
+
+impl Channel for ClassicChannel {
+    fn publish(&self, message: &Message, to: Option<&Uid>) -> Result<(), PublishError> {
+        self.classic.publish(message, to)
+    }
+
+    fn has_heartbeats(&self) -> bool {
+        false
+    }
+
+    fn server_count(&self) -> BoxFuture<'_, Result<usize, BusError>> {
+        Box::pin(async {
+            let count = self
+                .classic
+                .publisher
+                .subscribers(&self.classic.channels.request);
+            count.await.map_err(BusError)
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // Before anything else: who is subscribed is asked, and waited for.
+            self.subscriber.remove(&self.pattern);
+            self.classic.publisher.flush(FLUSH).await;
+        })
+    }
+}
+
+/// What waits is published within this time when a server ends.
+const FLUSH: Duration = Duration::from_secs(1);
+
+impl Drop for ClassicChannel {
+    fn drop(&mut self) {
+        self.subscriber.remove(&self.pattern);
+    }
+}
+
+impl fmt::Debug for ClassicChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClassicChannel")
+            .field("nsp", &self.classic.nsp)
+            .field("uid", &self.classic.uid)
+            .finish_non_exhaustive()
+    }
+}

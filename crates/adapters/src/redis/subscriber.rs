@@ -1,0 +1,189 @@
+//! What a server hears: one connection for all namespaces, which comes back by itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use redis::Client;
+use redis::aio::{PubSubSink, PubSubStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// What is called for what comes.
+pub(super) trait Listener: Send + Sync {
+    fn handle(&self, channel: &str, payload: &[u8]);
+}
+
+/// What is listened to together.
+#[derive(Clone)]
+struct Interest {
+    names: Vec<String>,
+    listener: Arc<dyn Listener>,
+}
+
+/// By their patterns.
+type Interests = HashMap<String, Interest>;
+
+enum Change {
+    Added(String),
+    Removed(String, Vec<String>),
+}
+
+pub(super) struct Subscriber {
+    client: Client,
+    interests: Arc<Mutex<Interests>>,
+    /// To the task, while there is one.
+    changes: Mutex<Option<mpsc::UnboundedSender<Change>>>,
+}
+
+const ANSWER: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(2);
+
+impl Subscriber {
+    pub(super) fn new(client: Client) -> Subscriber {
+        Subscriber {
+            client,
+            interests: Arc::default(),
+            changes: Mutex::default(),
+        }
+    }
+
+    pub(super) fn add(&self, pattern: String, names: Vec<String>, listener: Arc<dyn Listener>) {
+        let interest = Interest { names, listener };
+        self.interests.lock().insert(pattern.clone(), interest);
+        let mut changes = self.changes.lock();
+        let sender = changes.get_or_insert_with(|| {
+            // Not unbounded in fact: two for each namespace that is made.
+            let (sender, receiver) = mpsc::unbounded_channel();
+            tokio::spawn(run(self.client.clone(), self.interests.clone(), receiver));
+            sender
+        });
+        let _ = sender.send(Change::Added(pattern));
+    }
+
+    pub(super) fn remove(&self, pattern: &str) {
+        let Some(interest) = self.interests.lock().remove(pattern) else {
+            return;
+        };
+        if let Some(sender) = &*self.changes.lock() {
+            let _ = sender.send(Change::Removed(pattern.to_owned(), interest.names));
+        }
+    }
+}
+
+/// Listens until the subscriber is gone.
+async fn run(
+    client: Client,
+    interests: Arc<Mutex<Interests>>,
+    mut changes: mpsc::UnboundedReceiver<Change>,
+) {
+    let mut pause = FIRST_PAUSE;
+    while !changes.is_closed() {
+        match connect(&client, &interests).await {
+            Ok((sink, stream)) => {
+                pause = FIRST_PAUSE;
+                if listen(sink, stream, &interests, &mut changes)
+                    .await
+                    .is_none()
+                {
+                    return;
+                }
+                tracing::warn!("the subscription to Redis is lost");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot listen: Redis cannot be reached");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
+        }
+    }
+}
+
+async fn connect(
+    client: &Client,
+    interests: &Mutex<Interests>,
+) -> Result<(PubSubSink, PubSubStream), String> {
+    let connecting = async {
+        let (mut sink, stream) = client.get_async_pubsub().await?.split();
+        let all = interests.lock().clone();
+        for (pattern, interest) in all {
+            sink.psubscribe(pattern).await?;
+            sink.subscribe(interest.names).await?;
+        }
+        Ok::<_, redis::RedisError>((sink, stream))
+    };
+    match timeout(ANSWER, connecting).await {
+        Ok(connected) => connected.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer".to_owned()),
+    }
+}
+
+/// Listens until the connection ends; `None` when the subscriber is gone.
+async fn listen(
+    mut sink: PubSubSink,
+    mut stream: PubSubStream,
+    interests: &Mutex<Interests>,
+    changes: &mut mpsc::UnboundedReceiver<Change>,
+) -> Option<()> {
+    loop {
+        tokio::select! {
+            message = stream.next() => {
+                let message = match message {
+                    Some(message) => message,
+                    None => return Some(()),
+                };
+                let channel = message.get_channel_name();
+                let listener = listener(interests, message.get_pattern().ok(), channel);
+                if let Some(listener) = listener {
+                    listener.handle(channel, message.get_payload_bytes());
+                }
+            }
+            change = changes.recv() => {
+                let done = match change? {
+                    Change::Added(pattern) => {
+                        let Some(names) = interests.lock().get(&pattern).map(|i| i.names.clone())
+                        else {
+                            continue;
+                        };
+                        subscribe(&mut sink, pattern, names).await
+                    }
+                    Change::Removed(pattern, names) => {
+                        let done = timeout(ANSWER, async {
+                            sink.unsubscribe(names).await?;
+                            sink.punsubscribe(pattern).await
+                        });
+                        matches!(done.await, Ok(Ok(())))
+                    }
+                };
+                if !done {
+                    return Some(());
+                }
+            }
+        }
+    }
+}
+
+async fn subscribe(sink: &mut PubSubSink, pattern: String, names: Vec<String>) -> bool {
+    let done = timeout(ANSWER, async {
+        sink.psubscribe(pattern).await?;
+        sink.subscribe(names).await
+    });
+    matches!(done.await, Ok(Ok(())))
+}
+
+fn listener(
+    interests: &Mutex<Interests>,
+    pattern: Option<String>,
+    channel: &str,
+) -> Option<Arc<dyn Listener>> {
+    let interests = interests.lock();
+    if let Some(interest) = pattern.and_then(|pattern| interests.get(&pattern)) {
+        return Some(interest.listener.clone());
+    }
+    let mut all = interests.values();
+    let interest = all.find(|interest| interest.names.iter().any(|name| name == channel))?;
+    Some(interest.listener.clone())
+}
