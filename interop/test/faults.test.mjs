@@ -29,17 +29,7 @@ function unknown({ expect, inconclusive, arguments: args, missing }) {
 /** What the doctor does not tell rightly yet. */
 const NOT_YET = new Map([
   ["answers-late", "it does not measure when answers come"],
-  ["apache-read-timeout", "with sessions that stick by a cookie it does not hold a poll"],
-  ["cache", "it also accuses the stickiness"],
-  ["challenge", "it takes the page of a firewall for one of a gateway"],
-  ["closes-at-once", "it says that the server is none of Socket.IO"],
-  ["haproxy-tunnel-timeout", "it does not wait for a ping on an open WebSocket"],
   ["nginx-read-timeout", "nginx asks the next server, which looks like missing stickiness"],
-  ["no-upgrades", "it takes the empty list of upgrades for a choice"],
-  ["polling-only", "it names the WebSocket instead of the transports"],
-  ["resets-at-once", "now and then the reset comes too late for it"],
-  ["tunnel-timeout", "it does not wait for a ping on an open WebSocket"],
-  ["websocket-elsewhere", "it names the upgrade instead of the stickiness"],
 ]);
 
 const LIMIT = 10;

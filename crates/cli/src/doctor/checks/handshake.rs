@@ -85,6 +85,10 @@ async fn answered(
     if status == 400 && answer.text().contains("HTTPS port") && speaks_tls(patient).await {
         return fatal(Verdict::PlainToTls, Confidence::Certain);
     }
+    if answer.header("cf-mitigated").is_some() {
+        // A firewall's page for this program: browsers may get through.
+        return Outcome::Inconclusive(Why::Unclear);
+    }
     match status {
         301 | 302 | 303 | 307 | 308 => {
             let to = answer.header("location").unwrap_or("nowhere").to_owned();

@@ -380,7 +380,8 @@ impl Check for Heartbeat {
                 websocket.close().await;
                 return Outcome::Passed(Note::NotObserved(interval), Vec::new());
             }
-            let deadline = Instant::now() + interval + GRACE;
+            let start = Instant::now();
+            let deadline = start + interval + GRACE;
             loop {
                 let wait = deadline.saturating_duration_since(Instant::now());
                 match websocket.next(wait).await {
@@ -399,6 +400,14 @@ impl Check for Heartbeat {
                         return Outcome::found(
                             finding.with_words("a WebSocket that waits", "no ping"),
                         );
+                    }
+                    // Who ends a connection on purpose says so: a proxy only hangs up.
+                    Frame::Ended if start.elapsed() < interval => {
+                        let after = start.elapsed();
+                        let verdict = Verdict::TunnelCut { after, interval };
+                        let finding = Finding::fatal(verdict, Confidence::Likely);
+                        let words = "it ended without a close frame";
+                        return Outcome::found(finding.with_words("a WebSocket that waits", words));
                     }
                     // The application may end connections as it likes.
                     Frame::Broken(..) | Frame::Close(_) | Frame::Ended => {

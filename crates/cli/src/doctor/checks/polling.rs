@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use socketio::Transport;
 use tokio::time::timeout;
 
+use super::sticky::cookies;
 use crate::doctor::args::Only;
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
 use crate::doctor::facts::Patient;
@@ -55,28 +56,34 @@ impl Check for LongPoll {
                 let finding = Finding::warn(Verdict::Cached { sign }, Confidence::Likely);
                 return Outcome::found(finding.with(&handshake));
             }
+            // As a browser would: where sessions stick by a cookie, it is sent.
+            let cookies = cookies(&handshake);
+            let poll = || {
+                let target = patient.engine(revision, Transport::Polling, Some(&open.sid));
+                Ask::get(target).with_cookies(&cookies)
+            };
+            let leave = || patient.post(revision, &open.sid, "1", &cookies);
             let hold = HOLD.min(patient.wire.budget.left().saturating_sub(RESERVE));
-            let ask = Ask::get(patient.engine(revision, Transport::Polling, Some(&open.sid)));
-            let budget = &patient.wire.budget;
-            let mut poll = Box::pin(patient.wire.ask_for(ask, hold + budget.answer()));
-            let mut ended = timeout(hold, &mut poll).await.ok();
+            let limit = hold + patient.wire.budget.answer();
+            let mut waiting = Box::pin(patient.wire.ask_for(poll(), limit));
+            let mut ended = timeout(hold, &mut waiting).await.ok();
             if revision == 3
                 && ended
                     .as_ref()
                     .is_some_and(|exchange| exchange.status() == Some(200))
             {
                 // The greeting of the main namespace came unasked.
-                let ask = Ask::get(patient.engine(revision, Transport::Polling, Some(&open.sid)));
-                poll = Box::pin(patient.wire.ask_for(ask, hold + budget.answer()));
-                ended = timeout(hold, &mut poll).await.ok();
+                waiting = Box::pin(patient.wire.ask_for(poll(), limit));
+                ended = timeout(hold, &mut waiting).await.ok();
             }
             let Some(exchange) = ended else {
                 // The farewell ends the request too.
-                let farewell = timeout(FAREWELL, &mut poll);
-                let (_, _) = tokio::join!(patient.leave(revision, &open.sid), farewell);
+                let farewell = timeout(FAREWELL, &mut waiting);
+                let (_, _) = tokio::join!(leave(), farewell);
                 return Outcome::Passed(Note::Held(hold), Vec::new());
             };
-            patient.leave(revision, &open.sid).await;
+            leave().await;
+            drop(waiting);
             let how = match &exchange.got {
                 Ok(answer) => match answer.status {
                     200 => return Outcome::Passed(Note::Held(exchange.took), Vec::new()),

@@ -28,14 +28,22 @@ impl Check for Stickiness {
                 return Outcome::Skipped(Why::NoPolling);
             }
             let first = pass(patient, ROUNDS, false).await;
+            if let Some(sid) = first.repeated(&patient.sids) {
+                // Two clients with one session: what else fails is no matter of the servers.
+                patient.sids.push(sid);
+                return Outcome::Passed(Note::None, Vec::new());
+            }
             if first.hits == 0 && first.misses.is_empty() {
                 return Outcome::Inconclusive(Why::Unclear);
             }
             if first.misses.is_empty() {
                 return Outcome::Passed(Note::Rounds(ROUNDS), Vec::new());
             }
-            let outcome = explain(patient, first).await;
-            patient.polling_fault = Some(Id::D10);
+            let (outcome, has_cookies) = explain(patient, first).await;
+            // With cookies the rest can be examined as a browser meets it.
+            if !has_cookies {
+                patient.polling_fault = Some(Id::D10);
+            }
             outcome
         }
         .boxed()
@@ -59,6 +67,16 @@ struct Pass {
     /// A session was unknown to one request, and known to a later one: it has not died.
     has_revived: bool,
     cookies: Vec<String>,
+    sids: Vec<String>,
+}
+
+impl Pass {
+    /// A session that was given to two, or that is one of `known`.
+    fn repeated(&self, known: &[String]) -> Option<String> {
+        let mut sids = self.sids.iter().enumerate();
+        let found = sids.find(|(i, sid)| known.contains(sid) || self.sids[..*i].contains(sid))?;
+        Some(found.1.clone())
+    }
 }
 
 /// Opens sessions and follows each up, each time on a new connection.
@@ -75,6 +93,7 @@ async fn pass(patient: &Patient, rounds: usize, with_cookies: bool) -> Pass {
             sum.hits += round.hits;
             sum.misses.extend(round.misses);
             sum.has_revived |= round.has_revived;
+            sum.sids.extend(round.sids);
             if sum.cookies.is_empty() {
                 sum.cookies = round.cookies;
             }
@@ -91,6 +110,7 @@ async fn round(patient: &Patient, with_cookies: bool) -> Pass {
     let Some(open) = open else {
         return pass;
     };
+    pass.sids = vec![open.sid.clone()];
     pass.cookies = cookies(&exchange);
     let sent: &[String] = if with_cookies {
         &pass.cookies.clone()
@@ -120,7 +140,7 @@ async fn round(patient: &Patient, with_cookies: bool) -> Pass {
 }
 
 /// The cookies that came with an answer, without the one of Engine.IO itself.
-fn cookies(exchange: &Exchange) -> Vec<String> {
+pub(super) fn cookies(exchange: &Exchange) -> Vec<String> {
     let Some(answer) = exchange.answer() else {
         return Vec::new();
     };
@@ -134,8 +154,8 @@ fn cookies(exchange: &Exchange) -> Vec<String> {
         .collect()
 }
 
-/// Tells why sessions are not found.
-async fn explain(patient: &Patient, first: Pass) -> Outcome {
+/// Tells why sessions are not found, and whether they are with the cookies of the balancer.
+async fn explain(patient: &Patient, first: Pass) -> (Outcome, bool) {
     let (failed, total) = (first.misses.len(), first.hits + first.misses.len());
     let tell = |mut finding: Finding| {
         for exchange in first.misses.iter().take(2) {
@@ -156,17 +176,15 @@ async fn explain(patient: &Patient, first: Pass) -> Outcome {
                 failed,
                 total,
             };
-            return tell(Finding::warn(verdict, Confidence::Certain));
+            return (tell(Finding::warn(verdict, Confidence::Certain)), true);
         }
     }
     // A session that was found after it was not has not died: there is another server.
     if first.has_revived {
-        return tell(Finding::fatal(
-            Verdict::NoStickiness { failed, total },
-            Confidence::Certain,
-        ));
+        let verdict = Verdict::NoStickiness { failed, total };
+        return (tell(Finding::fatal(verdict, Confidence::Certain)), false);
     }
-    match same_connection(patient).await {
+    let outcome = match same_connection(patient).await {
         Some(true) => tell(Finding::fatal(
             Verdict::NoStickiness { failed, total },
             Confidence::Certain,
@@ -179,7 +197,8 @@ async fn explain(patient: &Patient, first: Pass) -> Outcome {
             Verdict::NoStickiness { failed, total },
             Confidence::Likely,
         )),
-    }
+    };
+    (outcome, false)
 }
 
 /// Says whether a session is known on the very connection on which it was opened.

@@ -35,14 +35,14 @@ impl Check for Transports {
                     match offers {
                         true => pass("polling and WebSocket"),
                         false => {
-                            let finding = Finding::info(Verdict::PollingOnly, Confidence::Certain);
+                            let finding = Finding::warn(Verdict::PollingOnly, Confidence::Certain);
                             Outcome::found(finding.with(polling))
                         }
                     }
                 }
                 (true, false) if patient.is_polling_only() => {
                     let finding =
-                        Finding::info(Verdict::PollingOnly, Confidence::Certain).with(polling);
+                        Finding::warn(Verdict::PollingOnly, Confidence::Certain).with(polling);
                     Outcome::found(match &patient.websocket {
                         Some((exchange, _)) => finding.with(exchange),
                         None => finding,

@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use socketio::Transport;
 use tokio::time::timeout;
 
+use super::sticky::cookies;
 use crate::doctor::args::Only;
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
 use crate::doctor::engine::Reading;
@@ -138,31 +139,36 @@ impl Check for Upgrade {
             if let Some(why) = skip {
                 return Outcome::Skipped(why);
             }
-            let (_, open) = patient.handshake(&[]).await;
+            let (handshake, open) = patient.handshake(&[]).await;
             let Some(open) = open else {
                 return Outcome::Inconclusive(Why::Unclear);
             };
+            if patient.sids.contains(&open.sid) {
+                // A cache: the next check but this says so.
+                return Outcome::Inconclusive(Why::Unclear);
+            }
             patient.sids.push(open.sid.clone());
             if open.upgrades.is_empty() {
                 patient.leave(patient.revision(), &open.sid).await;
                 return Outcome::Skipped(Why::NoUpgrade);
             }
-            upgrade(patient, &open.sid).await
+            upgrade(patient, &open.sid, &cookies(&handshake)).await
         }
         .boxed()
     }
 }
 
-async fn upgrade(patient: &Patient, sid: &str) -> Outcome {
+async fn upgrade(patient: &Patient, sid: &str, cookies: &[String]) -> Outcome {
     let revision = patient.revision();
     let target = patient.engine(revision, Transport::WebSocket, Some(sid));
-    let mut ask = Ask::get(target);
+    let mut ask = Ask::get(target).with_cookies(cookies);
+    let leave = || patient.post(revision, sid, CLOSE, cookies);
     if let Some(origin) = &patient.args.origin {
         ask = ask.with_header("Origin", origin);
     }
     let (exchange, websocket) = patient.wire.websocket(ask).await;
     let Some(mut websocket) = websocket else {
-        patient.leave(revision, sid).await;
+        leave().await;
         let message = match &exchange.got {
             Err(Fault::Spent | Fault::Tls(_) | Fault::Unreachable(_)) => {
                 return Outcome::Inconclusive(Why::Unclear);
@@ -174,10 +180,15 @@ async fn upgrade(patient: &Patient, sid: &str) -> Outcome {
                 _ => answer.text().trim().chars().take(100).collect(),
             },
         };
-        let verdict = Verdict::UpgradeRefused { message };
+        // Over polling all requests of a session have met the same server.
+        let verdict = match &*message {
+            "Session ID unknown" => Verdict::WebSocketElsewhere,
+            _ => Verdict::UpgradeRefused { message },
+        };
         return Outcome::found(Finding::fatal(verdict, Confidence::Likely).with(&exchange));
     };
-    let poll = Ask::get(patient.engine(revision, Transport::Polling, Some(sid)));
+    let target = patient.engine(revision, Transport::Polling, Some(sid));
+    let poll = Ask::get(target).with_cookies(cookies);
     let mut poll = Box::pin(patient.wire.ask_for(poll, patient.wire.budget.answer()));
     let probed = async {
         websocket.send_text("2probe").await;
@@ -196,7 +207,7 @@ async fn upgrade(patient: &Patient, sid: &str) -> Outcome {
     };
     if probed != Frame::Text("3probe".to_owned()) {
         websocket.close().await;
-        patient.leave(revision, sid).await;
+        leave().await;
         if polled.is_none() {
             // The farewell ends it too.
             let _ = timeout(STEP, &mut poll).await;
@@ -220,7 +231,7 @@ async fn upgrade(patient: &Patient, sid: &str) -> Outcome {
         }
         Some(polled) => {
             websocket.close().await;
-            patient.leave(revision, sid).await;
+            leave().await;
             let finding = Finding::warn(Verdict::PollNotReleased, Confidence::Possible);
             Outcome::found(finding.with(&polled))
         }

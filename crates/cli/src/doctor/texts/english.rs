@@ -340,6 +340,11 @@ impl Texts for English {
                 "Something answers 101 without the headers that belong to it: mostly a proxy that makes the answer itself or removes them.",
                 "Let the proxy pass the server's answer on, with Upgrade, Connection and Sec-WebSocket-Accept.",
             ),
+            Verdict::WebSocketElsewhere => text(
+                "a WebSocket reaches another server than the session's".to_owned(),
+                "Polling works, and so does a WebSocket of its own; but when a client moves from polling to WebSocket, it meets a server that does not know it. Clients stay on polling.",
+                "Let the load balancer route WebSocket by the same rule as the other requests.",
+            ),
             Verdict::UpgradeRefused { message } => text(
                 format!("sessions cannot move to WebSocket: {message}"),
                 "A WebSocket of its own opens, but one for a session that began over polling is refused. Clients stay on polling.",
@@ -396,6 +401,11 @@ impl Texts for English {
                 "the server closes the connection when the client joins".to_owned(),
                 "It could not read the request, or its own code ended the connection: a parser of its own, or an error in a handler.",
                 "Look at the server's log; compare the option `parser` of both sides.",
+            ),
+            Verdict::TunnelCut { after, interval } => text(
+                format!("a silent WebSocket is cut after {}, before the ping that comes each {}", seconds(*after), seconds(*interval)),
+                "A proxy closes connections on which nothing is said for a while. Clients lose theirs again and again (`transport close`), and connect again.",
+                "Make the proxy's timeout for WebSocket longer than `pingInterval` and `pingTimeout` together, or lower `pingInterval`.",
             ),
             Verdict::NoPing { interval } => text(
                 format!("no ping within {}", seconds(*interval)),

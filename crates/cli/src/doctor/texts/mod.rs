@@ -194,6 +194,8 @@ pub(super) enum Verdict {
     WebSocketClosed,
     WebSocketNoSession,
     WebSocketBroken,
+    /// A WebSocket goes to another server than the requests of the session.
+    WebSocketElsewhere,
     UpgradeRefused {
         message: String,
     },
@@ -220,6 +222,10 @@ pub(super) enum Verdict {
     },
     OtherParser,
     ConnectClosed,
+    TunnelCut {
+        after: Duration,
+        interval: Duration,
+    },
     NoPing {
         interval: Duration,
     },
@@ -257,7 +263,11 @@ impl Verdict {
         match self {
             PathIsNamespace { .. } => Id::D01,
             UnknownHost { .. } | LocalhostV6 => Id::D02,
-            Refused { .. } | Dropped { .. } | Unreachable { .. } | SomeAddresses { .. } => Id::D03,
+            Refused { .. }
+            | Dropped { .. }
+            | Unreachable { .. }
+            | SomeAddresses { .. }
+            | HungUp => Id::D03,
             CertificateExpired
             | CertificateNotYetValid
             | CertificateOtherName { .. }
@@ -281,12 +291,14 @@ impl Verdict {
             | Redirect { .. }
             | Busy { .. }
             | Silent
-            | HungUp
             | NotHttp => Id::D06,
             WrongPath { .. } => Id::D07,
             OldServer { .. } | OldClient { .. } => Id::D08,
             WebSocketOnly | PollingUnreachable { .. } | PollingOnly => Id::D09,
-            NoStickiness { .. } | CookieStickiness { .. } | LostSessions { .. } => Id::D10,
+            NoStickiness { .. }
+            | CookieStickiness { .. }
+            | LostSessions { .. }
+            | WebSocketElsewhere => Id::D10,
             UpgradeStripped
             | WebSocketPage { .. }
             | WebSocketGateway { .. }
@@ -302,7 +314,7 @@ impl Verdict {
             | ConnectUnanswered { .. }
             | OtherParser
             | ConnectClosed => Id::D15,
-            NoPing { .. } => Id::D16,
+            NoPing { .. } | TunnelCut { .. } => Id::D16,
             CorsMissing { .. } | CorsOther { .. } | OriginRefused { .. } => Id::D20,
             PreflightRefused | PreflightHeader { .. } => Id::D21,
             Wildcard { .. } => Id::D22,

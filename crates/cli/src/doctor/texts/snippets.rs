@@ -44,7 +44,9 @@ pub(in crate::doctor) fn snippets(verdict: &Verdict, seen: &Seen) -> Vec<Snippet
                 snippet("HAProxy", HAPROXY_WEBSOCKET),
             ],
         ),
-        Verdict::NoStickiness { .. } | Verdict::UpgradeRefused { .. } => proxies(
+        Verdict::NoStickiness { .. }
+        | Verdict::UpgradeRefused { .. }
+        | Verdict::WebSocketElsewhere => proxies(
             seen,
             [
                 snippet("nginx", NGINX_STICKY),
@@ -52,7 +54,7 @@ pub(in crate::doctor) fn snippets(verdict: &Verdict, seen: &Seen) -> Vec<Snippet
                 snippet("HAProxy", HAPROXY_STICKY),
             ],
         ),
-        Verdict::PollCut { .. } => proxies(
+        Verdict::PollCut { .. } | Verdict::TunnelCut { .. } => proxies(
             seen,
             [
                 snippet("nginx", "proxy_read_timeout 60s;"),
