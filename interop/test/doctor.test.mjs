@@ -324,7 +324,7 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     const report = await examine(url, ...origin);
     const finding = faulty(report, "D20", /says nothing about CORS/);
     assert.match(finding.fix.snippets.Node, /https:\/\/app\.example/);
-    assert.deepEqual(told(report).slice(1), ["D21 info the browser's question before the request (OPTIONS) is refused"]);
+    assert.deepEqual(told(report).slice(1), ["D21 info the browser's question before the request (OPTIONS) is refused", "D25 info a WebSocket of a foreign page is accepted"]);
     // Pages of the server itself need none.
     healthy(await examine(url, "--origin", url));
   });

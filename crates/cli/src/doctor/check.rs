@@ -14,6 +14,7 @@ pub(crate) enum Id {
     D02,
     D03,
     D04,
+    D05,
     D06,
     D07,
     D08,
@@ -27,6 +28,8 @@ pub(crate) enum Id {
     D20,
     D21,
     D22,
+    D23,
+    D25,
 }
 
 /// One check. What it learns for others it notes in the patient's facts.
@@ -109,11 +112,12 @@ pub(super) struct Evidence {
 }
 
 impl Id {
-    pub(super) const ALL: [Id; 17] = [
+    pub(super) const ALL: [Id; 20] = [
         Id::D01,
         Id::D02,
         Id::D03,
         Id::D04,
+        Id::D05,
         Id::D06,
         Id::D07,
         Id::D08,
@@ -127,6 +131,8 @@ impl Id {
         Id::D20,
         Id::D21,
         Id::D22,
+        Id::D23,
+        Id::D25,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -135,6 +141,7 @@ impl Id {
             Id::D02 => "D02",
             Id::D03 => "D03",
             Id::D04 => "D04",
+            Id::D05 => "D05",
             Id::D06 => "D06",
             Id::D07 => "D07",
             Id::D08 => "D08",
@@ -148,6 +155,8 @@ impl Id {
             Id::D20 => "D20",
             Id::D21 => "D21",
             Id::D22 => "D22",
+            Id::D23 => "D23",
+            Id::D25 => "D25",
         }
     }
 }

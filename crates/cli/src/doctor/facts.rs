@@ -15,6 +15,8 @@ pub(super) struct Patient {
     pub(super) wire: Wire,
     pub(super) tls: Option<Tls>,
     pub(super) addresses: Vec<SocketAddr>,
+    /// The first answer, for the check after the one that asked.
+    pub(super) first: Option<Exchange>,
     /// The handshake over polling.
     pub(super) polling: Option<(Exchange, Option<Reading>)>,
     /// The attempt to open a WebSocket.
@@ -64,6 +66,7 @@ impl Patient {
             wire,
             tls,
             addresses: Vec::new(),
+            first: None,
             polling: None,
             websocket: None,
             open: None,

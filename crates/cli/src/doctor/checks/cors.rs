@@ -1,4 +1,4 @@
-//! D20 to D22: what a browser would let a page see.
+//! D20 to D25: what a browser would let a page see.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -204,6 +204,78 @@ impl Check for Credentials {
                 }
                 _ => Outcome::Passed(Note::None, Vec::new()),
             }
+        }
+        .boxed()
+    }
+}
+
+pub(super) struct Errors;
+
+impl Check for Errors {
+    fn id(&self) -> Id {
+        Id::D23
+    }
+
+    fn needs(&self) -> &'static [Id] {
+        &[Id::D20]
+    }
+
+    fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
+        async move {
+            let origin = match page(patient) {
+                Ok(origin) => origin,
+                Err(why) => return Outcome::Skipped(why),
+            };
+            let revision = patient.revision();
+            let target = patient.engine(revision, Transport::Polling, Some("sio-doctor"));
+            let ask = Ask::get(target).with_header("Origin", &origin);
+            let exchange = patient.wire.ask(ask).await;
+            let Some(answer) = exchange.answer().filter(|answer| answer.status >= 400) else {
+                return Outcome::Inconclusive(Why::Unclear);
+            };
+            let allowed = answer.header("access-control-allow-origin");
+            if allowed.is_some_and(|allowed| allowed == origin || allowed == "*") {
+                return Outcome::Passed(Note::None, Vec::new());
+            }
+            let status = answer.status;
+            let verdict = Verdict::ErrorsWithoutCors { status };
+            Outcome::found(Finding::warn(verdict, Confidence::Certain).with(&exchange))
+        }
+        .boxed()
+    }
+}
+
+pub(super) struct AnyOrigin;
+
+/// A page that no server can mean to allow; the name is reserved for examples.
+const FOREIGN: &str = "https://foreign.example";
+
+impl Check for AnyOrigin {
+    fn id(&self) -> Id {
+        Id::D25
+    }
+
+    fn needs(&self) -> &'static [Id] {
+        &[Id::D12]
+    }
+
+    fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
+        async move {
+            if patient.args.origin.is_none() {
+                return Outcome::Skipped(Why::NoOrigin);
+            }
+            if !patient.has_websocket() {
+                return Outcome::Skipped(Why::NoWebSocket);
+            }
+            let target = patient.engine(patient.revision(), Transport::WebSocket, None);
+            let ask = Ask::get(target).with_header("Origin", FOREIGN);
+            let (exchange, websocket) = patient.wire.websocket(ask).await;
+            let Some(websocket) = websocket else {
+                return Outcome::Passed(Note::None, Vec::new());
+            };
+            websocket.close().await;
+            let finding = Finding::info(Verdict::AnyOrigin, Confidence::Certain);
+            Outcome::found(finding.with(&exchange))
         }
         .boxed()
     }

@@ -1,4 +1,4 @@
-//! D06 and D07: whether Socket.IO answers, and where.
+//! D05 to D07: whether it sends us away, whether Socket.IO answers, and where.
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
@@ -10,12 +10,12 @@ use crate::doctor::facts::{Attempt, Family, Patient};
 use crate::doctor::texts::{Note, Verdict};
 use crate::doctor::wire::{self, Answer, Ask, Exchange, Fault};
 
-/// Is it Socket.IO at all?
-pub(super) struct Handshake;
+/// Are we sent elsewhere?
+pub(super) struct Redirects;
 
-impl Check for Handshake {
+impl Check for Redirects {
     fn id(&self) -> Id {
-        Id::D06
+        Id::D05
     }
 
     fn needs(&self) -> &'static [Id] {
@@ -26,6 +26,41 @@ impl Check for Handshake {
         async move {
             let target = patient.engine(4, Transport::Polling, None);
             let exchange = patient.wire.ask(Ask::get(target)).await;
+            let answer = exchange.answer();
+            let redirect = answer
+                .filter(|answer| matches!(answer.status, 301 | 302 | 303 | 307 | 308))
+                .map(|answer| Verdict::Redirect {
+                    status: answer.status,
+                    to: answer.header("location").unwrap_or("nowhere").to_owned(),
+                });
+            if let Some(verdict) = redirect {
+                let finding = Finding::fatal(verdict, Confidence::Certain);
+                return Outcome::found(finding.with(&exchange));
+            }
+            patient.first = Some(exchange);
+            Outcome::Passed(Note::None, Vec::new())
+        }
+        .boxed()
+    }
+}
+
+/// Is it Socket.IO at all?
+pub(super) struct Handshake;
+
+impl Check for Handshake {
+    fn id(&self) -> Id {
+        Id::D06
+    }
+
+    fn needs(&self) -> &'static [Id] {
+        &[Id::D05]
+    }
+
+    fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
+        async move {
+            let Some(exchange) = patient.first.take() else {
+                return Outcome::Inconclusive(Why::Unclear);
+            };
             let reading = exchange.answer().map(Reading::of);
             patient.polling = Some((exchange.clone(), reading.clone()));
             match (&exchange.got, reading) {
@@ -90,10 +125,6 @@ async fn answered(
         return Outcome::Inconclusive(Why::Unclear);
     }
     match status {
-        301 | 302 | 303 | 307 | 308 => {
-            let to = answer.header("location").unwrap_or("nowhere").to_owned();
-            fatal(Verdict::Redirect { status, to }, Confidence::Certain)
-        }
         401 | 403 | 407 => fatal(Verdict::AuthWall { status }, Confidence::Likely),
         // It says nothing about what others get.
         429 => Outcome::Inconclusive(Why::Unclear),
@@ -169,7 +200,7 @@ impl Check for Path {
     }
 
     fn needs(&self) -> &'static [Id] {
-        &[Id::D04]
+        &[Id::D05]
     }
 
     fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {

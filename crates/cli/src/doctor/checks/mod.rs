@@ -15,11 +15,12 @@ mod tests;
 
 use super::check::Check;
 
-pub(super) const ALL: [&dyn Check; 17] = [
+pub(super) const ALL: [&dyn Check; 20] = [
     &reach::Address,
     &reach::Names,
     &reach::Tcp,
     &reach::Encryption,
+    &handshake::Redirects,
     &handshake::Handshake,
     &handshake::Path,
     &versions::Versions,
@@ -33,4 +34,6 @@ pub(super) const ALL: [&dyn Check; 17] = [
     &cors::Simple,
     &cors::Preflight,
     &cors::Credentials,
+    &cors::Errors,
+    &cors::AnyOrigin,
 ];

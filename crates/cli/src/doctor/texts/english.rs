@@ -12,6 +12,7 @@ impl Texts for English {
             Id::D02 => "name resolution",
             Id::D03 => "TCP",
             Id::D04 => "TLS",
+            Id::D05 => "redirects",
             Id::D06 => "Socket.IO handshake",
             Id::D07 => "path",
             Id::D08 => "versions",
@@ -25,6 +26,8 @@ impl Texts for English {
             Id::D20 => "CORS",
             Id::D21 => "CORS preflight",
             Id::D22 => "CORS with cookies",
+            Id::D23 => "CORS on errors",
+            Id::D25 => "WebSocket and origins",
         }
     }
 
@@ -41,6 +44,9 @@ impl Texts for English {
             }
             Id::D04 => {
                 "Checks the encryption and the server's certificate as strictly as clients outside browsers do. Browsers hide some mistakes, such as a missing intermediate certificate, because they have seen it elsewhere."
+            }
+            Id::D05 => {
+                "Asks as a client does, and looks whether it is sent elsewhere. Browsers do not follow a redirect of a WebSocket, and a POST may become a GET on its way."
             }
             Id::D06 => {
                 "Asks for a session over plain HTTP, as most clients do first, and reads the answer: a Socket.IO server says `0{\"sid\":..}`; a web page, a proxy's error or another server's answer look different."
@@ -80,6 +86,12 @@ impl Texts for English {
             }
             Id::D22 => {
                 "Looks for `*` together with cookies (`withCredentials`), which browsers refuse."
+            }
+            Id::D23 => {
+                "Asks with a session id that does not exist, and looks whether a page could read the error. Where it cannot, every error looks like one of CORS."
+            }
+            Id::D25 => {
+                "Opens a WebSocket as a page of a foreign site would. CORS does not hold for WebSocket, so that only the server can refuse it."
             }
         }
     }
@@ -439,6 +451,16 @@ impl Texts for English {
                 format!("the browser may not send the header {missing}"),
                 "Headers of your own (extraHeaders) must be allowed by the server before the browser sends them.",
                 "Add them to `allowedHeaders` of the option `cors`, or send the token in `auth` instead, which needs no header.",
+            ),
+            Verdict::ErrorsWithoutCors { status } => text(
+                format!("errors (here status {status}) come without CORS headers"),
+                "The handshake may be read by this page, an error may not. The browser then reports a CORS problem, whatever is really wrong.",
+                "Let the proxy add `Access-Control-Allow-Origin` to errors too (nginx: `add_header .. always`), and not remove what the server sends.",
+            ),
+            Verdict::AnyOrigin => text(
+                "a WebSocket of a foreign page is accepted".to_owned(),
+                "CORS does not protect WebSocket. Where a cookie alone says who a user is, any page that the user visits can connect in their name.",
+                "Compare the header Origin in `allowRequest`, or let clients prove who they are with a token in `auth`.",
             ),
             Verdict::Wildcard { with_cookies } => text(
                 "all origins are allowed by *, which browsers do not take with cookies".to_owned(),

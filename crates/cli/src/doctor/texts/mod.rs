@@ -244,6 +244,10 @@ pub(super) enum Verdict {
     PreflightHeader {
         missing: String,
     },
+    ErrorsWithoutCors {
+        status: u16,
+    },
+    AnyOrigin,
     Wildcard {
         with_cookies: bool,
     },
@@ -280,6 +284,7 @@ impl Verdict {
             | PlainToTls
             | TlsOld { .. }
             | TlsFailed { .. } => Id::D04,
+            Redirect { .. } => Id::D05,
             Page { .. }
             | NotFound { .. }
             | NotEngine { .. }
@@ -288,7 +293,6 @@ impl Verdict {
             | AuthWall { .. }
             | Forbidden { .. }
             | BadRequest { .. }
-            | Redirect { .. }
             | Busy { .. }
             | Silent
             | NotHttp => Id::D06,
@@ -318,6 +322,8 @@ impl Verdict {
             CorsMissing { .. } | CorsOther { .. } | OriginRefused { .. } => Id::D20,
             PreflightRefused | PreflightHeader { .. } => Id::D21,
             Wildcard { .. } => Id::D22,
+            ErrorsWithoutCors { .. } => Id::D23,
+            AnyOrigin => Id::D25,
         }
     }
 }
@@ -325,6 +331,20 @@ impl Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_guide_names_every_check_and_no_other() {
+        let guide = include_str!("../../../../../docs/troubleshooting.md");
+        let found = guide
+            .lines()
+            .filter_map(|line| line.strip_prefix("Found by: "));
+        let mut named: Vec<&str> = found
+            .flat_map(|line| line.trim_end_matches('.').split(", "))
+            .collect();
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(named, Id::ALL.map(Id::as_str));
+    }
 
     #[test]
     fn every_check_is_named_and_explained() {
