@@ -477,6 +477,33 @@ async fn a_redis_that_restarts_is_found_again() {
 }
 
 #[tokio::test]
+async fn a_redis_that_pauses_loses_nothing() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut cluster = Cluster::new(|| redis.bus(), 0).await;
+    let id = redis.child.id().expect("it runs").to_string();
+    let signal = async |name: &str| {
+        let status = Command::new("kill").args([name, &id]).status().await;
+        assert!(status.expect("kill").success());
+    };
+    signal("-STOP").await;
+    for i in 0..1000 {
+        cluster.of(0).emit("news", i);
+    }
+    // This server's own client does not wait for Redis.
+    for i in 0..1000 {
+        cluster.clients[0].hears(&i.to_string()).await;
+    }
+    signal("-CONT").await;
+    for client in &mut cluster.clients[1..] {
+        for i in 0..1000 {
+            client.hears(&i.to_string()).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_message_disturbs_nobody() {
     let Some(redis) = Redis::start().await else {
         return;
@@ -511,5 +538,10 @@ async fn what_is_no_message_disturbs_nobody() {
     cluster.of(1).emit("news", "fine");
     for client in &mut cluster.clients {
         client.hears("\"fine\"").await;
+    }
+    // An empty payload, broken JSON, broken MessagePack ...: of a channel's seven none is a message.
+    for server in &cluster.servers {
+        let rejected = server.stats().cluster_rejected;
+        assert!(rejected >= 20, "{rejected}");
     }
 }

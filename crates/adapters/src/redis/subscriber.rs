@@ -39,6 +39,8 @@ pub(super) struct Subscriber {
 }
 
 const ANSWER: Duration = Duration::from_secs(5);
+/// So often Redis is asked whether it is there.
+const PING: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -128,6 +130,8 @@ async fn listen(
     interests: &Mutex<Interests>,
     changes: &mut mpsc::UnboundedReceiver<Change>,
 ) -> Option<()> {
+    let mut pings = tokio::time::interval(PING);
+    pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             message = stream.next() => {
@@ -139,6 +143,13 @@ async fn listen(
                 let listener = listener(interests, message.get_pattern().ok(), channel);
                 if let Some(listener) = listener {
                     listener.handle(channel, message.get_payload_bytes());
+                }
+            }
+            // A network that is cut tells nobody.
+            _ = pings.tick() => {
+                let pong = timeout(ANSWER, sink.ping::<redis::Value>()).await;
+                if !matches!(pong, Ok(Ok(_))) {
+                    return Some(());
                 }
             }
             change = changes.recv() => {

@@ -110,6 +110,8 @@ fn text(metrics: &Metrics) -> String {
     out.family("sio_dropped_total", "counter", "Packets that were dropped.");
     for (cause, count) in [
         ("queue full", stats.dropped_full),
+        ("for other servers", stats.cluster_refused),
+        ("malformed message of the cluster", stats.cluster_rejected),
         ("volatile", stats.dropped_volatile),
     ] {
         out.value("sio_dropped_total", &[("cause", cause)], count as f64);

@@ -95,6 +95,10 @@ counters! {
     slow_clients,
     /// Events to be acknowledged that were refused because too many answers were awaited.
     refused_acks,
+    /// Messages that other servers of the cluster did not get, because the bus refused them.
+    cluster_refused,
+    /// Messages from the bus that were none.
+    cluster_rejected,
 }
 
 impl Counters {

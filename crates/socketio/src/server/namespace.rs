@@ -20,6 +20,7 @@ use super::ack::BroadcastAck;
 use super::adapter::{Adapter, AdapterError, Frames, LocalAdapter};
 use super::broadcast::{Broadcast, Flags, RoomNames};
 use super::config::QueuePolicy;
+use super::counters::Counters;
 use super::emit::Emit;
 use super::handlers::Handlers;
 use super::recovery::Log;
@@ -78,6 +79,13 @@ impl NamespaceInner {
 
     pub(crate) fn next_ack_id(&self) -> u64 {
         self.ack_ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Counts what concerns the whole server.
+    pub(crate) fn count(&self, count: impl FnOnce(&Counters)) {
+        if let Some(server) = self.server.upgrade() {
+            count(server.counters());
+        }
     }
 
     /// Spawns a task on the server's runtime.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,7 @@ use crate::args::Args;
 use crate::server::ack::Collector;
 use crate::server::adapter::{Adapter, AdapterError, BroadcastPacket, LocalAdapter};
 use crate::server::broadcast::Target;
+use crate::server::counters::Counters;
 use crate::server::namespace::{Namespace, NamespaceInner};
 use crate::server::remote::RemoteSocket;
 
@@ -42,8 +43,9 @@ struct Inner {
     opened: OnceLock<Opened>,
     /// Wakes the task that watches deadlines.
     changed: Arc<Notify>,
-    rejected: AtomicU64,
-    refused: AtomicU64,
+    /// Whether the first message that was none has been told.
+    has_rejected: AtomicBool,
+    has_refused: AtomicBool,
 }
 
 /// What is there once the namespace is.
@@ -73,8 +75,8 @@ impl ClusterAdapter {
             uid: Uid::new(format!("{:016x}", rand::random::<u64>())),
             opened: OnceLock::new(),
             changed: Arc::default(),
-            rejected: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            has_rejected: AtomicBool::new(false),
+            has_refused: AtomicBool::new(false),
         }))
     }
 
@@ -178,7 +180,10 @@ impl Inner {
                 Ok(())
             }
             Err(error) => {
-                if self.refused.fetch_add(1, Ordering::Relaxed) == 0 {
+                if let Some(namespace) = opened.namespace.upgrade() {
+                    namespace.count(Counters::cluster_refused);
+                }
+                if !self.has_refused.swap(true, Ordering::Relaxed) {
                     tracing::warn!(nsp = %opened.nsp, %error, "other servers do not get a message");
                 }
                 Err(AdapterError::Unreachable(error.to_string()))
@@ -662,8 +667,6 @@ impl fmt::Debug for ClusterAdapter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClusterAdapter")
             .field("uid", &self.0.uid)
-            .field("rejected", &self.0.rejected)
-            .field("refused", &self.0.refused)
             .finish_non_exhaustive()
     }
 }
@@ -679,9 +682,17 @@ impl Inbox for Incoming {
     }
 
     fn reject(&self) {
-        if let Some(inner) = self.0.upgrade()
-            && inner.rejected.fetch_add(1, Ordering::Relaxed) == 0
+        let Some(inner) = self.0.upgrade() else {
+            return;
+        };
+        if let Some(namespace) = inner
+            .opened
+            .get()
+            .and_then(|opened| opened.namespace.upgrade())
         {
+            namespace.count(Counters::cluster_rejected);
+        }
+        if !inner.has_rejected.swap(true, Ordering::Relaxed) {
             tracing::warn!("a message on a channel of the cluster is none of Socket.IO's");
         }
     }
