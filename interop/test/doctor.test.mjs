@@ -172,6 +172,14 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     assert.equal(report.status.D15, "ok");
   }, { transports: ["polling"] });
 
+  test("the report in Spanish", async ({ url }) => {
+    const { out, code } = await run(`${url}/nope`, "--lang", "es");
+    assert.equal(code, 2);
+    assert.match(out, /✘ D15 el servidor no tiene el espacio de nombres \/nope {2}\(grave, seguro\)/);
+    assert.match(out, /^ {4}remedio$/m);
+    assert.doesNotMatch(out, /skipped|inconclusive|evidence|fault|requests/);
+  });
+
   test("D07 a wrong path, and the right one", async ({ url }) => {
     const report = await examine(url, "--path", "/chat/");
     const finding = faulty(report, "D07", /answers at \/socket\.io\/, not at \/chat\//);

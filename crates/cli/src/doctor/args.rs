@@ -76,9 +76,26 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "ID", value_parser = id)]
     pub(super) explain: Option<Id>,
 
+    /// The language of the report: en or es. Default: that of the locale, else English.
+    #[arg(long, value_name = "LANGUAGE", value_parser = ["en", "es"])]
+    pub(super) lang: Option<String>,
+
     /// Lists the checks.
     #[arg(long)]
     pub(super) list: bool,
+}
+
+impl DoctorArgs {
+    /// The locale of the report. As POSIX says, the first of these that is set counts.
+    pub(super) fn locale(&self) -> String {
+        let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let variables = ["LC_ALL", "LC_MESSAGES", "LANG"];
+        let by_environment = || variables.iter().find_map(set);
+        self.lang
+            .clone()
+            .or_else(by_environment)
+            .unwrap_or_default()
+    }
 }
 
 /// The only transport that a client uses.

@@ -30,7 +30,7 @@ use facts::{Attempt, Patient};
 use redact::Redactor;
 use report::{Layer, Report};
 use target::Target;
-use texts::{English, Seen, Texts};
+use texts::{Seen, language};
 use wire::{Answer, Tls, Wire};
 
 /// The exit codes, which `--help` tells.
@@ -51,7 +51,7 @@ impl From<Exit> for ExitCode {
 
 /// Runs the command.
 pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
-    let texts: &dyn Texts = &English;
+    let texts = language(&args.locale());
     if args.list {
         for id in Id::ALL {
             print(&format!("{}  {}\n", id.as_str(), texts.name(id)));
@@ -109,7 +109,7 @@ async fn examine(args: &DoctorArgs, progress: fn(&str)) -> Result<Report, String
     let mut patient = Patient::new(args.clone(), wire, Some(tls));
     let mut layers: Vec<Layer> = Vec::new();
     for check in checks::ALL {
-        progress(English.name(check.id()));
+        progress(language(&args.locale()).name(check.id()));
         let start = Instant::now();
         let outcome = examine_one(check, &mut patient, &layers).await;
         layers.push(Layer {

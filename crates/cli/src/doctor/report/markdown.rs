@@ -5,6 +5,7 @@ use crate::doctor::texts::Texts;
 
 pub(in crate::doctor) fn markdown(report: &Report, texts: &dyn Texts) -> String {
     let target = &report.target;
+    let words = texts.words();
     let mut out = format!(
         "# sio doctor: {}\n\nNamespace `{}`, path `{}`, {} ({} requests).\n",
         report.url(),
@@ -19,8 +20,8 @@ pub(in crate::doctor) fn markdown(report: &Report, texts: &dyn Texts) -> String 
             "\n## {} {}\n\n{}, {}. {}\n\n",
             id.as_str(),
             told.text.title,
-            finding.severity.as_str(),
-            finding.confidence.as_str(),
+            words.severity[finding.severity as usize],
+            words.confidence[finding.confidence as usize],
             told.text.meaning
         );
         for evidence in &told.evidence {

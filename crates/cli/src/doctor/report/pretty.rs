@@ -2,7 +2,7 @@
 
 use super::{Layer, Report};
 use crate::doctor::check::{Finding, Outcome, Severity};
-use crate::doctor::texts::Texts;
+use crate::doctor::texts::{Texts, Words};
 
 const RED: &str = "\x1b[31m";
 const GREEN: &str = "\x1b[32m";
@@ -28,7 +28,7 @@ pub(in crate::doctor) fn pretty(report: &Report, texts: &dyn Texts, has_colors: 
         out.push('\n');
         out += &block(report, finding, texts, has_colors);
     }
-    out += &summary(report, &findings);
+    out += &summary(report, &findings, texts.words());
     out
 }
 
@@ -40,10 +40,11 @@ fn line(report: &Report, layer: &Layer, texts: &dyn Texts, has_colors: bool) -> 
         (Outcome::Inconclusive(_), _) => ("?", YELLOW),
         (Outcome::Skipped(_), _) => ("–", DIM),
     };
+    let words = texts.words();
     let detail = plain(&report.redactor.clean(&layer.detail(texts)));
     let detail = match &layer.outcome {
-        Outcome::Skipped(_) => paint(&format!("skipped: {detail}"), DIM, has_colors),
-        Outcome::Inconclusive(_) => format!("inconclusive: {detail}"),
+        Outcome::Skipped(_) => paint(&format!("{}: {detail}", words.skipped), DIM, has_colors),
+        Outcome::Inconclusive(_) => format!("{}: {detail}", words.inconclusive),
         Outcome::Passed(..) | Outcome::Failed(_) => detail,
     };
     let line = format!(
@@ -57,6 +58,7 @@ fn line(report: &Report, layer: &Layer, texts: &dyn Texts, has_colors: bool) -> 
 
 fn block(report: &Report, finding: &Finding, texts: &dyn Texts, has_colors: bool) -> String {
     let told = report.tell(finding, texts);
+    let words = texts.words();
     let (mark, color) = match finding.severity {
         Severity::Fatal => ("✘", RED),
         Severity::Warn => ("⚠", YELLOW),
@@ -70,15 +72,15 @@ fn block(report: &Report, finding: &Finding, texts: &dyn Texts, has_colors: bool
         paint(
             &format!(
                 "({}, {})",
-                finding.severity.as_str(),
-                finding.confidence.as_str()
+                words.severity[finding.severity as usize],
+                words.confidence[finding.confidence as usize]
             ),
             DIM,
             has_colors
         )
     );
     out += &indented(&wrapped(&plain(&told.text.meaning)), "    ");
-    out += "\n    evidence\n";
+    out += &format!("\n    {}\n", words.evidence);
     for evidence in &told.evidence {
         out += &format!(
             "      {} → {}\n",
@@ -98,7 +100,7 @@ fn block(report: &Report, finding: &Finding, texts: &dyn Texts, has_colors: bool
             out += &paint(&curl, DIM, has_colors);
         }
     }
-    out += "    fix\n";
+    out += &format!("    {}\n", words.fix);
     out += &indented(&wrapped(&plain(&told.text.fix)), "      ");
     for snippet in &told.snippets {
         out += &format!("      {}:\n", snippet.tool);
@@ -107,7 +109,7 @@ fn block(report: &Report, finding: &Finding, texts: &dyn Texts, has_colors: bool
     out
 }
 
-fn summary(report: &Report, findings: &[&Finding]) -> String {
+fn summary(report: &Report, findings: &[&Finding], words: &Words) -> String {
     let count = |severity| {
         findings
             .iter()
@@ -120,23 +122,27 @@ fn summary(report: &Report, findings: &[&Finding]) -> String {
         .iter()
         .any(|layer| matches!(layer.outcome, Outcome::Inconclusive(_)));
     let verdict = match (fatal, warn, unclear) {
-        (0, 0, false) => "Healthy.".to_owned(),
-        (0, 0, true) => "No fault was found, but not all could be examined.".to_owned(),
-        _ => format!(
-            "{fatal} {}, {warn} {}.",
-            if fatal == 1 { "fault" } else { "faults" },
-            if warn == 1 { "warning" } else { "warnings" }
-        ),
+        (0, 0, false) => words.healthy.to_owned(),
+        (0, 0, true) => words.unclear.to_owned(),
+        _ => {
+            let [fault, warning] = [(fatal, words.fault), (warn, words.warning)]
+                .map(|(count, word)| word[usize::from(count != 1)]);
+            format!("{fatal} {fault}, {warn} {warning}.")
+        }
     };
     let more = match findings.first() {
         Some(finding) => format!(
-            "  More: sio doctor --explain {}",
+            "  {}: sio doctor --explain {}",
+            words.more,
             finding.verdict.id().as_str()
         ),
         None => String::new(),
     };
     let (requests, took) = (report.requests, report.took.as_secs_f64());
-    format!("\n{verdict}  {requests} requests, {took:.1} s.{more}\n")
+    format!(
+        "\n{verdict}  {requests} {}, {took:.1} s.{more}\n",
+        words.requests
+    )
 }
 
 fn paint(text: &str, color: &str, has_colors: bool) -> String {

@@ -1,11 +1,28 @@
 //! The doctor's English.
 
-use super::{Note, Text, Texts, Token, Verdict};
+use super::{Note, Text, Texts, Token, Verdict, Words};
 use crate::doctor::check::{Id, Why};
 
 pub(in crate::doctor) struct English;
 
 impl Texts for English {
+    fn words(&self) -> &'static Words {
+        &Words {
+            skipped: "skipped",
+            inconclusive: "inconclusive",
+            evidence: "evidence",
+            fix: "fix",
+            healthy: "Healthy.",
+            unclear: "No fault was found, but not all could be examined.",
+            fault: ["fault", "faults"],
+            requests: "requests",
+            more: "More",
+            warning: ["warning", "warnings"],
+            severity: ["info", "warn", "fatal"],
+            confidence: ["possible", "likely", "certain"],
+        }
+    }
+
     fn name(&self, id: Id) -> &'static str {
         match id {
             Id::D01 => "URL",
@@ -544,7 +561,7 @@ fn proxy(meaning: &str, has_proxy: bool) -> String {
     }
 }
 
-fn seconds(duration: std::time::Duration) -> String {
+pub(super) fn seconds(duration: std::time::Duration) -> String {
     match duration.as_secs() {
         0 => format!("{} ms", duration.as_millis()),
         seconds @ 1..120 if duration.subsec_millis() < 50 => format!("{seconds} s"),

@@ -5,6 +5,7 @@
 
 mod english;
 mod snippets;
+mod spanish;
 
 use std::time::Duration;
 
@@ -12,9 +13,13 @@ use super::check::{Id, Why};
 
 pub(super) use english::English;
 pub(super) use snippets::{Seen, Snippet, snippets};
+pub(super) use spanish::Spanish;
 
 /// A language.
 pub(super) trait Texts: Sync {
+    /// The words of the report itself.
+    fn words(&self) -> &'static Words;
+
     /// What a check is about, in a few words.
     fn name(&self, id: Id) -> &'static str;
 
@@ -26,6 +31,35 @@ pub(super) trait Texts: Sync {
     fn note(&self, note: &Note) -> String;
 
     fn why(&self, why: Why) -> String;
+}
+
+/// The words between the findings. The values of `--json` are the same in every language.
+#[derive(Debug)]
+pub(super) struct Words {
+    pub(super) skipped: &'static str,
+    pub(super) inconclusive: &'static str,
+    pub(super) evidence: &'static str,
+    pub(super) fix: &'static str,
+    pub(super) healthy: &'static str,
+    /// Nothing was found, and not all was seen.
+    pub(super) unclear: &'static str,
+    /// One, and several.
+    pub(super) fault: [&'static str; 2],
+    pub(super) requests: &'static str,
+    pub(super) more: &'static str,
+    pub(super) warning: [&'static str; 2],
+    /// In the order of [`Severity`](super::check::Severity).
+    pub(super) severity: [&'static str; 3],
+    /// In the order of [`Confidence`](super::check::Confidence).
+    pub(super) confidence: [&'static str; 3],
+}
+
+/// The language of a locale such as `es_ES.UTF-8`; English where it has none of ours.
+pub(super) fn language(locale: &str) -> &'static dyn Texts {
+    match locale.split(['_', '.', '-', '@']).next() {
+        Some("es") => &Spanish,
+        _ => &English,
+    }
 }
 
 /// What is said about a finding.
@@ -333,24 +367,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_guide_names_every_check_and_no_other() {
-        let guide = include_str!("../../../../../docs/troubleshooting.md");
-        let found = guide
-            .lines()
-            .filter_map(|line| line.strip_prefix("Found by: "));
-        let mut named: Vec<&str> = found
-            .flat_map(|line| line.trim_end_matches('.').split(", "))
-            .collect();
-        named.sort_unstable();
-        named.dedup();
-        assert_eq!(named, Id::ALL.map(Id::as_str));
+    fn the_guides_name_every_check_and_no_other() {
+        let english = include_str!("../../../../../docs/troubleshooting.md");
+        let spanish = include_str!("../../../../../docs/troubleshooting.es.md");
+        for (guide, prefix) in [(english, "Found by: "), (spanish, "Lo encuentra: ")] {
+            let found = guide.lines().filter_map(|line| line.strip_prefix(prefix));
+            let mut named: Vec<&str> = found
+                .flat_map(|line| line.trim_end_matches('.').split(", "))
+                .collect();
+            named.sort_unstable();
+            named.dedup();
+            assert_eq!(named, Id::ALL.map(Id::as_str));
+        }
     }
 
     #[test]
     fn every_check_is_named_and_explained() {
-        for id in Id::ALL {
-            assert!(!English.name(id).is_empty(), "{id:?}");
-            assert!(English.explain(id).len() > 60, "{id:?}");
+        for texts in [&English as &dyn Texts, &Spanish] {
+            for id in Id::ALL {
+                assert!(!texts.name(id).is_empty(), "{id:?}");
+                assert!(texts.explain(id).len() > 60, "{id:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_locale_chooses_the_language() {
+        let skipped = |locale| language(locale).words().skipped;
+        assert_eq!(skipped("es_ES.UTF-8"), "omitido");
+        assert_eq!(skipped("es"), "omitido");
+        for locale in ["", "C", "C.UTF-8", "en_US.UTF-8", "est_EE"] {
+            assert_eq!(skipped(locale), "skipped", "{locale}");
         }
     }
 }
