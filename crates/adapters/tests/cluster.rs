@@ -455,6 +455,57 @@ async fn an_emitter_reaches_the_clients_of_all_servers() {
     }
 }
 
+/// Passes on what it is told.
+#[derive(Debug)]
+struct Ears(mpsc::UnboundedSender<socketio_proto::cluster::Message>);
+
+impl socketio::cluster::Inbox for Ears {
+    fn receive(&self, message: socketio_proto::cluster::Message) {
+        let _ = self.0.send(message);
+    }
+    fn reject(&self) {}
+    fn room_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_made_again_outlives_its_predecessor() {
+    use socketio_proto::cluster::{Body, BroadcastOptions, Message, Uid};
+
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let (bus, other) = (redis.bus(), redis.bus());
+    let open = |bus: &RedisBus, name: &str| {
+        let (sender, heard) = mpsc::unbounded_channel();
+        let ears = std::sync::Arc::new(Ears(sender));
+        (bus.open("/child", &Uid::new(name), ears), heard)
+    };
+    let (first, _) = open(&bus, "first");
+    let (second, mut heard) = open(&bus, "second");
+    soon(first.close()).await;
+    drop(first);
+    let (there, _heard) = open(&other, "there");
+    soon(async {
+        while there.server_count().await != Ok(2) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let message = Message {
+        uid: Uid::new("there"),
+        nsp: "/child".to_owned(),
+        body: Body::SocketsJoin {
+            opts: BroadcastOptions::default(),
+            rooms: vec!["room".to_owned()],
+        },
+    };
+    there.publish(&message, None).expect("to be published");
+    assert_eq!(soon(heard.recv()).await, Some(message));
+    drop(second);
+}
+
 #[tokio::test]
 async fn a_redis_that_restarts_is_found_again() {
     let Some(mut redis) = Redis::start().await else {

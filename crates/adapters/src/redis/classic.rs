@@ -365,6 +365,13 @@ impl Classic {
     }
 }
 
+impl ClassicChannel {
+    fn leave(&self) {
+        let listener: Arc<dyn Listener> = self.classic.clone();
+        self.subscriber.remove(&self.pattern, &listener);
+    }
+}
+
 impl Channel for ClassicChannel {
     fn publish(&self, message: &Message, to: Option<&Uid>) -> Result<(), PublishError> {
         self.classic.publish(message, to)
@@ -387,7 +394,7 @@ impl Channel for ClassicChannel {
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             // Before anything else: who is subscribed is asked, and waited for.
-            self.subscriber.remove(&self.pattern);
+            self.leave();
             self.classic.publisher.flush(FLUSH).await;
         })
     }
@@ -398,7 +405,7 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 impl Drop for ClassicChannel {
     fn drop(&mut self) {
-        self.subscriber.remove(&self.pattern);
+        self.leave();
     }
 }
 

@@ -29,6 +29,8 @@ type Interests = HashMap<String, Interest>;
 enum Change {
     Added(String),
     Removed(String, Vec<String>),
+    /// Names that the next one under the same pattern has not.
+    Replaced(Vec<String>),
 }
 
 pub(super) struct Subscriber {
@@ -55,22 +57,37 @@ impl Subscriber {
 
     pub(super) fn add(&self, pattern: String, names: Vec<String>, listener: Arc<dyn Listener>) {
         let interest = Interest { names, listener };
-        self.interests.lock().insert(pattern.clone(), interest);
+        let replaced = self
+            .interests
+            .lock()
+            .insert(pattern.clone(), interest.clone());
         let mut changes = self.changes.lock();
         let sender = changes.get_or_insert_with(|| {
-            // Not unbounded in fact: two for each namespace that is made.
+            // Not unbounded in fact: at most three for each namespace that is made.
             let (sender, receiver) = mpsc::unbounded_channel();
             tokio::spawn(run(self.client.clone(), self.interests.clone(), receiver));
             sender
         });
+        if let Some(mut replaced) = replaced {
+            replaced.names.retain(|name| !interest.names.contains(name));
+            let _ = sender.send(Change::Replaced(replaced.names));
+        }
         let _ = sender.send(Change::Added(pattern));
     }
 
-    pub(super) fn remove(&self, pattern: &str) {
-        let Some(interest) = self.interests.lock().remove(pattern) else {
-            return;
+    /// Ends what this listener is told. Another one that has taken its place is left alone: a namespace
+    /// may be made again before the old one is gone.
+    pub(super) fn remove(&self, pattern: &str, listener: &Arc<dyn Listener>) {
+        let removed = {
+            let mut interests = self.interests.lock();
+            match interests.get(pattern) {
+                Some(interest) if Arc::ptr_eq(&interest.listener, listener) => {
+                    interests.remove(pattern)
+                }
+                _ => None,
+            }
         };
-        if let Some(sender) = &*self.changes.lock() {
+        if let (Some(interest), Some(sender)) = (removed, &*self.changes.lock()) {
             let _ = sender.send(Change::Removed(pattern.to_owned(), interest.names));
         }
     }
@@ -160,6 +177,9 @@ async fn listen(
                             continue;
                         };
                         subscribe(&mut sink, pattern, names).await
+                    }
+                    Change::Replaced(names) => {
+                        matches!(timeout(ANSWER, sink.unsubscribe(names)).await, Ok(Ok(())))
                     }
                     Change::Removed(pattern, names) => {
                         let done = timeout(ANSWER, async {
