@@ -11,6 +11,8 @@ mod versions;
 mod websocket;
 
 #[cfg(test)]
+mod sticky_tests;
+#[cfg(test)]
 mod tests;
 
 use super::check::Check;
