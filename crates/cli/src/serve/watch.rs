@@ -122,6 +122,8 @@ fn text(metrics: &Metrics) -> String {
         ("running handlers", stats.saturated),
         ("no namespace in time", stats.connect_timeouts),
         ("too slow", stats.slow_clients),
+        ("long head", stats.long_heads),
+        ("large message", stats.large_messages),
         ("awaited answers", stats.refused_acks),
     ] {
         out.value("sio_limits_total", &[("limit", limit)], count as f64);

@@ -90,9 +90,13 @@ counters! {
     saturated,
     /// Sessions that were closed because they had joined no namespace in time.
     connect_timeouts,
-    /// Connections that were dropped because a body, a TLS handshake or a PROXY header did not come in
-    /// time.
+    /// Connections that were dropped because their first request, a body, a TLS handshake or a PROXY
+    /// header did not come in time.
     slow_clients,
+    /// Requests that were refused because their head was too long.
+    long_heads,
+    /// Bodies that were refused, and WebSockets that were closed, because a message was too large.
+    large_messages,
     /// Events to be acknowledged that were refused because too many answers were awaited.
     refused_acks,
     /// Messages that other servers of the cluster did not get, because the bus refused them.

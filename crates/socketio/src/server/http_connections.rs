@@ -117,6 +117,11 @@ impl HttpConnection {
         self.idle.load(Ordering::Acquire)
     }
 
+    /// Says whether a whole head has ever come.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

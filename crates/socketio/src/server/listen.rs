@@ -317,9 +317,9 @@ where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let http = service.http.clone();
-    let max_header_bytes = service.service.server().config().max_header_bytes;
+    let server = service.service.server().clone();
     let connection = http1::Builder::new()
-        .max_buf_size(max_header_bytes)
+        .max_buf_size(server.config().max_header_bytes)
         // Answers are small: one buffer costs less than two slices.
         .writev(false)
         .serve_connection(TokioIo::new(stream), service)
@@ -333,6 +333,9 @@ where
             registered = true;
         }
         if http.is_idle() {
+            if !http.has_begun() {
+                server.counters().slow_clients();
+            }
             return Poll::Ready(Ok(()));
         }
         if http.is_closed() && !closing {
@@ -344,6 +347,9 @@ where
     .await;
     drop(entry);
     if let Err(error) = result {
+        if error.is_parse_too_large() {
+            server.counters().long_heads();
+        }
         tracing::trace!(%error, "an HTTP connection ended");
     }
 }

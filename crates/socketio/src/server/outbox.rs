@@ -621,3 +621,53 @@ fn recycle(mut chunks: VecDeque<Chunk>) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outbox(offer: Option<&str>) -> Outbox {
+        let mut outbox = Outbox::new(Revision::V4);
+        let options = DeflateOptions {
+            threshold: 100,
+            level: 6,
+        };
+        if let Some(offer) = offer {
+            let config = websocket::DeflateConfig::default();
+            let offers = [offer.as_bytes()].into_iter();
+            let (negotiated, _) = websocket::negotiate(&config, offers).expect(offer);
+            outbox.set_deflate(options, negotiated);
+        }
+        outbox
+    }
+
+    // S082
+    #[test]
+    fn a_broadcast_is_compressed_once_for_all_that_negotiated_the_same() {
+        let mut frame = Vec::new();
+        let text = "news ".repeat(100);
+        websocket::header(&mut frame, Opcode::Text, text.len());
+        frame.extend_from_slice(text.as_bytes());
+        let plain = [Bytes::from(frame)];
+        let frames = SharedFrames::new(&plain);
+        let offer = Some("permessage-deflate; server_no_context_takeover");
+        let small =
+            Some("permessage-deflate; server_no_context_takeover; server_max_window_bits=9");
+        let queued: Vec<Bytes> = [offer, small, offer, None, small]
+            .into_iter()
+            .map(|offer| {
+                let mut outbox = outbox(offer);
+                outbox.begin_message(true);
+                outbox.push_frames(&frames);
+                match outbox.chunks.pop_front() {
+                    Some(Chunk::Shared(frame)) => frame,
+                    Some(Chunk::Own(_)) | None => panic!("a frame of its own for {offer:?}"),
+                }
+            })
+            .collect();
+        let is_same = |a: usize, b: usize| queued[a].as_ptr() == queued[b].as_ptr();
+        assert!(is_same(0, 2) && is_same(1, 4) && !is_same(0, 1));
+        assert_eq!(queued[3], plain[0]);
+        assert!(queued[0].len() < text.len() / 4 && queued[1].len() < text.len() / 4);
+    }
+}

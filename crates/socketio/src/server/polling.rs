@@ -297,6 +297,7 @@ where
         Err(ReadError::TooLarge) => {
             post.done = true;
             session.post_done();
+            session.shared().counters().large_messages();
             Posted::Refused(StatusCode::PAYLOAD_TOO_LARGE)
         }
         Err(ReadError::Broken) => Posted::Abort,

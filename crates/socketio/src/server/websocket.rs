@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use socketio_proto::engine::{CloseReason, Message, Packet, PacketError, Revision, Via, v3};
-use socketio_proto::websocket::{self, Decoder, Item, Negotiated, Opcode, Role};
+use socketio_proto::websocket::{self, DecodeError, Decoder, Item, Negotiated, Opcode, Role};
 
 use super::outbox::{Flushed, Link, send};
 use super::running::Running;
@@ -129,6 +129,9 @@ impl Incoming {
                 }
                 Ok(None) => break,
                 Err(error) => {
+                    if error == DecodeError::TooLarge {
+                        self.session.shared().counters().large_messages();
+                    }
                     self.end(Some(error.close_code()), &error.to_string());
                     return (data.len(), Fed::Ended);
                 }

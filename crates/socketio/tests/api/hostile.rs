@@ -55,6 +55,7 @@ async fn malformed_input_ends_one_connection_only() {
         );
     }
     until(|| io.clients_count() == 1).await;
+    assert_eq!(io.stats().large_messages, 2);
     witness.send("42[\"echo\",\"still here\"]").await;
     assert_eq!(witness.text().await, "42[\"echo\",\"still here\"]");
 }

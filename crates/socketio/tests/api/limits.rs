@@ -164,11 +164,15 @@ async fn heads_and_handshakes_that_do_not_come_are_not_waited_for() {
         assert_eq!(raw(address, begun).await, "");
     }
     assert_eq!(io.clients_count(), 1);
+    assert_eq!(io.stats().slow_clients, 2);
+    // Who has been answered and asks nothing more is not slow.
+    let idle = format!("{}\r\n", "GET / HTTP/1.1\r\nHost: h\r\n");
+    assert!(raw(address, &idle).await.starts_with("HTTP/1.1 404 "));
     let listening = io.listen("127.0.0.1:0").await.unwrap().proxy_protocol();
     let proxied = listening.local_addr().unwrap();
     tokio::spawn(async move { listening.await });
     assert_eq!(raw(proxied, "PROXY TCP4 1.2").await, "");
-    assert_eq!(io.stats().slow_clients, 1);
+    assert_eq!(io.stats().slow_clients, 3);
     // A GET is pending all the time.
     let get = waiting.get();
     let news = async {
@@ -215,7 +219,7 @@ async fn long_heads_are_refused() {
     )
     .await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    assert_eq!(io.clients_count(), 0);
+    assert_eq!((io.clients_count(), io.stats().long_heads), (0, 1));
     assert!(
         raw(
             address,
@@ -224,6 +228,7 @@ async fn long_heads_are_refused() {
         .await
         .starts_with("HTTP/1.1 200 ")
     );
+    assert_eq!(io.stats().long_heads, 1);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ async fn a_body_above_the_limit_is_refused_and_the_session_lives() {
     let above = format!("42[\"x\",\"{}\"]", "a".repeat(91));
     let refused = polling.post(&above).await;
     assert_eq!((refused.status, &*refused.body), (413, ""));
+    assert_eq!(io.stats().large_messages, 1);
     assert_eq!(polling.post("42[\"x\",1]").await.body, "ok");
     assert_eq!(polling.get().await, "42[\"x\",1]");
 }
@@ -32,7 +33,7 @@ async fn a_body_above_the_limit_is_refused_and_the_session_lives() {
 // E033: a chunked body is taken within the limit and refused above it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunked_body_is_bounded_too() {
-    let (_, address) = start(Server::builder().max_payload(100)).await;
+    let (io, address) = start(Server::builder().max_payload(100)).await;
     let polling = Polling::connect(address).await;
     let post = async |chunks: &[&str]| {
         let mut stream = TcpStream::connect(address).await.expect("to connect");
@@ -54,6 +55,7 @@ async fn a_chunked_body_is_bounded_too() {
     assert!(post(&["42[\"a", "\"]"]).await.ends_with("ok"));
     let (half, rest) = ("4".repeat(60), "2".repeat(41));
     assert!(post(&[&half, &rest]).await.starts_with("HTTP/1.1 413 "));
+    assert_eq!(io.stats().large_messages, 1);
 }
 
 // E028: the second POST is refused, the first one's connection is reset, the session ends.

@@ -394,6 +394,44 @@ async fn who_has_missed_more_than_is_kept_is_not_recovered() {
     assert_eq!(io.stats().not_recovered_offset, 1);
 }
 
+// S067, E075: however many clients are away, and whatever they missed.
+#[tokio::test]
+async fn all_clients_together_have_a_bound() {
+    const MAX: usize = 20_000;
+    let recovery = Recovery::new().max_bytes(MAX);
+    let (io, address) = start(Server::builder().recovery(recovery)).await;
+    let mut proofs = Vec::new();
+    let mut sockets = Vec::new();
+    for _ in 0..20 {
+        let client = Client::connect(address).await;
+        proofs.push(json!({ "pid": client.pid }));
+        let id = client.sid.clone();
+        let all = io.sockets();
+        sockets.extend(all.into_iter().filter(|socket| socket.id().as_str() == id));
+        drop(client.ws);
+    }
+    gone(&io).await;
+    // One event more than the bound may be kept: it is looked at before each.
+    let text = "x".repeat(2000);
+    for socket in &sockets {
+        socket.emit("own", &text).now().unwrap();
+        assert!(io.stats().recovery_bytes < MAX + 2 * text.len());
+    }
+    let (_back, missed) = Client::back(address, &proofs[0]).await;
+    assert_eq!(args(&missed), [json!(["own", text])]);
+    let (_new, missed) = Client::back(address, &proofs[19]).await;
+    assert!(missed.is_empty());
+    assert_eq!(io.stats().not_recovered_offset, 1);
+    for _ in 0..20 {
+        io.emit("all", &text);
+        assert!(io.stats().recovery_bytes < MAX + 2 * text.len());
+    }
+    // The first of them is not kept any more.
+    let (_new, missed) = Client::back(address, &proofs[1]).await;
+    assert!(missed.is_empty());
+    assert_eq!(io.stats().not_recovered_offset, 2);
+}
+
 #[tokio::test]
 async fn a_polling_client_is_recovered_too() {
     let (io, address) = start(builder()).await;
