@@ -62,9 +62,14 @@ impl Refusals {
         let Some(suppressed) = self.admit(error, Instant::now()) else {
             return;
         };
+        let mut context = error.context.clone();
+        // Another server may have opened the session, and who knows its id speaks for its client.
+        if let Some(sid) = context.get_mut("sid") {
+            *sid = "..".into();
+        }
         tracing::warn!(
             code = error.code,
-            context = %error.context,
+            %context,
             address = error.request.address.map(tracing::field::display),
             suppressed,
             "refused: {}; {}",

@@ -110,6 +110,50 @@ async fn events_and_answers_go_both_ways_over_each_transport() {
     }
 }
 
+// C028, C033: bytes inside of JSON, in an event and in an answer, in both directions.
+#[tokio::test]
+async fn buffers_stand_where_they_stood() {
+    #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+    struct Nested {
+        first: Bytes,
+        list: Vec<(u8, Bytes)>,
+        text: String,
+    }
+    let nested = |first: &'static [u8], second: &'static [u8]| Nested {
+        first: Bytes::from_static(first),
+        list: vec![(1, Bytes::from_static(second))],
+        text: "{\"_placeholder\":true,\"num\":0}".to_owned(),
+    };
+    let (there, back) = (nested(b"\x1e\0", b""), nested(b"", b"\xff\xfe"));
+    let (sender, mut seen) = channel();
+    let io = Server::new();
+    let reply = back.clone();
+    io.on("swap", async move |socket: Socket, value: Nested| {
+        let answer = socket.emit_with_ack::<Nested>("ask", &reply).await;
+        let _ = sender.send((value.clone(), answer.expect("an answer")));
+        socket.emit("swapped", (&reply, &value));
+        reply
+    });
+    let url = url(&io).await;
+    for transports in ALL {
+        let (sender, mut swapped) = channel();
+        let socket = builder(&url, transports)
+            .on("ask", async |_: ClientSocket, value: Nested| value)
+            .on(
+                "swapped",
+                async move |_: ClientSocket, both: (Nested, Nested)| {
+                    let _ = sender.send(both);
+                },
+            )
+            .connect();
+        let socket = soon(socket).await.expect("connected");
+        let answer = soon(socket.emit_with_ack::<Nested>("swap", &there)).await;
+        assert_eq!(answer.expect("an answer"), back);
+        assert_eq!(next(&mut seen).await, (there.clone(), back.clone()));
+        assert_eq!(next(&mut swapped).await, (back.clone(), there.clone()));
+    }
+}
+
 // C001, C003, C017, M58: messages in both directions while the session moves: none lost, none doubled.
 #[tokio::test]
 async fn nothing_is_lost_or_doubled_while_the_session_moves_to_websocket() {
@@ -192,6 +236,40 @@ async fn two_clients_have_two_connections() {
     let two = soon(Client::connect(&url)).await.expect("connected");
     assert_ne!(one.id(), two.id());
     assert_eq!(io.clients_count(), 2);
+}
+
+// C022, C028: sockets number their events by themselves, so an answer goes by its namespace.
+#[tokio::test]
+async fn the_answers_of_two_namespaces_do_not_mix() {
+    let io = Server::new();
+    let held = Arc::new(Mutex::new(Vec::new()));
+    for name in ["/", "/admin"] {
+        let held = held.clone();
+        io.of(name).on(
+            "hold",
+            async move |_: Socket, n: u32, ack: socketio::Ack| {
+                held.lock().push((n, ack));
+            },
+        );
+    }
+    let url = url(&io).await;
+    let main = soon(Client::connect(&url)).await.expect("connected");
+    let admin = soon(main.manager().socket("/admin").connect()).await;
+    let admin = admin.expect("connected");
+    let asked: Vec<_> = (0..20)
+        .map(|n| match n % 2 {
+            0 => main.emit_with_ack::<u32>("hold", n),
+            _ => admin.emit_with_ack::<u32>("hold", n),
+        })
+        .collect();
+    crate::support::until(|| held.lock().len() == 20).await;
+    // The last first, so that no answer comes in the order of the questions.
+    for (n, ack) in held.lock().drain(..).rev() {
+        ack.send(n);
+    }
+    for (n, answer) in (0..20).zip(asked) {
+        assert_eq!(soon(answer).await.expect("an answer"), n);
+    }
 }
 
 fn with_echo_namespace(io: &Server, name: &str) {

@@ -511,6 +511,78 @@ async fn a_lost_connection_comes_back_by_itself() {
     }
 }
 
+// C046, M38: the server itself is gone and comes back; handlers are there once.
+#[tokio::test]
+async fn a_server_that_is_started_again_is_found() {
+    for transports in ALL {
+        let io = echo_server();
+        let listening = io.listen("127.0.0.1:0").await.expect("a free port");
+        let address = listening.local_addr().expect("an address");
+        tokio::spawn(async move { listening.await });
+        let (sender, mut echoes) = channel();
+        let socket = quick(&format!("http://{address}"), transports)
+            .on("echo", async move |_: ClientSocket, n: u32| {
+                _ = sender.send(n)
+            })
+            .build()
+            .expect("valid");
+        socket.on_connect(async |socket: ClientSocket| drop(socket.emit("echo", 1)));
+        let (_, mut events) = watch(&socket);
+        soon(socket.connect()).await.expect("connected");
+        assert_eq!(next(&mut echoes).await, 1);
+        io.close().await;
+        until(&mut events, "reconnect_error").await;
+        assert!(!socket.is_connected() && socket.is_active());
+        // Port and address are the same; the sessions are not.
+        let io = echo_server();
+        let listening = soon(async {
+            loop {
+                match io.listen(address).await {
+                    Ok(listening) => return listening,
+                    Err(_) => tokio::task::yield_now().await,
+                }
+            }
+        });
+        let listening = listening.await;
+        tokio::spawn(async move { listening.await });
+        until(&mut events, "connect").await;
+        socket.emit("echo", 2);
+        assert_eq!(next(&mut echoes).await, 1);
+        assert_eq!(next(&mut echoes).await, 2);
+        assert!(echoes.try_recv().is_err(), "each handler runs once");
+        soon(socket.disconnect()).await;
+    }
+}
+
+// C015: between two attempts nothing is done; the first comes no sooner than it should.
+#[tokio::test]
+async fn a_client_without_a_server_rests_between_attempts() {
+    let pause = Duration::from_millis(100);
+    let socket = builder(&nowhere().await, WEBSOCKET)
+        .reconnection_delay(pause)
+        .reconnection_delay_max(pause)
+        .randomization_factor(0.0)
+        .reconnection_attempts(3);
+    let socket = socket.build().expect("valid");
+    let (log, mut events) = watch(&socket);
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let (begin, busy) = (
+        std::time::Instant::now(),
+        metrics.worker_total_busy_duration(0),
+    );
+    soon(socket.connect()).await.expect_err("nobody listens");
+    until(&mut events, "reconnect_failed").await;
+    let (elapsed, busy) = (
+        begin.elapsed(),
+        metrics.worker_total_busy_duration(0) - busy,
+    );
+    assert!(elapsed >= 3 * pause, "{elapsed:?}");
+    assert!(busy < elapsed / 2, "busy for {busy:?} of {elapsed:?}");
+    let errors = log.take();
+    let errors = errors.iter().filter(|told| told.starts_with("error"));
+    assert_eq!(errors.count(), 4);
+}
+
 // C016, C017: in the reference's order.
 #[tokio::test]
 async fn after_so_many_attempts_it_gives_up() {
@@ -649,21 +721,54 @@ async fn nothing_happens_before_connect() {
 // C047
 #[tokio::test]
 async fn settings_can_be_changed_at_run_time() {
-    let socket = builder(&nowhere().await, WEBSOCKET).reconnection_delay(Duration::from_secs(3600));
-    let socket = socket
-        .reconnection_delay_max(Duration::from_secs(3600))
-        .build()
-        .expect("valid");
+    const HOUR: Duration = Duration::from_secs(3600);
+    let silent = Fake::start(|_, _| Reply::Nothing).await;
+    let socket = builder(&silent.url, WEBSOCKET)
+        .timeout(HOUR)
+        .reconnection_delay(HOUR)
+        .reconnection_delay_max(HOUR)
+        .randomization_factor(1.0);
+    let socket = socket.build().expect("valid");
+    let (log, mut events) = watch(&socket);
     let manager = socket.manager();
-    manager.set_reconnection_delay(MILLI);
-    manager.set_reconnection_delay_max(MILLI);
+    manager.set_timeout(50 * MILLI);
+    manager.set_reconnection_delay(50 * MILLI);
+    manager.set_reconnection_delay_max(50 * MILLI);
     manager.set_randomization_factor(0.0);
-    manager.set_reconnection_attempts(3);
-    manager.set_timeout(Duration::from_secs(5));
-    let (_, mut events) = watch(&socket);
-    soon(socket.connect()).await.expect_err("nobody listens");
-    until(&mut events, "reconnect_attempt 3").await;
-    manager.set_reconnection(false);
+    manager.set_reconnection_attempts(2);
+    let begin = std::time::Instant::now();
+    soon(socket.connect()).await.expect_err("nobody answers");
+    until(&mut events, "reconnect_error").await;
+    until(&mut events, "reconnect_error").await;
+    // Three attempts of 50 ms each, and two pauses of 50 ms that nothing was taken off from.
+    assert!(begin.elapsed() >= 250 * MILLI);
+    let failed = ["connect_error timeout", "error timeout"];
+    let expected = [
+        &failed[..],
+        &["reconnect_attempt 1"],
+        &failed,
+        &["reconnect_error", "reconnect_attempt 2"],
+        &failed,
+        &["reconnect_failed", "reconnect_error"],
+    ];
+    assert_eq!(log.take(), expected.concat());
+    // While it is connected, too.
+    let io = echo_server();
+    let socket = quick(&url(&io).await, WEBSOCKET).build().expect("valid");
+    let (log, mut events) = watch(&socket);
+    for enabled in [true, false] {
+        soon(socket.connect()).await.expect("connected");
+        socket.manager().set_reconnection(enabled);
+        io.close_connections();
+        let last = match enabled {
+            true => "connect",
+            false => "disconnect transport close",
+        };
+        until(&mut events, "close transport close").await;
+        until(&mut events, last).await;
+        assert_eq!(socket.is_active(), enabled);
+    }
+    assert!(!log.take().contains(&"reconnect_attempt 2".to_owned()));
 }
 
 // --- What ends a connection ---

@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use socketio::client::{Ack, Client, ManagerEvent, Socket as ClientSocket, Version};
 use socketio::{AckError, Args, EmitError, PerMessageDeflate, Recovery, Server, Socket, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::client::{ALL, Log, POLLING, WEBSOCKET, builder, channel, echo_server, next, url};
-use crate::fake::{Fake, Reply};
+use crate::fake::{Fake, Reply, open};
 use crate::support::soon;
 
 const MILLI: Duration = Duration::from_millis(1);
@@ -283,6 +284,47 @@ async fn answers_of_a_lost_connection_fail() {
     socket.manager().break_off();
     let error = soon(answer).await.expect_err("no answer");
     assert!(matches!(error, AckError::Disconnected), "{error:?}");
+}
+
+// C028: ids go on in the next connection, so that a late answer is nobody else's.
+#[tokio::test]
+async fn ids_of_answers_are_not_used_again() {
+    let posts = Arc::new(Mutex::new(Vec::<String>::new()));
+    let log = posts.clone();
+    let fake = Fake::start(move |head, body| {
+        let ok = |body: &str| Reply::Http(200, "", body.to_owned());
+        let mut posts = log.lock();
+        match (head.starts_with("POST"), head.contains("&sid=")) {
+            (true, _) => {
+                posts.push(body.to_owned());
+                ok("ok")
+            }
+            (false, false) => ok(&open("a", "")),
+            (false, true) => match posts.join(" ").as_str() {
+                "40" => ok("40{\"sid\":\"x\"}"),
+                "40 420[\"q\",1]" => {
+                    posts.push("lost".to_owned());
+                    Reply::Close
+                }
+                "40 420[\"q\",1] lost 40" => ok("40{\"sid\":\"y\"}"),
+                "40 420[\"q\",1] lost 40 421[\"q\",2]" => {
+                    posts.push("answered".to_owned());
+                    ok("430[\"late\"]\x1e431[\"own\"]")
+                }
+                _ => ok("6"),
+            },
+        }
+    });
+    let fake = fake.await;
+    let socket = builder(&fake.url, POLLING).reconnection_delay(MILLI);
+    let socket = soon(socket.connect()).await.expect("connected");
+    let (back, mut again) = channel();
+    socket.on_connect(async move |_: ClientSocket| _ = back.send(()));
+    let lost = soon(socket.emit_with_ack::<String>("q", 1)).await;
+    assert!(matches!(lost, Err(AckError::Disconnected)), "{lost:?}");
+    next(&mut again).await;
+    let answer = soon(socket.emit_with_ack::<String>("q", 2)).await;
+    assert_eq!(answer.expect("an answer"), "own");
 }
 
 #[tokio::test]

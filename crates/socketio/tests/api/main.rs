@@ -10,6 +10,7 @@ mod fake;
 mod hostile;
 mod lifetime;
 mod limits;
+mod logs;
 mod namespaces;
 mod order;
 mod polling;

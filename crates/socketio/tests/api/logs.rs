@@ -1,0 +1,123 @@
+//! What is logged, at which level, and what never is.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::json;
+use socketio::{Server, Socket};
+use tracing::Level;
+use tracing::subscriber::DefaultGuard;
+
+use crate::support::{HANDSHAKE, Polling, Ws, http, start, until};
+
+/// What this thread logs while the guard lives, one line each.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Lines {
+    fn capture(level: Level) -> (Lines, DefaultGuard) {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_ansi(false)
+            .without_time()
+            .with_writer(move || writer.clone())
+            .finish();
+        (lines, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// The lines of this level and target.
+    fn of(&self, level: &str, target: &str) -> Vec<String> {
+        let text = String::from_utf8_lossy(&self.0.lock()).into_owned();
+        text.lines()
+            .filter(|line| line.trim_start().starts_with(level) && line.contains(target))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn lines_of_a_handler_stand_in_the_span_of_its_event() {
+    let (lines, _guard) = Lines::capture(Level::TRACE);
+    let (io, address) = start(Server::builder()).await;
+    io.of("/chat").on("say", async |_: Socket, _: String| {
+        tracing::info!("before");
+        tokio::task::yield_now().await;
+        tracing::info!("after");
+    });
+    let (mut ws, id) = Ws::join(address, "/chat").await;
+    ws.send("42/chat,[\"say\",\"x\"]").await;
+    until(|| lines.of("INFO", "after").len() == 1).await;
+    let span = format!("event{{namespace=\"/chat\" event=\"say\" socket={id}}}: ");
+    for line in [lines.of("INFO", "before"), lines.of("INFO", "after")] {
+        assert!(line[0].contains(&span), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_storm_of_refusals_is_one_line_with_cause_and_remedy() {
+    let (lines, _guard) = Lines::capture(Level::WARN);
+    let (io, address) = start(Server::builder()).await;
+    for n in 0..100 {
+        let answer = http(address, "GET", &format!("{HANDSHAKE}&sid=none{n}"), "").await;
+        assert_eq!(answer.status, 400);
+    }
+    let refused = lines.of("WARN", "refused: ");
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert!(refused[0].contains("refused: Session ID unknown; "));
+    assert!(refused[0].contains("code=1") && refused[0].contains("address=127.0.0.1:"));
+    assert_eq!(io.stats().refused_requests, 100);
+}
+
+// A session's id speaks for its client, also where another server of a cluster has opened it.
+#[tokio::test]
+async fn neither_secrets_nor_payloads_are_logged() {
+    for level in [Level::DEBUG, Level::TRACE] {
+        let (lines, guard) = Lines::capture(level);
+        let (io, address) = start(Server::builder()).await;
+        io.on("say", async |_: Socket, _: String| {});
+        let polling = Polling::open(address).await;
+        let auth = json!({ "token": "a secret" });
+        assert_eq!(polling.post(&format!("40{auth}")).await.body, "ok");
+        assert!(polling.get().await.starts_with("40"));
+        let said = "42[\"say\",\"a payload\"]\x1e42[\"say\",{\"a payload\":1}]";
+        polling.post(said).await;
+        polling.post("42[\"nobody hears\",\"a payload\"]").await;
+        polling.post("43999[\"a payload\"]").await;
+        polling.post("4what is this a payload").await;
+        // The first GET is told of the end, the second one finds nothing any more.
+        polling.get().await;
+        until(|| io.clients_count() == 0).await;
+        assert!(polling.get().await.contains("Session ID unknown"));
+        drop(guard);
+        let all = lines.of("", "");
+        for secret in [polling.sid(), "a secret", "a payload"] {
+            let told: Vec<_> = all.iter().filter(|line| line.contains(secret)).collect();
+            assert!(told.is_empty(), "{told:?}");
+        }
+        // But what happened is.
+        for (level, text) in [
+            ("WARN", "an event came that has no handler"),
+            ("WARN", "the arguments of an event do not fit its handler"),
+            ("WARN", "refused: Session ID unknown"),
+            ("DEBUG", "closing after an invalid packet"),
+            ("DEBUG", "an ack that nobody waits for"),
+            ("DEBUG", "session closed"),
+        ] {
+            assert_eq!(lines.of(level, text).len(), 1, "{text} in {all:#?}");
+        }
+    }
+}
