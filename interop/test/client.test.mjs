@@ -61,6 +61,17 @@ for (const [version, io] of Object.entries(clients)) {
         assert.deepEqual(await ask(socket, "ack", "one"), "one");
       }));
 
+      it("S072 C042 bytes as base64, for those who want no others", test(async ({ server, join }) => {
+        const socket = await join("", { forceBase64: true });
+        if (way === "upgrade") await server.fact("upgrade");
+        const value = { x: [Buffer.from([0, 255]), "between", Buffer.from("b")] };
+        socket.emit("echo", value);
+        // Bytes would come as a Buffer or an ArrayBuffer, too; the handshake says what was asked for.
+        assert.deepEqual((await once(socket, "echo"))[0], value);
+        const { query } = await ask(socket, "handshake");
+        assert.equal(query.b64, "1");
+      }));
+
       it("S021 S022 S023 S024 acks of the client", test(async ({ join }) => {
         const socket = await join();
         socket.on("question", (value, ack) => value === "answer me" && ack(`${value}: yes`));

@@ -50,6 +50,9 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
             ("destroyUpgradeTimeout", value) => builder.destroy_upgrade(Some(millis(value))),
             ("cleanupEmptyChildNamespaces", _) => builder.cleanup_empty_child_namespaces(),
             ("allowEIO3", Value::Bool(true)) => builder.allow_eio3(),
+            ("serveClient", Value::Bool(true)) => {
+                builder.serve_client(flags["clientFiles"].as_str().expect("a directory"))
+            }
             ("perMessageDeflate", Value::Bool(false)) => builder,
             ("perMessageDeflate", value) => builder.per_message_deflate(deflate(value)),
             ("httpCompression", Value::Bool(false)) => builder.without_http_compression(),
