@@ -1,6 +1,6 @@
 // `sio connect` as its users see it: a script, or a person who pipes lines in.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -20,8 +20,18 @@ class Connect {
   err = "";
   #looks = [];
 
-  constructor(...args) {
-    this.child = spawn(sio, ["connect", ...args], { stdio: "pipe" });
+  static to(...args) {
+    return new Connect([sio, "connect", ...args]);
+  }
+
+  /** With a terminal, which the program `script` makes; the history is kept below `state`. */
+  static atTerminal(state, ...args) {
+    const words = [`XDG_STATE_HOME=${state}`, "TERM=xterm", "NO_COLOR=1", sio, "connect", ...args].map((word) => `'${word}'`);
+    return new Connect(["script", "--quiet", "--return", "--command", `env ${words.join(" ")}`, "/dev/null"]);
+  }
+
+  constructor([program, ...args]) {
+    this.child = spawn(program, args, { stdio: "pipe" });
     this.child.stdin.on("error", () => {});
     for (const [name, stream] of [["out", this.child.stdout], ["err", this.child.stderr]]) {
       stream.setEncoding("utf8").on("data", (text) => {
@@ -42,6 +52,13 @@ class Connect {
     return within(wait, `${pattern}`).catch((error) => {
       throw new Error(`${error.message} in ${this.out}${this.err}`);
     });
+  }
+
+  /** Types, and waits for what is seen from then on. */
+  async type(keys, pattern) {
+    this.out = "";
+    this.child.stdin.write(keys);
+    await this.printed(pattern);
   }
 
   line(text) {
@@ -67,7 +84,7 @@ class Connect {
 
 /** Runs `sio connect` to its end. */
 async function run(args, input = "") {
-  const connect = new Connect(...args);
+  const connect = Connect.to(...args);
   connect.child.stdin.end(input);
   connect.code = await connect.exited;
   return connect;
@@ -203,7 +220,7 @@ describe("sio connect", { skip, concurrency: true }, () => {
   });
 
   test("Ctrl-C leaves politely", async (server) => {
-    const connect = new Connect(server.url, "--listen");
+    const connect = Connect.to(server.url, "--listen");
     await connect.printed(/connected as/);
     connect.child.kill("SIGINT");
     assert.equal(await connect.exited, 0);
@@ -217,7 +234,7 @@ describe("sio connect", { skip, concurrency: true }, () => {
   });
 
   test("a lost connection is found again", async ({ url }) => {
-    const connect = new Connect(url, "--json");
+    const connect = Connect.to(url, "--json");
     await connect.printed(/"type":"connect"/);
     connect.line(`"close engine"`);
     await connect.printed(/"type":"disconnect".*"type":"connect"/s);
@@ -233,7 +250,7 @@ describe("sio connect", { skip, concurrency: true }, () => {
   });
 
   test("who has left can come back", async ({ url }) => {
-    const connect = new Connect(url, "--json");
+    const connect = Connect.to(url, "--json");
     await connect.printed(/"type":"connect"/);
     connect.line("/disconnect");
     await connect.printed(/"type":"disconnect"/);
@@ -248,7 +265,7 @@ describe("sio connect", { skip, concurrency: true }, () => {
   });
 
   test("questions of the server can be answered", async ({ url }) => {
-    const connect = new Connect(url, "--json");
+    const connect = Connect.to(url, "--json");
     connect.line('ask "why" 0');
     await connect.printed(/"wants_ack":true/);
     connect.line('/answer {"because":1}');
@@ -270,7 +287,7 @@ describe("sio connect", { skip, concurrency: true }, () => {
     assert.equal(await transport("--transport", "websocket"), "websocket");
     assert.equal(await transport("--no-upgrade"), "polling");
     assert.equal(await transport("--transport", "websocket", "--transport", "polling"), "websocket");
-    const upgraded = new Connect(url, "--listen", "--json");
+    const upgraded = Connect.to(url, "--listen", "--json");
     await upgraded.printed(/"type":"upgrade"/);
     assert.deepEqual(upgraded.records("upgrade"), [{ type: "upgrade", transport: "websocket" }]);
     upgraded.child.kill("SIGINT");
@@ -312,8 +329,31 @@ describe("sio connect", { skip, concurrency: true }, () => {
     assert.equal(done.code, 0);
   }, { allowEIO3: true });
 
+  const noTerminal = spawnSync("script", ["--version"]).status !== 0 && "there is no script of util-linux here";
+  it("a prompt completes, and remembers from one time to the next", { skip: noTerminal }, withServer({}, {}, async ({ url }) => {
+    const state = mkdtempSync(join(tmpdir(), "sio-prompt-"));
+    const [tab, up, enter] = ["\t", "\x1b[A", "\r"];
+    const first = Connect.atTerminal(state, url);
+    await first.printed(/connected as[^]*> /);
+    await first.type(`echo "one"${enter}`, /← echo "one"/);
+    // The event was seen: its name is completed from here on.
+    await first.type(`ec${tab}`, /echo/);
+    await first.type(` "two"${enter}`, /← echo "two"/);
+    await first.type(`${up}${up}${enter}`, /← echo "one"/);
+    await first.type(`/disc${tab}`, /\/disconnect/);
+    // Ctrl-U takes the line away.
+    first.child.stdin.write(`\x15/quit${enter}`);
+    assert.equal(await first.exited, 0);
+    const second = Connect.atTerminal(state, url);
+    await second.printed(/connected as[^]*> /);
+    await second.type(`${up}${up}${enter}`, /← echo "two"/);
+    second.child.stdin.write("\x04");
+    assert.equal(await second.exited, 0);
+    rmSync(state, { recursive: true });
+  }));
+
   test("who reads only the beginning is no error", async ({ url }) => {
-    const connect = new Connect(url, "--emit", "ticks 1000 1", "--listen");
+    const connect = Connect.to(url, "--emit", "ticks 1000 1", "--listen");
     await connect.printed(/← tick 0/);
     connect.child.stdout.destroy();
     assert.equal(await connect.exited, 0);
