@@ -24,10 +24,32 @@ pub enum RequestError {
     /// No session has this id (code 1).
     ///
     /// With several servers this mostly means that the requests of one client reach different
-    /// servers: turn on sticky sessions, or allow WebSocket only.
+    /// servers: turn on sticky sessions or routing, or allow WebSocket only.
     UnknownSid {
         /// The id in the query.
         sid: String,
+    },
+    /// The id names this server, and there is no such session any more (code 1).
+    SessionEnded {
+        /// The server that the id names.
+        server: String,
+    },
+    /// The id names another server, and requests are not forwarded here (code 1).
+    WrongServer {
+        /// The server that the id names.
+        server: String,
+    },
+    /// The id names another server, which did not answer (code 1).
+    ServerUnreachable {
+        /// The server that the id names.
+        server: String,
+        /// What went wrong.
+        error: String,
+    },
+    /// The id names another server, and another one has forwarded the request to this one (code 1).
+    Misdirected {
+        /// The server that the id names.
+        server: String,
     },
     /// A session can only be opened by a GET (code 2).
     BadHandshakeMethod {
@@ -86,7 +108,11 @@ impl RequestError {
     pub fn code(&self) -> u8 {
         match self {
             RequestError::UnknownTransport { .. } => 0,
-            RequestError::UnknownSid { .. } => 1,
+            RequestError::UnknownSid { .. }
+            | RequestError::SessionEnded { .. }
+            | RequestError::WrongServer { .. }
+            | RequestError::ServerUnreachable { .. }
+            | RequestError::Misdirected { .. } => 1,
             RequestError::BadHandshakeMethod { .. } => 2,
             RequestError::InvalidOrigin { .. }
             | RequestError::TransportMismatch { .. }
@@ -137,11 +163,24 @@ impl RequestError {
 
     /// Returns the details, as the object that the reference gives.
     ///
-    /// What the reference leaves undefined is null.
+    /// What the reference leaves undefined is null. Where an id names its server, the reference has
+    /// no word for it; then the id, which may be that of a living session, is not told.
     pub fn context(&self) -> Value {
         match self {
             RequestError::UnknownTransport { transport } => json!({ "transport": transport }),
             RequestError::UnknownSid { sid } => json!({ "sid": sid }),
+            RequestError::SessionEnded { server } => {
+                json!({ "name": "SESSION_ENDED", "server": server })
+            }
+            RequestError::WrongServer { server } => {
+                json!({ "name": "WRONG_SERVER", "server": server })
+            }
+            RequestError::ServerUnreachable { server, error } => {
+                json!({ "name": "SERVER_UNREACHABLE", "server": server, "error": error })
+            }
+            RequestError::Misdirected { server } => {
+                json!({ "name": "MISDIRECTED", "server": server })
+            }
             RequestError::BadHandshakeMethod { method } => json!({ "method": method }),
             RequestError::InvalidOrigin { origin } => {
                 json!({ "name": "INVALID_ORIGIN", "origin": origin })
@@ -184,8 +223,26 @@ impl RequestError {
                  Socket.IO client"
             }
             RequestError::UnknownSid { .. } => {
-                "with several servers, turn on sticky sessions or use WebSocket only; with one, the \
+                "with several servers, turn on sticky sessions, or routing with the same secret on \
+                 all (`routing`, `sio serve --cluster-secret`), or use WebSocket only; with one, the \
                  session timed out or the server restarted, and the client connects again by itself"
+            }
+            RequestError::SessionEnded { .. } => {
+                "the request has reached its server, and the session timed out there or the server \
+                 restarted: the client connects again by itself"
+            }
+            RequestError::WrongServer { .. } => {
+                "the session lives on the server that the context names: turn on sticky sessions in \
+                 the load balancer, or take `without_forwarding` away"
+            }
+            RequestError::ServerUnreachable { .. } => {
+                "the session's server, which the context names, does not answer: it has ended, or \
+                 the address that it advertises cannot be reached from here; the client connects \
+                 again by itself"
+            }
+            RequestError::Misdirected { .. } => {
+                "the address that the context names leads to another server than the one which \
+                 advertises it: give each server an address of its own, not that of a load balancer"
             }
             RequestError::BadHandshakeMethod { .. } => {
                 "a session is opened by a GET: check what sends this request, and for a browser's \
@@ -249,6 +306,7 @@ mod tests {
     use super::*;
 
     fn all() -> Vec<(RequestError, u8, &'static str, Value)> {
+        let server = || "a:1".to_owned();
         let mismatch = |transport, previous_transport| RequestError::TransportMismatch {
             transport,
             previous_transport,
@@ -275,6 +333,33 @@ mod tests {
                 1,
                 "Session ID unknown",
                 json!({ "sid": "a" }),
+            ),
+            (
+                RequestError::SessionEnded { server: server() },
+                1,
+                "Session ID unknown",
+                json!({ "name": "SESSION_ENDED", "server": "a:1" }),
+            ),
+            (
+                RequestError::WrongServer { server: server() },
+                1,
+                "Session ID unknown",
+                json!({ "name": "WRONG_SERVER", "server": "a:1" }),
+            ),
+            (
+                RequestError::ServerUnreachable {
+                    server: server(),
+                    error: "e".to_owned(),
+                },
+                1,
+                "Session ID unknown",
+                json!({ "name": "SERVER_UNREACHABLE", "server": "a:1", "error": "e" }),
+            ),
+            (
+                RequestError::Misdirected { server: server() },
+                1,
+                "Session ID unknown",
+                json!({ "name": "MISDIRECTED", "server": "a:1" }),
             ),
             (
                 RequestError::BadHandshakeMethod {

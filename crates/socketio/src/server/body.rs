@@ -7,7 +7,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-/// The body of an answer: one of the server's own, or that of the service below.
+use super::routing::Passing;
+
+/// The body of an answer: one of the server's own, or of another server's, or that of the service
+/// below.
 #[derive(Debug)]
 pub struct ResponseBody<B>(Kind<B>);
 
@@ -17,6 +20,7 @@ enum Kind<B> {
     /// Makes the HTTP server drop the connection without an answer.
     Abort,
     Inner(Pin<Box<B>>),
+    Passing(Box<Passing>),
 }
 
 impl<B> ResponseBody<B> {
@@ -32,6 +36,10 @@ impl<B> ResponseBody<B> {
 
     pub(crate) fn inner(body: B) -> ResponseBody<B> {
         ResponseBody(Kind::Inner(Box::pin(body)))
+    }
+
+    pub(crate) fn passing(body: Passing) -> ResponseBody<B> {
+        ResponseBody(Kind::Passing(Box::new(body)))
     }
 }
 
@@ -50,6 +58,7 @@ where
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Abort => Poll::Ready(Some(Err("the connection is dropped on purpose".into()))),
             Kind::Inner(body) => body.as_mut().poll_frame(cx).map_err(Into::into),
+            Kind::Passing(body) => body.poll_frame(cx),
         }
     }
 
@@ -58,6 +67,7 @@ where
             Kind::Full(bytes) => bytes.is_none(),
             Kind::Abort => false,
             Kind::Inner(body) => body.is_end_stream(),
+            Kind::Passing(body) => body.is_end_stream(),
         }
     }
 
@@ -66,6 +76,7 @@ where
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Kind::Abort => SizeHint::new(),
             Kind::Inner(body) => body.size_hint(),
+            Kind::Passing(body) => body.size_hint(),
         }
     }
 }

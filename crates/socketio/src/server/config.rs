@@ -24,6 +24,7 @@ use super::deflate::PerMessageDeflate;
 use super::proxies::TrustedProxies;
 use super::recovery::Recovery;
 use super::request::{EngineRefusal, Forbidden, RequestInfo};
+use super::routing::Routing;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) type Hook<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
@@ -100,6 +101,7 @@ pub struct ServerBuilder {
     config: Config,
     client_files: Option<PathBuf>,
     proxies: Vec<String>,
+    routing: Option<Routing>,
 }
 
 impl Default for ServerBuilder {
@@ -143,6 +145,7 @@ impl Default for ServerBuilder {
             },
             client_files: None,
             proxies: Vec::new(),
+            routing: None,
         }
     }
 }
@@ -168,6 +171,17 @@ pub enum ConfigError {
         "the trusted proxy {0:?} is neither an address nor a network: write it as \"10.1.2.3\" or \"10.0.0.0/8\""
     )]
     Proxy(String),
+    /// The address for the other servers is none.
+    #[error(
+        "the address {0:?} for the other servers has no host and port: write it as \"10.0.0.5:3000\""
+    )]
+    RoutingAddress(String),
+    /// With routing, ids name their server: `generate_id` cannot make them.
+    #[error("`generate_id` makes ids that name no server: leave it out, or `routing`")]
+    RoutingId,
+    /// The secret of all servers can be guessed.
+    #[error("the secret for `routing` is too short: it needs at least 16 bytes")]
+    RoutingSecret,
     /// A duration is zero.
     #[error("{0} must be longer than zero")]
     Zero(&'static str),
@@ -390,6 +404,15 @@ impl ServerBuilder {
         self
     }
 
+    /// Makes sticky sessions unnecessary: a request of another server's session is forwarded to that
+    /// server. Default: it is refused.
+    ///
+    /// See [`Routing`]. It does not need a [`cluster`](ServerBuilder::cluster), but mostly goes with one.
+    pub fn routing(mut self, routing: Routing) -> Self {
+        self.routing = Some(routing);
+        self
+    }
+
     /// Sets how many bytes may wait for one client. Default: 32 MiB.
     pub fn max_queue(mut self, bytes: usize) -> Self {
         self.config.max_queue = bytes;
@@ -576,6 +599,12 @@ impl ServerBuilder {
                 return Err(ConfigError::Zero(name));
             }
         }
+        if let Some(routing) = &self.routing {
+            routing.validate()?;
+            if self.config.generate_id.is_some() {
+                return Err(ConfigError::RoutingId);
+            }
+        }
         self.config.trusted_proxies = TrustedProxies::parse(&self.proxies)?;
         let path = self.config.path.trim_end_matches('/');
         let is_path =
@@ -590,7 +619,12 @@ impl ServerBuilder {
         if let Some(directory) = &self.client_files {
             self.config.client_files = Some(Arc::new(ClientFiles::load(directory)?));
         }
-        Ok(Server::with(self.engine, self.connection, self.config))
+        Ok(Server::with(
+            self.engine,
+            self.connection,
+            self.config,
+            self.routing,
+        ))
     }
 }
 

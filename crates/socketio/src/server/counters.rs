@@ -99,6 +99,10 @@ counters! {
     large_messages,
     /// Events to be acknowledged that were refused because too many answers were awaited.
     refused_acks,
+    /// Requests that were forwarded to the servers of their sessions.
+    forwarded,
+    /// Requests that were not forwarded because too many were on their way.
+    refused_forwards,
     /// Messages that other servers of the cluster did not get, because the bus refused them.
     cluster_refused,
     /// Messages from the bus that were none.

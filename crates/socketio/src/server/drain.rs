@@ -18,6 +18,9 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     shared.admission().drain();
     let start = Instant::now();
+    if let Some(router) = shared.router() {
+        router.leave(window);
+    }
     let sessions = shared.sessions().all();
     let count = sessions.len();
     tracing::info!(clients = count, ?window, "draining");
@@ -40,6 +43,10 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
         let next = next.clamp(Duration::from_millis(1), LOOK);
         let end = start + window;
         tokio::time::sleep_until((Instant::now() + next).min(end)).await;
+    }
+    // What is forwarded: WebSockets, and GETs, which end by themselves with the next ping.
+    while start.elapsed() < window && shared.router().is_some_and(|router| router.in_flight() > 0) {
+        tokio::time::sleep(LOOK).await;
     }
     // Those who came before the doors were closed, and those who are not done.
     shared.close_sessions_softly();

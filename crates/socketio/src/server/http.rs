@@ -30,6 +30,7 @@ use super::cors::Flow;
 use super::handshake::Handshake;
 use super::request::{ConnectionError, EngineRefusal, RequestInfo};
 use super::session::{Dialect, Session};
+use super::routing::{self, Forwarded};
 use super::{Shared, polling, upgrade};
 use crate::id::SessionId;
 
@@ -68,10 +69,26 @@ impl<B> Future for Answer<B> {
 impl<B> Unpin for Answer<B> {}
 
 /// Answers a request for the server's path.
+pub(crate) fn answer<Q, B>(
+    shared: &Arc<Shared>,
+    request: Request<Q>,
+    peer: Option<Peer>,
+) -> Answer<B>
+where
+    Q: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    B: Send + 'static,
+{
+    match shared.router() {
+        None => answer_here(shared, request, peer),
+        Some(router) => routing::answer(shared, router, request, peer),
+    }
+}
+
+/// Answers a request that is not forwarded.
 ///
 /// What nearly all requests are, a GET or a POST of a session, takes no detour; the rest is in
 /// `answer_slowly`.
-pub(crate) fn answer<Q, B>(
+pub(crate) fn answer_here<Q, B>(
     shared: &Arc<Shared>,
     request: Request<Q>,
     peer: Option<Peer>,
@@ -119,7 +136,7 @@ where
     dispatch(shared, parts, body, peer, headers)
 }
 
-fn extension(peer: Option<Peer>) -> Extensions {
+pub(crate) fn extension(peer: Option<Peer>) -> Extensions {
     let mut extensions = Extensions::new();
     if let Some(peer) = peer {
         extensions.insert(peer);
@@ -159,7 +176,7 @@ where
             }
             if config.allow_request.is_none() && config.generate_id.is_none() {
                 let new = dialect.map(|dialect| New {
-                    id: SessionId::generate(),
+                    id: new_id(shared),
                     transport,
                     dialect,
                 });
@@ -237,7 +254,13 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
         };
         found = Some(session);
         Some(view)
-    })?;
+    });
+    let verified = match (verified, shared.router()) {
+        (Err(RequestError::UnknownSid { sid }), Some(router)) => {
+            return Err(router.explain(sid, parts));
+        }
+        (verified, _) => verified?,
+    };
     Ok(match (verified, found) {
         (Verified::Session { transport }, Some(session)) => Checked::Known(session, transport),
         (Verified::Session { transport } | Verified::Handshake { transport }, _) => {
@@ -264,7 +287,7 @@ async fn handshake(
     }
     let dialect = dialect?;
     let id = match &config.generate_id {
-        None => SessionId::generate(),
+        None => new_id(shared),
         Some(generate) => match generate(info(shared, parts)).await {
             Ok(id) if shared.sessions().get(&id).is_none() => SessionId::from(id),
             Ok(_) => {
@@ -280,6 +303,13 @@ async fn handshake(
         transport,
         dialect,
     })
+}
+
+fn new_id(shared: &Shared) -> SessionId {
+    match shared.router() {
+        None => SessionId::generate(),
+        Some(router) => router.generate_id(),
+    }
 }
 
 /// Opens a session.
@@ -440,8 +470,12 @@ pub(crate) fn info(shared: &Shared, parts: &Parts) -> RequestInfo {
 }
 
 /// The client's address, and whether its connection is encrypted, as far as that is known.
-fn client(shared: &Shared, parts: &Parts) -> (Option<SocketAddr>, bool) {
+pub(crate) fn client(shared: &Shared, parts: &Parts) -> (Option<SocketAddr>, bool) {
     let config = shared.config();
+    if let Some(forwarded) = parts.extensions.get::<Forwarded>() {
+        // Whether it is encrypted matters at the handshake only, which nobody forwards.
+        return (forwarded.client, false);
+    }
     let peer = parts.extensions.get::<Peer>();
     let address = match &config.address {
         Some(address) => address(parts),
@@ -456,7 +490,7 @@ fn client(shared: &Shared, parts: &Parts) -> (Option<SocketAddr>, bool) {
 
 /// Says whether this is a WebSocket handshake. Without the WebSocket transport there is none: such a
 /// request is answered like any other.
-fn is_upgrade(shared: &Shared, parts: &Parts) -> bool {
+pub(crate) fn is_upgrade(shared: &Shared, parts: &Parts) -> bool {
     parts.headers.contains_key(UPGRADE)
         && shared.engine().allows(Transport::WebSocket)
         && parts.headers.get_all(CONNECTION).iter().any(|value| {

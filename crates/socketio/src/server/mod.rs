@@ -38,6 +38,7 @@ mod refusals;
 mod remote;
 mod request;
 mod rooms;
+mod routing;
 mod running;
 mod service;
 mod session;
@@ -73,6 +74,7 @@ use counters::Counters;
 use deadlines::Deadlines;
 use namespace::Namespaces;
 use refusals::Refusals;
+use routing::Router;
 use sessions::Sessions;
 
 pub use ack::{AckFuture, BroadcastAck};
@@ -95,6 +97,7 @@ pub use namespace::{Namespace, ParentNamespace, ServerSideError};
 pub use recovery::Recovery;
 pub use remote::RemoteSocket;
 pub use request::{ConnectionError, EngineRefusal, Forbidden, RequestInfo};
+pub use routing::Routing;
 pub use service::{EmptyBody, NotFound, ResponseFuture, SocketIoLayer, SocketIoService};
 pub use socket::{Connection, Socket, SocketEmit};
 
@@ -121,6 +124,7 @@ pub(crate) struct Shared {
     counters: Counters,
     refused: RwLock<Vec<Arc<RefusedListener>>>,
     refusals: Refusals,
+    router: Option<Arc<Router>>,
     runtime: OnceLock<Handle>,
     closed: watch::Sender<bool>,
     /// Events and namespaces that were complained about already.
@@ -143,7 +147,12 @@ impl Server {
         ServerBuilder::default()
     }
 
-    fn with(engine: engine::Config, connection: ConnectionConfig, config: Config) -> Server {
+    fn with(
+        engine: engine::Config,
+        connection: ConnectionConfig,
+        config: Config,
+        routing: Option<Routing>,
+    ) -> Server {
         let shared = Arc::new(Shared {
             engine: Arc::new(engine),
             connection,
@@ -155,6 +164,7 @@ impl Server {
             counters: Counters::default(),
             refused: RwLock::default(),
             refusals: Refusals::default(),
+            router: routing.map(|options| Arc::new(Router::new(options))),
             runtime: OnceLock::new(),
             closed: watch::Sender::new(false),
             complained: Mutex::default(),
@@ -342,6 +352,10 @@ impl Shared {
 
     pub(crate) fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub(crate) fn router(&self) -> Option<&Arc<Router>> {
+        self.router.as_ref()
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {
