@@ -42,6 +42,7 @@ pub(crate) enum Command {
   sio serve
   sio serve --port 8080 --cors https://app.example.com
   sio serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --log-format json
+  sio serve --redis redis://redis:6379 --advertise 10.0.0.5:3000 --host 0.0.0.0
   sio serve --trusted-proxy 10.0.0.0/8 --metrics 127.0.0.1:9090 --recovery 120")]
 pub(crate) struct ServeArgs {
     /// The address to listen on.
@@ -124,6 +125,21 @@ pub(crate) struct ServeArgs {
         requires = "redis"
     )]
     pub(crate) redis_prefix: String,
+
+    /// Makes sticky sessions unnecessary: a request of another server's session is forwarded to that
+    /// server. All servers need the same secret, of at least 16 bytes; better than here it stands in
+    /// the environment variable SIO_CLUSTER_SECRET, where nobody sees it in the list of processes.
+    #[arg(long, value_name = "SECRET", requires = "advertise")]
+    pub(crate) cluster_secret: Option<String>,
+
+    /// The address at which the other servers reach this one, past the load balancer.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+
+    /// Listens for the other servers here, by plain HTTP. Needed where the main address serves TLS or
+    /// expects the PROXY protocol.
+    #[arg(long, value_name = "HOST:PORT", requires = "advertise")]
+    pub(crate) cluster_listen: Option<String>,
 
     /// A proxy in front, by address or network such as 10.0.0.0/8, whose X-Forwarded-For and
     /// X-Forwarded-Proto are believed. Can be given several times.

@@ -9,7 +9,7 @@ use std::future::IntoFuture;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use socketio::{Cors, PerMessageDeflate, Recovery, Server};
+use socketio::{Cors, PerMessageDeflate, Recovery, Routing, Server};
 use socketio_adapters::redis::RedisBus;
 use tracing_subscriber::EnvFilter;
 
@@ -30,6 +30,14 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
         tracing::info!(address = %listener.local_addr()?, "answering /metrics, /healthz and /readyz");
         let router = watch::router(&io);
         tokio::spawn(async move { axum::serve(listener, router).await });
+    }
+    if let Some(address) = &options.cluster_listen {
+        let listening = io
+            .listen(address)
+            .await
+            .map_err(|error| format!("cannot listen on {address} for --cluster-listen: {error}"))?;
+        tracing::info!(address = %listening.local_addr()?, "listening for the other servers");
+        tokio::spawn(listening.into_future());
     }
     let address = (options.host.as_str(), options.port);
     let listening = io.listen(address).await.map_err(|error| {
@@ -129,6 +137,9 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
         })?;
         builder = builder.cluster(bus.prefix(&options.redis_prefix));
     }
+    if let Some(routing) = routing(options)? {
+        builder = builder.routing(routing);
+    }
     if options.allow_eio3 {
         builder = builder.allow_eio3();
     }
@@ -148,6 +159,36 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
     }
     Ok(builder.try_build()?)
 }
+
+fn routing(options: &ServeArgs) -> Result<Option<Routing>, BoxError> {
+    let secret = options.cluster_secret.clone();
+    let secret = secret.or_else(|| std::env::var(SECRET).ok());
+    match (&options.advertise, secret) {
+        (Some(address), Some(secret)) => {
+            let speaks_plainly = options.tls_cert.is_none() && !options.proxy_protocol;
+            if !speaks_plainly && options.cluster_listen.is_none() {
+                return Err(
+                    "the other servers speak plain HTTP to this one: give them an address \
+                     of their own with --cluster-listen, and --advertise that"
+                        .into(),
+                );
+            }
+            Ok(Some(Routing::new(address, secret)))
+        }
+        (Some(_), None) => {
+            Err(format!("--advertise needs a secret: set {SECRET} or --cluster-secret").into())
+        }
+        (None, Some(_)) => Err(format!(
+            "{SECRET} is set, but not the address at which the other servers reach this one: \
+             give --advertise, or unset it"
+        )
+        .into()),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The environment variable with the secret of all servers.
+const SECRET: &str = "SIO_CLUSTER_SECRET";
 
 fn log(options: &ServeArgs) -> Result<(), BoxError> {
     let filter = EnvFilter::try_new(&options.log).map_err(|error| {

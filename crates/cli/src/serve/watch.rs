@@ -146,6 +146,17 @@ fn text(metrics: &Metrics) -> String {
         "Bytes kept for clients that may come back.",
     );
     out.value("sio_recovery_bytes", &[], stats.recovery_bytes as f64);
+    out.family(
+        "sio_forwarded_total",
+        "counter",
+        "Requests for other servers' sessions, by outcome.",
+    );
+    for (result, count) in [
+        ("forwarded", stats.forwarded),
+        ("too many", stats.refused_forwards),
+    ] {
+        out.value("sio_forwarded_total", &[("result", result)], count as f64);
+    }
     out.family("sio_ready", "gauge", "1 while clients are let in.");
     out.value("sio_ready", &[], f64::from(u8::from(metrics.is_ready)));
     out.histogram(

@@ -29,8 +29,8 @@ use super::config::HeadersHook;
 use super::cors::Flow;
 use super::handshake::Handshake;
 use super::request::{ConnectionError, EngineRefusal, RequestInfo};
-use super::session::{Dialect, Session};
 use super::routing::{self, Forwarded};
+use super::session::{Dialect, Session};
 use super::{Shared, polling, upgrade};
 use crate::id::SessionId;
 

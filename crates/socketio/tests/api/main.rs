@@ -15,6 +15,7 @@ mod namespaces;
 mod order;
 mod polling;
 mod recovery;
+mod routing;
 mod support;
 mod tls;
 mod transports;

@@ -85,7 +85,11 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    fn new((client, sent): (Side, Bytes), (server, heard): (Side, Bytes), silence: Duration) -> Tunnel {
+    fn new(
+        (client, sent): (Side, Bytes),
+        (server, heard): (Side, Bytes),
+        silence: Duration,
+    ) -> Tunnel {
         let limit = Instant::now() + silence;
         Tunnel {
             client,
@@ -157,7 +161,12 @@ impl Direction {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<io::Result<()>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Side,
+        to: &mut Side,
+    ) -> Poll<io::Result<()>> {
         loop {
             while !self.rest.is_empty() {
                 let written = ready!(to.as_mut().poll_write(cx, &self.rest))?;
@@ -184,7 +193,12 @@ impl Direction {
     }
 
     /// Reads once, and writes as much of it as goes at once.
-    fn pass(&mut self, cx: &mut Context<'_>, from: &mut Side, to: &mut Side) -> Poll<io::Result<()>> {
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Side,
+        to: &mut Side,
+    ) -> Poll<io::Result<()>> {
         with_buffer(|buffer| {
             let mut read = ReadBuf::new(buffer);
             ready!(from.as_mut().poll_read(cx, &mut read))?;
