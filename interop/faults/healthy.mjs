@@ -1,7 +1,7 @@
 // Servers of several makes with which nothing is wrong.
 import { readFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
-import { first, HOST, reference, setup } from "./parts.mjs";
+import { first, HOST, reference, setup, sparePort } from "./parts.mjs";
 import { v3 } from "./servers.mjs";
 import { connects } from "./symptoms.mjs";
 import { certificates } from "./tls.mjs";
@@ -20,7 +20,7 @@ const python = () => {
   return status === 0 ? undefined : `${paths.python} has no python-socketio: run interop/faults/setup`;
 };
 const missing = (what, command) => () => (paths[what] ? undefined : `there is no ${what} here: ${command}`);
-const noServe = missing("serve", "cargo build --release --bin sio");
+export const noServe = missing("serve", "cargo build --release --bin sio");
 const noScenario = missing("server", "cargo build --release --example interop_server");
 
 const ours = (args = [], scheme = "http") => async (lab) => {
@@ -28,8 +28,21 @@ const ours = (args = [], scheme = "http") => async (lab) => {
   const [, port] = await lab.line(child, /"serving[^}]*"address":"[^"]*:(\d+)"|"address":"[^"]*:(\d+)"[^}]*"serving/).then((m) => m.filter(Boolean));
   return `${scheme}://${HOST}:${port}`;
 };
+/** The ports of several servers, each of which forwards what is another's. */
+export async function routed(lab, count) {
+  const env = { ...process.env, SIO_CLUSTER_SECRET: "the secret of the lab" };
+  const ports = [];
+  for (let i = 0; i < count; i++) {
+    const port = await sparePort();
+    const child = lab.spawn(paths.serve, ["serve", "--port", port, "--advertise", `${HOST}:${port}`, "--trusted-proxy", HOST], { env });
+    await lab.accepting(child, port);
+    ports.push(port);
+  }
+  return ports;
+}
+
 /** The chat of `sio serve` does not answer to "ask". */
-const quiet = (options) => connects({ ask: false, ...options });
+export const quiet = (options) => connects({ ask: false, ...options });
 
 export const healthy = [
   setup("reference", { start: async (lab) => `http://${HOST}:${await reference(lab)}` }),

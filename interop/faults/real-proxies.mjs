@@ -6,8 +6,9 @@ import { chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { tmpdir } from "node:os";
 import { first, HOST, reference, setup, sparePort } from "./parts.mjs";
+import { noServe, quiet, routed } from "./healthy.mjs";
 import { lively } from "./servers.mjs";
-import { attempt, connects, fails, isThrownOut, losesSessions, staysOnPolling } from "./symptoms.mjs";
+import { all, attempt, connects, fails, isThrownOut, losesSessions, staysOnPolling } from "./symptoms.mjs";
 
 const NOBODY = 65_534;
 const asRoot = process.getuid() === 0;
@@ -47,13 +48,13 @@ function changed(conf, changes) {
 }
 
 /** A proxy with a template in which lines are replaced, or left out where nothing stands instead. */
-const behind = (kind, changes = [], { options = {}, nodes } = {}) => async (lab) => {
+export const behind = (kind, changes = [], { options = {}, nodes, file: name = kind } = {}) => async (lab) => {
   const { program, around, args } = kinds[kind];
-  const [one, two] = nodes ? await nodes() : [await reference(lab, options), await reference(lab, options)];
+  const ports = nodes ? await nodes(lab) : [await reference(lab, options), await reference(lab, options)];
   const listen = await sparePort();
-  const template = readFileSync(new URL(`../../docs/proxies/${kind}.conf`, import.meta.url), "utf8");
+  const template = readFileSync(new URL(`../../docs/proxies/${name}.conf`, import.meta.url), "utf8");
   // The first line, a comment, names the placeholders.
-  const conf = changed(template, changes).replaceAll(":LISTEN", `:${listen}`).replaceAll(":NODE_1", `:${one}`).replaceAll(":NODE_2", `:${two}`);
+  const conf = ports.reduce((conf, port, i) => conf.replaceAll(`:NODE_${i + 1}`, `:${port}`), changed(template, changes).replaceAll(":LISTEN", `:${listen}`));
   const directory = mkdtempSync(join(tmpdir(), "sio-lab-"));
   if (asRoot) chownSync(directory, NOBODY, NOBODY);
   const file = join(directory, "conf");
@@ -64,7 +65,7 @@ const behind = (kind, changes = [], { options = {}, nodes } = {}) => async (lab)
   return `http://${HOST}:${listen}`;
 };
 
-const absent = (kind) => {
+export const absent = (kind) => {
   const { program } = kinds[kind];
   if (!program) return `${kind} is not installed: run interop/faults/setup`;
   return spawnSync(program, ["-v"]).error ? `${program} does not run` : undefined;
@@ -82,6 +83,11 @@ const of = (kind, correct, faults) => {
   ];
 };
 
+/** Three servers that route, behind a proxy that gives each request to the next one. */
+const routing = (kind) => {
+  const behindIt = behind(kind, [], { file: `${kind}-round-robin`, nodes: (lab) => routed(lab, 3) });
+  return setup(`${kind}-routing`, { missing: () => noServe() ?? absent(kind), start: behindIt, sees: all(quiet(), quiet({ transports: ["polling"], over: "polling" })) });
+};
 const payload = { suffix: "payload", arguments: ["--payload"] };
 const alive = { suffix: "lively", options: lively };
 const down = { suffix: "nodes-down", nodes: async () => [await sparePort(), await sparePort()], expect: ["D06"], not: ["D12"] };
@@ -102,6 +108,8 @@ const tooLarge = async (url) => {
 const jar = { arguments: ["--origin", "{origin}"], may: ["D10", "D25"], sees: connects({ withCredentials: true }) };
 
 export const realProxies = [
+  routing("nginx"),
+  routing("haproxy"),
   ...of("nginx", [{}, payload, alive], [
     { suffix: "no-upgrade", changes: [["proxy_set_header Upgrade"], ["proxy_set_header Connection"]], ...polling },
     { suffix: "connection-close", changes: [["$connection_upgrade;", "close;"]], ...polling },

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use socketio::parser::MsgpackParser;
 use socketio::{
     Ack, Args, BroadcastAckError, ConnectError, Cors, EngineRefusal, Forbidden, Handlers,
-    ParentNamespace, PerMessageDeflate, Recovery, SameSite, Server, ServerBuilder, SessionCookie,
-    Socket, Transport,
+    ParentNamespace, PerMessageDeflate, Recovery, Routing, SameSite, Server, ServerBuilder,
+    SessionCookie, Socket, Transport,
 };
+use tokio::net::TcpListener;
 
 fn fact(fact: Value) {
     println!("{fact}");
@@ -436,7 +437,17 @@ async fn main() -> std::io::Result<()> {
     let parse = |name| serde_json::from_str(arguments.get(name).unwrap_or(&"{}")).expect("JSON");
     let (options, flags): (Value, Value) = (parse("--options"), parse("--flags"));
 
-    let io = builder(&options, &flags).build();
+    let port: u16 = arguments
+        .get("--port")
+        .and_then(|p| p.parse().ok())
+        .unwrap_or(0);
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = listener.local_addr()?;
+    let mut builder = builder(&options, &flags);
+    if let Some(secret) = flags["routing"].as_str() {
+        builder = builder.routing(Routing::new(address.to_string(), secret));
+    }
+    let io = builder.build();
     io.on_connection_error(|error| {
         fact(json!({ "connection_error": {
             "code": error.code,
@@ -476,12 +487,8 @@ async fn main() -> std::io::Result<()> {
     let predicate = async |name: String, auth: Value| name.starts_with("/fn-") && auth["key"] == 1;
     register(&io, &io.of_fn(predicate), &children);
 
-    let port: u16 = arguments
-        .get("--port")
-        .and_then(|p| p.parse().ok())
-        .unwrap_or(0);
-    let listening = io.listen(("127.0.0.1", port)).await?;
-    fact(json!({ "listening": listening.local_addr()?.port() }));
+    let listening = io.listen_on(listener);
+    fact(json!({ "listening": address.port() }));
     if flags["noApp"] == true {
         return listening.await;
     }

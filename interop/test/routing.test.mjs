@@ -1,0 +1,142 @@
+// The official client with servers that route: behind load balancers without stickiness, and with.
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join, dirname } from "node:path";
+import { createInterface } from "node:readline";
+import { after, before, describe, it } from "node:test";
+import { io } from "socket.io-client";
+import { Lab, sparePort } from "../faults/parts.mjs";
+import { absent, behind } from "../faults/real-proxies.mjs";
+import { isReference, once, Server, within } from "../harness.mjs";
+
+const sio = process.env.SIO_BIN ?? join(dirname(dirname(process.env.SIO_SERVER ?? "")), "sio");
+const skip = isReference ? "it runs with our servers" : false;
+const ways = {
+  polling: { transports: ["polling"] },
+  "polling and the upgrade": {},
+  WebSocket: { transports: ["websocket"] },
+};
+const SECRET = "the secret of all three";
+const SIZE = 100_000;
+
+const connected = async (url, options) => {
+  const socket = io(url, { forceNew: true, reconnection: false, ...options });
+  const failed = new Promise((_, reject) => socket.once("connect_error", reject));
+  await Promise.race([once(socket, "connect"), failed]);
+  if (!options.transports && socket.io.engine.transport.name !== "websocket") await once(socket.io.engine, "upgrade");
+  return socket;
+};
+
+/** Connects many clients, each of which gets back what it sends. */
+async function talk(url, options, { clients = 12 } = {}) {
+  const sockets = await Promise.all(Array.from({ length: clients }, () => connected(url, options)));
+  try {
+    await Promise.all(
+      sockets.map(async (socket, i) => {
+        for (const value of ["text", i, { deep: [null, "ünï"] }, Buffer.from([1, 2, 3]), "x".repeat(SIZE), Buffer.alloc(SIZE, 7)]) {
+          assert.deepEqual(await within(socket.emitWithAck("ack", value), "an ack"), [value]);
+        }
+        const burst = Array.from({ length: 20 }, (_, n) => within(socket.emitWithAck("ack", n), "an ack"));
+        assert.deepEqual(await Promise.all(burst), Array.from({ length: 20 }, (_, n) => [n]));
+      }),
+    );
+    return sockets.map(({ io }) => io.engine.transport.name);
+  } finally {
+    for (const socket of sockets) socket.close();
+  }
+}
+
+const balancers = [
+  { name: "nginx, round-robin", kind: "nginx", file: "nginx-round-robin", count: 3 },
+  { name: "HAProxy, round-robin", kind: "haproxy", file: "haproxy-round-robin", count: 3 },
+  { name: "nginx, a server at random", kind: "nginx", file: "nginx-round-robin", count: 3, changes: [["upstream socketio {", "upstream socketio {\n    random;"]] },
+  { name: "nginx, sticky", kind: "nginx", file: "nginx", count: 2, sticky: true },
+  { name: "HAProxy, sticky", kind: "haproxy", file: "haproxy", count: 2, sticky: true },
+];
+
+for (const { name, kind, file, count, changes, sticky } of balancers) {
+  describe(`servers that route behind ${name}`, { skip: skip || absent(kind) || false }, () => {
+    const lab = new Lab();
+    const servers = [];
+    let url;
+
+    before(async () => {
+      for (let i = 0; i < count; i++) {
+        servers.push(await Server.start({ pingInterval: 2_000, connectionStateRecovery: true }, { routing: SECRET }));
+      }
+      url = await behind(kind, changes, { file, nodes: async () => servers.map(({ port }) => port) })(lab);
+    });
+    after(async () => {
+      await lab.stop();
+      for (const server of servers) await server.stop();
+    });
+
+    for (const [way, options] of Object.entries(ways)) {
+      it(`S095 ${way}: connects and is answered`, async () => {
+        const transports = await talk(url, options);
+        const expected = way === "polling" ? "polling" : "websocket";
+        assert.deepEqual([...new Set(transports)], [expected]);
+      });
+    }
+
+    it("S095 waits over polling for longer than a ping takes", async () => {
+      const socket = await connected(url, ways.polling);
+      for (let i = 0; i < 2; i++) await once(socket.io, "ping");
+      assert.deepEqual(await within(socket.emitWithAck("ack", 1), "an ack"), [1]);
+      socket.close();
+    });
+
+    if (!sticky) {
+      it("S096 loses the sessions of a server that dies, and no others", async () => {
+        const clients = await Promise.all(Array.from({ length: 12 }, () => connected(url, { ...ways.polling, reconnection: true, reconnectionDelay: 50 })));
+        const dying = servers[0];
+        const lost = [];
+        for (const socket of clients) socket.on("disconnect", (reason) => lost.push([socket, reason]));
+        await dying.stop();
+        // All of them are answered in the end; those of the dead server after a new handshake.
+        for (const socket of clients) {
+          const answer = async () => {
+            for (;;) {
+              try {
+                return await socket.timeout(1_000).emitWithAck("ack", 1);
+              } catch {
+                // It was on its way when the server died.
+              }
+            }
+          };
+          assert.deepEqual(await within(answer(), "an answer", 15_000), [1]);
+        }
+        assert.ok(lost.length < clients.length, `${lost.length} were lost`);
+        for (const [, reason] of lost) assert.equal(reason, "transport error");
+        for (const socket of clients) socket.close();
+      });
+    }
+  });
+}
+
+describe("examples/cluster/run", { skip: skip || !existsSync(sio) || (spawnSync("redis-server", ["--version"]).error && "there is no redis-server here") }, () => {
+  for (const kind of ["nginx", "haproxy"]) {
+    it(`S095 starts three servers behind ${kind}, whose clients hear each other`, { skip: absent(kind) }, async () => {
+      const ports = [await sparePort(), await sparePort(), await sparePort()];
+      const env = { ...process.env, SIO_BIN: sio, PORT: await sparePort(), REDIS_PORT: await sparePort(), NODE_PORTS: ports.join(" ") };
+      const run = new URL("../../examples/cluster/run", import.meta.url).pathname;
+      const child = spawn(run, [kind], { env, stdio: ["ignore", "pipe", "inherit"] });
+      const exited = new Promise((resolve) => child.once("exit", resolve));
+      try {
+        const [line] = await within(new Promise((resolve) => createInterface({ input: child.stdout }).once("line", (...args) => resolve(args))), "started");
+        const [url] = /http:\S+\//.exec(line);
+        const sockets = await Promise.all(Object.values(ways).flatMap((options) => [connected(url, options), connected(url, options)]));
+        const names = sockets.map((_, i) => `guest ${i}`);
+        await Promise.all(sockets.map((socket, i) => within(socket.emitWithAck("join", { name: names[i], room: "lobby" }), "joined")));
+        const heard = sockets.slice(1).map((socket) => once(socket, "message"));
+        sockets[0].emit("message", { text: "to all" });
+        for (const [message] of await Promise.all(heard)) assert.equal(message.text, "to all");
+        for (const socket of sockets) socket.close();
+      } finally {
+        child.kill("SIGTERM");
+        assert.equal(await within(exited, "ended", 15_000), 0);
+      }
+    });
+  }
+});
