@@ -64,7 +64,7 @@ for (const [side, [part, sources]] of Object.entries(sides)) {
     const known = words(part);
     for (const [file, names] of sources) {
       for (const name of names) {
-        it(`has each member of ${name} in ${file}`, () => {
+        it(`M69 has each member of ${name} in ${file}`, () => {
           assert.deepEqual(members(types(file), name).filter((member) => !known.has(member)), []);
         });
       }

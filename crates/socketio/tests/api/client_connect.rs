@@ -511,6 +511,54 @@ async fn a_lost_connection_comes_back_by_itself() {
     }
 }
 
+// M64, M67: a socket's id is new with each connection; one of the application's own comes by `auth`
+// or by a cookie, and is a room.
+#[tokio::test]
+async fn an_id_of_the_application_s_own_survives() {
+    let io = echo_server();
+    io.middleware(async |socket: Socket, auth: Value| {
+        let cookie = socket.handshake().header("cookie");
+        let cookie = cookie.and_then(|cookie| cookie.strip_prefix("session="));
+        match auth["session"].as_str().or(cookie) {
+            Some(session) => Ok(socket.join(session)),
+            None => Err(ConnectError::new("who are you?")),
+        }
+    });
+    let url = url(&io).await;
+    for transports in ALL {
+        let by_auth = quick(&url, transports).auth(json!({ "session": "ada" }));
+        let by_cookie = quick(&url, transports)
+            .auth(json!({}))
+            .header("Cookie", "session=ada");
+        for client in [by_auth, by_cookie] {
+            let (sender, mut news) = channel();
+            let socket = client
+                .on("news", async move |_: ClientSocket, n: u32| {
+                    _ = sender.send(n)
+                })
+                .build()
+                .expect("valid");
+            let (_, mut events) = watch(&socket);
+            soon(socket.connect()).await.expect("connected");
+            let before = socket.id();
+            io.to("ada").emit("news", 1);
+            assert_eq!(next(&mut news).await, 1);
+            io.close_connections();
+            until(&mut events, "reconnect 1").await;
+            until(&mut events, "connect").await;
+            assert_ne!(socket.id(), before);
+            io.to("ada").emit("news", 2);
+            assert_eq!(next(&mut news).await, 2);
+            soon(socket.disconnect()).await;
+        }
+    }
+    let nobody = builder(&url, WEBSOCKET)
+        .auth(json!({}))
+        .without_reconnection();
+    let error = soon(nobody.connect()).await.expect_err("no id");
+    assert_eq!(error.message(), "who are you?");
+}
+
 // C046, M38: the server itself is gone and comes back; handlers are there once.
 #[tokio::test]
 async fn a_server_that_is_started_again_is_found() {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use socketio::{AckError, EmitError, Server, Socket};
+use socketio::client::{Client, Disconnected, Socket as ClientSocket};
+use socketio::{AckError, EmitError, Server, Socket, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -353,4 +354,59 @@ async fn farewells_are_spread_over_the_window() {
     assert!(start.elapsed() >= Duration::from_millis(400));
     soon(drained).await.unwrap();
     assert_eq!(gone.load(Ordering::SeqCst), 20);
+}
+
+// M37, M38: a restart of a busy server. All come back, none of what they say is lost, and the new
+// server is entered no faster than it allows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_comes_back_after_a_restart() {
+    const CLIENTS: u32 = 200;
+    const RATE: u32 = 200;
+    const BURST: u32 = 20;
+    let (old, address) = start(Server::builder()).await;
+    let mut clients = Vec::new();
+    for n in 0..CLIENTS {
+        let client = Client::builder(format!("http://{address}"))
+            .transports([Transport::WebSocket])
+            .reconnection_delay(Duration::from_millis(20))
+            .reconnection_delay_max(Duration::from_millis(200))
+            .build()
+            .expect("valid");
+        client.on_disconnect(async move |client: ClientSocket, _: Disconnected| {
+            drop(client.emit("said meanwhile", n));
+        });
+        soon(client.connect()).await.expect("connected");
+        clients.push(client);
+    }
+    soon(old.drain(Duration::from_millis(500))).await;
+    soon(old.close()).await;
+    assert_eq!(old.clients_count(), 0);
+    let new = Server::builder()
+        .max_handshakes_per_second(RATE, BURST)
+        .build();
+    let said = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let log = said.clone();
+    new.on("said meanwhile", async move |_: Socket, n: u32| {
+        log.lock().push(n)
+    });
+    let listening = loop {
+        match new.listen(address).await {
+            Ok(listening) => break listening,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    };
+    let begin = std::time::Instant::now();
+    tokio::spawn(async move { listening.await });
+    until(|| said.lock().len() as u32 == CLIENTS).await;
+    let least = f64::from(CLIENTS - BURST) / f64::from(RATE);
+    assert!(begin.elapsed() >= Duration::from_secs_f64(least));
+    said.lock().sort_unstable();
+    assert!(said.lock().iter().copied().eq(0..CLIENTS));
+    let stats = new.stats();
+    assert_eq!(
+        (stats.opened, stats.clients as u32),
+        (u64::from(CLIENTS), CLIENTS)
+    );
+    assert!(stats.refused_handshakes > 0);
+    assert!(clients.iter().all(ClientSocket::is_connected));
 }
