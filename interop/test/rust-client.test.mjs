@@ -112,6 +112,13 @@ const old = (version) => [process.execPath, file("../old-server.mjs"), "--versio
 
 suite(isReference ? "Socket.IO 4.8" : "this server", current);
 
+const lenient = ["echo", "acks", "order", "reconnect", "rooms", "volatile"];
+suite(
+  `${isReference ? "Socket.IO 4.8" : "this server"} with allowEIO3`,
+  Object.fromEntries(lenient.map((name) => [name, { ...everywhere[name], options: { allowEIO3: true } }])),
+  { more: ["--version", "2"] },
+);
+
 // The rest once, not once for each server under test.
 if (isReference) {
   suite("Socket.IO 3.1", everywhere, { words: old("3") });
