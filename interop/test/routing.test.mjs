@@ -1,14 +1,15 @@
 // The official client with servers that route: behind load balancers without stickiness, and with.
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join, dirname } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, it } from "node:test";
 import { io } from "socket.io-client";
 import { Lab, sparePort } from "../faults/parts.mjs";
+import { certificates } from "../faults/tls.mjs";
 import { absent, behind } from "../faults/real-proxies.mjs";
-import { isReference, once, Server, within } from "../harness.mjs";
+import { HANDSHAKE, isReference, once, post, Server, within } from "../harness.mjs";
 
 const sio = process.env.SIO_BIN ?? join(dirname(dirname(process.env.SIO_SERVER ?? "")), "sio");
 const skip = isReference ? "it runs with our servers" : false;
@@ -136,4 +137,57 @@ describe("examples/cluster/run", { skip: skip || !existsSync(sio) || (spawnSync(
       }
     });
   }
+});
+
+describe("sio serve --advertise", { skip: skip || !existsSync(sio) }, () => {
+  const serve = (...args) => {
+    const { SIO_CLUSTER_SECRET: _, ...env } = process.env;
+    return spawnSync(sio, ["serve", "--port", "0", ...args], { env, encoding: "utf8", timeout: 5_000 });
+  };
+
+  it("says what is missing", () => {
+    const { key, chain } = certificates.good.files();
+    const secret = ["--cluster-secret", SECRET];
+    const tls = ["--tls-cert", chain, "--tls-key", key];
+    for (const [args, message] of [
+      [["--advertise", "127.0.0.1:3000"], /set SIO_CLUSTER_SECRET or --cluster-secret/],
+      [secret, /--advertise/],
+      [["--advertise", "127.0.0.1", ...secret], /"127\.0\.0\.1" for the other servers has no host and port/],
+      [["--advertise", "127.0.0.1:3000", "--cluster-secret", "short"], /at least 16 bytes/],
+      [["--advertise", "127.0.0.1:3000", ...secret, ...tls], /--cluster-listen/],
+      [["--advertise", "127.0.0.1:3000", ...secret, "--proxy-protocol"], /--cluster-listen/],
+    ]) {
+      const { status, stderr } = serve(...args);
+      assert.notEqual(status, 0, args.join(" "));
+      assert.match(stderr, message);
+    }
+  });
+
+  it("S095 forwards to servers of TLS by their second listener", async () => {
+    const lab = new Lab();
+    const { key, chain } = certificates.good.files(lab);
+    try {
+      const servers = [];
+      for (let i = 0; i < 2; i++) {
+        const [port, internal] = [await sparePort(), await sparePort()];
+        const cluster = ["--cluster-listen", `127.0.0.1:${internal}`, "--advertise", `127.0.0.1:${internal}`, "--cluster-secret", SECRET];
+        const child = lab.spawn(sio, ["serve", "--port", `${port}`, "--tls-cert", chain, "--tls-key", key, ...cluster]);
+        await lab.accepting(child, port);
+        await lab.accepting(child, internal);
+        servers.push({ port: internal, url: `https://127.0.0.1:${port}` });
+      }
+      const ca = certificates.root.file;
+      const socket = io(servers[0].url, { ca: readFileSync(ca), transports: ["polling"], forceNew: true, reconnection: false });
+      await once(socket, "connect");
+      // Its polling goes on at the other server's address for the world.
+      const { engine } = socket.io;
+      const { port } = new URL(servers[1].url);
+      engine.transport.opts.port = port;
+      await within(socket.emitWithAck("ping"), "an ack by way of the other server");
+      assert.equal((await post(servers[1], `${HANDSHAKE}&sid=${engine.id}`, "3")).body, "ok");
+      socket.close();
+    } finally {
+      await lab.stop();
+    }
+  });
 });

@@ -1,7 +1,8 @@
 //! The ids: of a session (Engine.IO), of a socket (Socket.IO), and the private one for recovery.
 //!
 //! They are 20 characters of `[A-Za-z0-9_-]`, made from 120 random bits, and fit into 24 bytes
-//! without an allocation. Ids from elsewhere (another server, a custom generator) may be any text.
+//! without an allocation. Ids from elsewhere (another server, a custom generator, `server/routing`) may be any
+//! text.
 //! This module does not know which ids exist.
 //! Specification: Engine.IO v4, "Handshake" (`sid`); Socket.IO v5, "Connection to a namespace".
 
