@@ -1,7 +1,13 @@
 //! Several servers as one: the same tests for each bus, with clients on real sockets. S077.
 
+#[path = "cluster/load.rs"]
+mod load;
+#[path = "cluster/sharded.rs"]
+mod sharded;
+
 use std::collections::BTreeSet;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,7 +16,7 @@ use socketio::{AdapterError, Args, BroadcastAckError, Client, Namespace, Server,
 use socketio_adapters::redis::{Emitter, RedisBus};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Nothing that is tested takes as long as this; it only ends a test that hangs.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -29,12 +35,15 @@ struct Cluster {
 struct Guest {
     socket: client::Socket,
     heard: mpsc::UnboundedReceiver<String>,
+    probed: Arc<Notify>,
 }
 
 impl Guest {
     async fn come(url: &str, silent: bool) -> Guest {
         let (sender, heard) = mpsc::unbounded_channel();
         let news = sender.clone();
+        let probed = Arc::new(Notify::new());
+        let heard_probe = probed.clone();
         let socket = Client::builder(url)
             .on("news", async move |_: client::Socket, args: Args| {
                 let bytes = args.attachments().iter().map(|bytes| bytes.len());
@@ -44,6 +53,9 @@ impl Guest {
                     true => texts,
                     false => format!("{texts} {bytes:?}"),
                 });
+            })
+            .on("probe", async move |_: client::Socket| {
+                heard_probe.notify_one()
             })
             .connect()
             .await
@@ -56,7 +68,11 @@ impl Guest {
         socket.on_disconnect(async move |_, _| {
             let _ = sender.send("disconnected".to_owned());
         });
-        Guest { socket, heard }
+        Guest {
+            socket,
+            heard,
+            probed,
+        }
     }
 
     fn id(&self) -> String {
@@ -118,6 +134,24 @@ impl Cluster {
             .expect("an answer");
     }
 
+    /// Waits until members hear what other servers send to a room: a bus may subscribe to it only when
+    /// somebody is there.
+    async fn reach(&self, room: &str, members: &[usize]) {
+        for &i in members {
+            let (other, probed) = (self.of((i + 1) % 3), &self.clients[i].probed);
+            soon(async {
+                loop {
+                    other.to(room).emit("probe", ());
+                    let heard = tokio::time::timeout(Duration::from_millis(50), probed.notified());
+                    if heard.await.is_ok() {
+                        break;
+                    }
+                }
+            })
+            .await;
+        }
+    }
+
     fn ids(&self) -> BTreeSet<String> {
         self.clients.iter().map(Guest::id).collect()
     }
@@ -128,6 +162,7 @@ async fn broadcasts<B: Bus>(bus: impl Fn() -> B) {
     cluster.join(1, "room").await;
     cluster.join(2, "room").await;
     cluster.join(2, "quiet").await;
+    cluster.reach("room", &[1, 2]).await;
     cluster.of(0).emit("news", ("all", 1));
     cluster.of(0).to("room").emit("news", "room");
     cluster
@@ -238,6 +273,8 @@ async fn sockets<B: Bus>(bus: impl Fn() -> B) {
     assert_eq!(local.len(), 1);
 
     cluster.of(0).to("room").sockets_join(["a", "b"]);
+    cluster.reach("a", &[1]).await;
+    cluster.reach("b", &[1]).await;
     cluster.of(0).to("a").emit("news", "joined");
     cluster.clients[1].hears("\"joined\"").await;
     cluster.of(0).to("room").sockets_leave("a");
@@ -399,9 +436,21 @@ impl Redis {
         panic!("redis-server did not start");
     }
 
+    async fn restart(&mut self) {
+        self.child.kill().await.expect("to end");
+        let port = self.url.rsplit_once(':').and_then(|(_, p)| p.parse().ok());
+        *self = Redis::start_on(port.expect("a port")).await.expect("Redis");
+    }
+
     fn bus(&self) -> RedisBus {
         RedisBus::new(&self.url).expect("an address")
     }
+}
+
+async fn signal(child: &Child, name: &str) {
+    let id = child.id().expect("it runs").to_string();
+    let status = Command::new("kill").args([name, &id]).status().await;
+    assert!(status.expect("kill").success());
 }
 
 #[tokio::test]
@@ -512,13 +561,7 @@ async fn a_redis_that_restarts_is_found_again() {
         return;
     };
     let mut cluster = Cluster::new(|| redis.bus(), 0).await;
-    redis.child.kill().await.expect("to end");
-    let port = redis
-        .url
-        .rsplit_once(':')
-        .and_then(|(_, port)| port.parse().ok())
-        .expect("a port");
-    let redis = Redis::start_on(port).await.expect("Redis");
+    redis.restart().await;
     cluster.count_to(3).await;
     cluster.of(0).emit("news", "again");
     for client in &mut cluster.clients {
@@ -533,12 +576,7 @@ async fn a_redis_that_pauses_loses_nothing() {
         return;
     };
     let mut cluster = Cluster::new(|| redis.bus(), 0).await;
-    let id = redis.child.id().expect("it runs").to_string();
-    let signal = async |name: &str| {
-        let status = Command::new("kill").args([name, &id]).status().await;
-        assert!(status.expect("kill").success());
-    };
-    signal("-STOP").await;
+    signal(&redis.child, "-STOP").await;
     for i in 0..1000 {
         cluster.of(0).emit("news", i);
     }
@@ -546,7 +584,7 @@ async fn a_redis_that_pauses_loses_nothing() {
     for i in 0..1000 {
         cluster.clients[0].hears(&i.to_string()).await;
     }
-    signal("-CONT").await;
+    signal(&redis.child, "-CONT").await;
     for client in &mut cluster.clients[1..] {
         for i in 0..1000 {
             client.hears(&i.to_string()).await;

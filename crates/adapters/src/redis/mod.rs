@@ -1,9 +1,13 @@
-//! Redis, as the official adapter for Node (`@socket.io/redis-adapter`) uses it.
+//! Redis, as the official adapters for Node (`@socket.io/redis-adapter`) use it.
 
 mod classic;
 mod emitter;
+mod line;
 mod publisher;
+mod sharded;
+mod shards;
 mod subscriber;
 
 pub use classic::{RedisAddressError, RedisBus};
 pub use emitter::{Emitter, EmitterError, Target};
+pub use sharded::{ShardedBus, SubscriptionMode};

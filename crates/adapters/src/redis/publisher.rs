@@ -7,15 +7,18 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use redis::Client;
-use redis::aio::MultiplexedConnection;
 use socketio::cluster::PublishError;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
+use super::line::{ANSWER, Backend, Line};
+
 pub(super) struct Publisher(Arc<Shared>);
 
 struct Shared {
-    client: Client,
+    backend: Backend,
+    /// The commands that publish and count.
+    verbs: [&'static str; 2],
     queue: Mutex<Queue>,
     wake: Notify,
     dropped: AtomicU64,
@@ -43,15 +46,23 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 const MAX_BATCH: usize = 1000;
 /// What a message costs besides its bytes.
 const OVERHEAD: usize = 64;
-/// Redis is awaited so long.
-const ANSWER: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Publisher {
     pub(super) fn new(client: Client) -> Publisher {
+        Publisher::with(Backend::Single(Box::new(client)), ["PUBLISH", "NUMSUB"])
+    }
+
+    /// One for shard channels.
+    pub(super) fn sharded(backend: Backend) -> Publisher {
+        Publisher::with(backend, ["SPUBLISH", "SHARDNUMSUB"])
+    }
+
+    fn with(backend: Backend, verbs: [&'static str; 2]) -> Publisher {
         Publisher(Arc::new(Shared {
-            client,
+            backend,
+            verbs,
             queue: Mutex::default(),
             wake: Notify::new(),
             dropped: AtomicU64::new(0),
@@ -129,7 +140,7 @@ async fn run(this: Arc<Shared>) {
             continue;
         }
         let Some(line) = &mut connection else {
-            match this.connect().await {
+            match this.backend.connect().await {
                 Ok(line) => {
                     connection = Some(line);
                     pause = FIRST_PAUSE;
@@ -154,14 +165,6 @@ async fn run(this: Arc<Shared>) {
 }
 
 impl Shared {
-    async fn connect(&self) -> Result<MultiplexedConnection, String> {
-        let connecting = self.client.get_multiplexed_async_connection();
-        match timeout(ANSWER, connecting).await {
-            Ok(connection) => connection.map_err(|error| error.to_string()),
-            Err(_) => Err("no answer".to_owned()),
-        }
-    }
-
     /// Questions are not worth a wait for Redis.
     fn refuse_counts(&self, error: &str) {
         let mut queue = self.queue.lock();
@@ -175,50 +178,45 @@ impl Shared {
 
     /// Sends what waits in one piece. What was on its way when the connection broke may have arrived:
     /// it is not sent again.
-    async fn send(&self, line: &mut MultiplexedConnection) -> Result<(), String> {
-        let (mut pipe, mut asked, mut flushed) = (redis::pipe(), Vec::new(), Vec::new());
-        let mut published = 0;
+    async fn send(&self, line: &mut Line) -> Result<(), String> {
+        let (mut messages, mut asked, mut flushed) = (Vec::new(), Vec::new(), Vec::new());
         {
             let mut queue = self.queue.lock();
-            while published + asked.len() < MAX_BATCH {
+            while messages.len() + asked.len() < MAX_BATCH {
                 match queue.waiting.pop_front() {
                     Some(Task::Publish(channel, payload)) => {
                         queue.bytes -= channel.len() + payload.len() + OVERHEAD;
-                        pipe.cmd("PUBLISH").arg(channel).arg(payload).ignore();
-                        published += 1;
+                        messages.push((channel, payload));
                     }
-                    Some(Task::Count(channel, sender)) => {
-                        pipe.cmd("PUBSUB").arg("NUMSUB").arg(channel);
-                        asked.push(sender);
-                    }
+                    Some(Task::Count(channel, sender)) => asked.push((channel, sender)),
                     Some(Task::Flushed(sender)) => flushed.push(sender),
                     None => break,
                 }
             }
         }
-        if published + asked.len() > 0 {
-            let sent = timeout(ANSWER, pipe.query_async::<Vec<(String, usize)>>(line)).await;
-            let counts = match sent {
-                Ok(Ok(counts)) => counts,
-                failed => {
-                    self.dropped.fetch_add(published as u64, Ordering::Relaxed);
-                    let error = match failed {
-                        Ok(Err(error)) => error.to_string(),
-                        _ => "no answer".to_owned(),
-                    };
-                    for sender in asked {
-                        let _ = sender.send(Err(error.clone()));
-                    }
-                    return Err(error);
-                }
-            };
-            for (sender, (_, count)) in asked.into_iter().zip(counts) {
-                let _ = sender.send(Ok(count));
+        let [publish, count] = self.verbs;
+        if !messages.is_empty()
+            && let Err((error, lost)) = line.publish(publish, messages).await
+        {
+            self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
+            for (_, sender) in asked {
+                let _ = sender.send(Err(error.clone()));
             }
+            return Err(error);
+        }
+        let mut result = Ok(());
+        for (channel, sender) in asked {
+            let counted = match &result {
+                Ok(()) => line.count(count, &channel).await,
+                Err(error) => Err::<usize, String>(String::clone(error)),
+            };
+            result = result.and(counted.as_ref().map(|_| ()).map_err(String::clone));
+            // Whoever asked may wait no longer.
+            let _ = sender.send(counted);
         }
         for sender in flushed {
             let _ = sender.send(());
         }
-        Ok(())
+        result
     }
 }

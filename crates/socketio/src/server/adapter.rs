@@ -290,6 +290,11 @@ impl LocalAdapter {
         self.rooms.read().rooms().map(str::to_owned).collect()
     }
 
+    /// Says whether a room has sockets, each of which is in the room of its id unless it has left that.
+    pub fn has_room(&self, name: &str) -> bool {
+        self.rooms.read().contains_room(name)
+    }
+
     /// Gives the sockets of a target, each once.
     pub fn select(&self, target: &Target) -> Vec<Socket> {
         let mut selected = Vec::new();

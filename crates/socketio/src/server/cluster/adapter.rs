@@ -22,8 +22,9 @@ use tokio::sync::{Notify, oneshot};
 use super::bus::{Bus, Channel, Inbox};
 use super::wire;
 use crate::args::Args;
+use crate::id::SocketId;
 use crate::server::ack::Collector;
-use crate::server::adapter::{Adapter, AdapterError, BroadcastPacket, LocalAdapter};
+use crate::server::adapter::{Adapter, AdapterError, BroadcastPacket, LocalAdapter, RoomEvent};
 use crate::server::broadcast::Target;
 use crate::server::counters::Counters;
 use crate::server::namespace::{Namespace, NamespaceInner};
@@ -387,6 +388,18 @@ fn request_id() -> RequestId {
     RequestId::new(format!("{:016x}", rand::random::<u64>()))
 }
 
+/// Tells the channel which rooms come and go.
+fn follower(adapter: Weak<Inner>) -> impl Fn(&RoomEvent) {
+    move |event| {
+        if let RoomEvent::Created(room) | RoomEvent::Deleted(room) = event
+            && let Some(inner) = adapter.upgrade()
+            && let Some(opened) = inner.opened.get()
+        {
+            opened.channel.room_changed(room);
+        }
+    }
+}
+
 /// Watches the deadlines of an adapter until it is dropped or closed.
 async fn watch(adapter: Weak<Inner>, changed: Arc<Notify>) {
     loop {
@@ -434,7 +447,11 @@ impl Adapter for ClusterAdapter {
                 waiting: HashMap::new(),
             }),
         };
+        let follows_rooms = opened.channel.follows_rooms();
         if inner.opened.set(opened).is_ok() {
+            if follows_rooms {
+                inner.local.on_room_event(follower(Arc::downgrade(inner)));
+            }
             inner.work();
             tokio::spawn(watch(Arc::downgrade(inner), inner.changed.clone()));
         }
@@ -700,6 +717,16 @@ impl Inbox for Incoming {
     fn room_names(&self) -> Vec<String> {
         let inner = self.0.upgrade();
         inner.map_or_else(Vec::new, |inner| inner.local.room_names())
+    }
+
+    fn has_room(&self, name: &str) -> bool {
+        let inner = self.0.upgrade();
+        inner.is_some_and(|inner| inner.local.has_room(name))
+    }
+
+    fn has_socket(&self, id: &str) -> bool {
+        let inner = self.0.upgrade();
+        inner.is_some_and(|inner| inner.local.socket(&SocketId::from(id)).is_some())
     }
 }
 

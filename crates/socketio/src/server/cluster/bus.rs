@@ -32,6 +32,19 @@ pub trait Inbox: Debug + Send + Sync + 'static {
 
     /// The names of this server's rooms, for buses whose servers ask each other for them.
     fn room_names(&self) -> Vec<String>;
+
+    /// Says whether this server has sockets in a room, for buses that
+    /// [follow rooms](Channel::follows_rooms). Default: it has none.
+    fn has_room(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// Says whether a room is a socket's own on this server, likewise.
+    fn has_socket(&self, id: &str) -> bool {
+        let _ = id;
+        false
+    }
 }
 
 /// The channel of one namespace.
@@ -60,6 +73,19 @@ pub trait Channel: Debug + Send + Sync + 'static {
         Box::pin(async { Ok(1) })
     }
 
+    /// Says whether the channel is told by [`room_changed`](Channel::room_changed). Default: no.
+    fn follows_rooms(&self) -> bool {
+        false
+    }
+
+    /// Learns that a room of this server has got its first socket, or lost its last. Never blocks.
+    ///
+    /// Two changes of one room may be told in the wrong order: what holds is what
+    /// [`Inbox::has_room`] says at each call.
+    fn room_changed(&self, room: &str) {
+        let _ = room;
+    }
+
     /// Publishes what waits, within a deadline, and ends the channel.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
@@ -74,6 +100,9 @@ pub enum PublishError {
     /// Too much waits for a backend that cannot be reached or is too slow.
     #[error("too much waits to be published to the other servers")]
     Full,
+    /// The backend takes no message of this size.
+    #[error("the message is larger than the backend takes")]
+    TooLarge,
 }
 
 /// Why the backend did not answer.

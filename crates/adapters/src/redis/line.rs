@@ -1,0 +1,173 @@
+//! Connections: to one Redis, or to the nodes of a Redis Cluster.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::aio::{AsyncPushSender, MultiplexedConnection};
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo,
+    Pipeline, ProtocolVersion, RedisError,
+};
+use tokio::time::timeout;
+
+/// Where connections lead.
+#[derive(Clone)]
+pub(super) enum Backend {
+    Single(Box<Client>),
+    /// Some of the nodes.
+    Cluster(Vec<ConnectionInfo>),
+}
+
+#[derive(Clone)]
+pub(super) enum Line {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+/// Redis is awaited so long.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// A Redis Cluster answers that a channel has moved; more than so many times in a row it is in disorder.
+const REDIRECTIONS: u32 = 3;
+
+impl Backend {
+    pub(super) fn single(url: &str) -> Result<Backend, RedisError> {
+        Ok(Backend::Single(Box::new(Client::open(url)?)))
+    }
+
+    pub(super) fn cluster(urls: &[&str]) -> Result<Backend, RedisError> {
+        let nodes = urls.iter().map(|url| url.into_connection_info());
+        nodes.collect::<Result<_, _>>().map(Backend::Cluster)
+    }
+
+    /// Connects, within a deadline.
+    pub(super) async fn connect(&self) -> Result<Line, String> {
+        let connecting = async {
+            match self {
+                Backend::Single(client) => {
+                    let line = client.get_multiplexed_async_connection().await;
+                    line.map(Line::Single)
+                }
+                Backend::Cluster(nodes) => {
+                    let client = cluster(nodes).build()?;
+                    client.get_async_connection().await.map(Line::Cluster)
+                }
+            }
+        };
+        in_time(connecting).await
+    }
+
+    /// Connects likewise, for subscriptions to shard channels: what comes is given to `pushes`.
+    pub(super) async fn listen(&self, pushes: impl AsyncPushSender) -> Result<Line, String> {
+        let connecting = async {
+            match self {
+                Backend::Single(client) => {
+                    let info = client.get_connection_info();
+                    let settings = info.redis_settings().clone();
+                    let settings = settings.set_protocol(ProtocolVersion::RESP3);
+                    let client = Client::open(info.clone().set_redis_settings(settings))?;
+                    let config = AsyncConnectionConfig::new().set_push_sender(pushes);
+                    let line = client.get_multiplexed_async_connection_with_config(&config);
+                    line.await.map(Line::Single)
+                }
+                Backend::Cluster(nodes) => {
+                    let builder = cluster(nodes).use_protocol(ProtocolVersion::RESP3);
+                    let client = builder.push_sender(pushes).build()?;
+                    client.get_async_connection().await.map(Line::Cluster)
+                }
+            }
+        };
+        in_time(connecting).await
+    }
+}
+
+fn cluster(nodes: &[ConnectionInfo]) -> ClusterClientBuilder {
+    let builder = ClusterClientBuilder::new(nodes.iter().cloned());
+    builder.retries(REDIRECTIONS).response_timeout(ANSWER)
+}
+
+async fn in_time<T>(doing: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+    match timeout(ANSWER, doing).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("no answer".to_owned()),
+    }
+}
+
+impl Line {
+    pub(super) async fn command<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, String> {
+        in_time(async {
+            match self {
+                Line::Single(line) => command.query_async(line).await,
+                Line::Cluster(line) => command.query_async(line).await,
+            }
+        })
+        .await
+    }
+
+    /// Publishes messages in the order of each channel; gives an error and how many are lost.
+    pub(super) async fn publish(
+        &mut self,
+        verb: &str,
+        messages: Vec<(String, Vec<u8>)>,
+    ) -> Result<(), (String, usize)> {
+        match self {
+            Line::Single(line) => {
+                let (mut pipe, count) = (redis::pipe(), messages.len());
+                for (channel, payload) in messages {
+                    pipe.cmd(verb).arg(channel).arg(payload).ignore();
+                }
+                let sent = in_time(pipe.query_async::<()>(line)).await;
+                sent.map_err(|error| (error, count))
+            }
+            Line::Cluster(line) => {
+                // A pipeline leads to one node.
+                let mut pipes: HashMap<String, (Pipeline, usize)> = HashMap::new();
+                for (channel, payload) in messages {
+                    let (pipe, count) = pipes.entry(channel.clone()).or_default();
+                    pipe.cmd(verb).arg(channel).arg(payload).ignore();
+                    *count += 1;
+                }
+                let sent = join_all(pipes.into_values().map(|(pipe, count)| {
+                    let mut line = line.clone();
+                    async move {
+                        let sent = in_time(pipe.query_async::<()>(&mut line)).await;
+                        sent.map_err(|error| (error, count))
+                    }
+                }))
+                .await;
+                let failed = sent.into_iter().filter_map(Result::err);
+                match failed.reduce(|(error, a), (_, b)| (error, a + b)) {
+                    Some(failed) => Err(failed),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// The number of connections that listen to a channel; `verb` is `NUMSUB` or `SHARDNUMSUB`.
+    pub(super) async fn count(&mut self, verb: &str, channel: &str) -> Result<usize, String> {
+        let mut command = redis::cmd("PUBSUB");
+        command.arg(verb).arg(channel);
+        let counted = in_time(async {
+            match self {
+                Line::Single(line) => command.query_async::<Vec<(String, usize)>>(line).await,
+                Line::Cluster(line) => {
+                    // Whoever has the slot has the subscribers.
+                    let owner = Route::with_key(channel, SlotAddr::Master);
+                    let node = SingleNodeRoutingInfo::SpecificNode(owner);
+                    let route = RoutingInfo::SingleNode(node);
+                    let value = line.route_command(command, route).await?;
+                    Ok(redis::from_redis_value(value)?)
+                }
+            }
+        })
+        .await?;
+        let first = counted.first();
+        first
+            .map(|(_, count)| *count)
+            .ok_or_else(|| "an answer that is none".to_owned())
+    }
+}
