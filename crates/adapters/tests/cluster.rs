@@ -2,6 +2,8 @@
 
 #[path = "cluster/load.rs"]
 mod load;
+#[path = "cluster/redis_cluster.rs"]
+mod redis_cluster;
 #[path = "cluster/sharded.rs"]
 mod sharded;
 
@@ -389,6 +391,11 @@ async fn a_server_that_does_not_answer_is_named_and_what_came_is_kept() {
     );
 }
 
+fn spare_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
 /// A Redis of its own for each test.
 struct Redis {
     child: Child,
@@ -398,15 +405,14 @@ struct Redis {
 impl Redis {
     /// `None` where there is no Redis: `./test` installs it.
     async fn start() -> Option<Redis> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .ok()?
-            .local_addr()
-            .ok()?
-            .port();
-        Redis::start_on(port).await
+        Redis::start_on(spare_port()).await
     }
 
     async fn start_on(port: u16) -> Option<Redis> {
+        Redis::start_with(port, &[]).await
+    }
+
+    async fn start_with(port: u16, args: &[&str]) -> Option<Redis> {
         let child = Command::new("redis-server")
             .args([
                 "--port",
@@ -417,6 +423,7 @@ impl Redis {
                 "",
             ])
             .args(["--appendonly", "no"])
+            .args(args)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn();

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use redis::aio::{AsyncPushSender, MultiplexedConnection};
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo,
     Pipeline, ProtocolVersion, RedisError,
@@ -151,23 +151,21 @@ impl Line {
     pub(super) async fn count(&mut self, verb: &str, channel: &str) -> Result<usize, String> {
         let mut command = redis::cmd("PUBSUB");
         command.arg(verb).arg(channel);
-        let counted = in_time(async {
+        type Counts = Vec<(String, usize)>;
+        let counts = in_time(async {
             match self {
-                Line::Single(line) => command.query_async::<Vec<(String, usize)>>(line).await,
+                Line::Single(line) => command.query_async::<Counts>(line).await,
                 Line::Cluster(line) => {
-                    // Whoever has the slot has the subscribers.
-                    let owner = Route::with_key(channel, SlotAddr::Master);
-                    let node = SingleNodeRoutingInfo::SpecificNode(owner);
-                    let route = RoutingInfo::SingleNode(node);
-                    let value = line.route_command(command, route).await?;
-                    Ok(redis::from_redis_value(value)?)
+                    // Only the owner of the channel's slot has subscribers, but nobody tells who that is
+                    // when the slot has moved: the command names no key.
+                    let all = (MultipleNodeRoutingInfo::AllMasters, None);
+                    let answers = line.route_command(command, RoutingInfo::MultiNode(all));
+                    let by_node: HashMap<String, Counts> = redis::from_redis_value(answers.await?)?;
+                    Ok(by_node.into_values().flatten().collect())
                 }
             }
         })
         .await?;
-        let first = counted.first();
-        first
-            .map(|(_, count)| *count)
-            .ok_or_else(|| "an answer that is none".to_owned())
+        Ok(counts.iter().map(|(_, count)| count).sum())
     }
 }

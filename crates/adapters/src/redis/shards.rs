@@ -69,6 +69,7 @@ impl Shards {
         wants: impl FnOnce() -> bool,
     ) {
         let mut state = self.0.state.lock();
+        let was_wanted = state.wanted.contains_key(&channel);
         let listeners = state.wanted.entry(channel.clone()).or_default();
         let place = listeners.iter().position(|l| Arc::ptr_eq(l, listener));
         match (wants(), place) {
@@ -76,12 +77,15 @@ impl Shards {
             (false, Some(place)) => drop(listeners.swap_remove(place)),
             _ => {}
         }
-        if listeners.is_empty() {
+        let is_wanted = !listeners.is_empty();
+        if !is_wanted {
             state.wanted.remove(&channel);
         }
-        state.changed.insert(channel);
-        drop(state);
-        self.0.wake.notify_one();
+        if is_wanted != was_wanted {
+            state.changed.insert(channel);
+            drop(state);
+            self.0.wake.notify_one();
+        }
     }
 
     /// Ends all that a listener is told.
@@ -89,9 +93,8 @@ impl Shards {
         let mut state = self.0.state.lock();
         let State { wanted, changed } = &mut *state;
         wanted.retain(|channel, listeners| {
-            let before = listeners.len();
             listeners.retain(|l| !Arc::ptr_eq(l, listener));
-            if listeners.len() < before {
+            if listeners.is_empty() {
                 changed.insert(channel.clone());
             }
             !listeners.is_empty()
