@@ -2,6 +2,8 @@
 
 #[path = "cluster/load.rs"]
 mod load;
+#[path = "cluster/nats.rs"]
+mod nats;
 #[path = "cluster/redis_cluster.rs"]
 mod redis_cluster;
 #[path = "cluster/sharded.rs"]
