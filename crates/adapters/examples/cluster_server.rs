@@ -8,12 +8,15 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use socketio::{AdapterError, Args, BroadcastAckError, Server, Socket, Value};
-use socketio_adapters::redis::RedisBus;
+use socketio_adapters::redis::{RedisBus, ShardedBus, SubscriptionMode};
 
 #[derive(Deserialize)]
 struct Options {
     redis: String,
     name: String,
+    /// Of the sharded adapter; without it, the classic one.
+    #[serde(default)]
+    mode: Option<String>,
 }
 
 /// What is to be done.
@@ -51,9 +54,25 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .ok_or(format!("{name} is missing"))
     };
     let options: Options = serde_json::from_str(after("--options")?)?;
-    let io = Server::builder()
-        .cluster(RedisBus::new(&options.redis)?)
-        .build();
+    let io = Server::builder();
+    let io = match options.mode.as_deref() {
+        None => io.cluster(RedisBus::new(&options.redis)?),
+        Some(mode) => {
+            let mode = match mode {
+                "dynamic" => SubscriptionMode::Dynamic,
+                "dynamic-private" => SubscriptionMode::DynamicPrivate,
+                "static" => SubscriptionMode::Static,
+                other => return Err(format!("no mode {other:?}").into()),
+            };
+            let nodes: Vec<_> = options.redis.split(',').collect();
+            let bus = match &nodes[..] {
+                [url] => ShardedBus::new(url)?,
+                nodes => ShardedBus::cluster(nodes)?,
+            };
+            io.cluster(bus.subscription_mode(mode))
+        }
+    }
+    .build();
     io.on_connect(async |socket: Socket, auth: serde_json::Value| {
         // The value comes from JSON.
         let _ = socket.set_data(auth);

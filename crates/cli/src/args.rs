@@ -113,11 +113,21 @@ pub(crate) struct ServeArgs {
     pub(crate) max_handshakes: u32,
 
     /// Joins the cluster of all servers, of Node too, that use the Redis adapter with this Redis, such
-    /// as redis://localhost:6379.
+    /// as redis://localhost:6379. Several nodes of a Redis Cluster, separated by commas, need the
+    /// sharded adapter.
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
 
-    /// How the names of Redis channels begin; the servers of Node call it "key".
+    /// Which adapter the servers of Node use.
+    #[arg(long, value_enum, default_value_t, requires = "redis")]
+    pub(crate) redis_adapter: RedisAdapter,
+
+    /// Which rooms have channels of their own with the sharded adapter; the servers of Node call it
+    /// "subscriptionMode".
+    #[arg(long, value_enum, default_value_t, requires = "redis")]
+    pub(crate) redis_subscriptions: RedisSubscriptions,
+
+    /// How the names of Redis channels begin; the servers of Node call it "key" or "channelPrefix".
     #[arg(
         long,
         value_name = "NAME",
@@ -141,6 +151,20 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "HOST:PORT", requires = "advertise")]
     pub(crate) cluster_listen: Option<String>,
 
+    /// Joins the cluster of all servers that use this NATS, such as nats://localhost:4222; several
+    /// addresses are separated by commas. Servers of Node cannot join it.
+    #[arg(long, value_name = "URL", conflicts_with = "redis")]
+    pub(crate) nats: Option<String>,
+
+    /// How the subjects on NATS begin.
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "socketio",
+        requires = "nats"
+    )]
+    pub(crate) nats_prefix: String,
+
     /// A proxy in front, by address or network such as 10.0.0.0/8, whose X-Forwarded-For and
     /// X-Forwarded-Proto are believed. Can be given several times.
     #[arg(long, value_name = "NETWORK")]
@@ -157,6 +181,26 @@ pub(crate) struct ServeArgs {
     /// How it is logged.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum RedisAdapter {
+    /// createAdapter of @socket.io/redis-adapter.
+    #[default]
+    Classic,
+    /// createShardedAdapter of @socket.io/redis-adapter.
+    Sharded,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(crate) enum RedisSubscriptions {
+    /// All but those that are a socket's own.
+    #[default]
+    Dynamic,
+    /// All.
+    DynamicPrivate,
+    /// None.
+    Static,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

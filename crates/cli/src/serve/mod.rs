@@ -1,6 +1,7 @@
 //! `sio serve`: listens, says where to look, and ends in order.
 
 mod chat;
+mod cluster;
 mod pages;
 mod watch;
 
@@ -10,7 +11,6 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use socketio::{Cors, PerMessageDeflate, Recovery, Routing, Server};
-use socketio_adapters::redis::RedisBus;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{LogFormat, ServeArgs};
@@ -131,12 +131,7 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
         let recovery = Recovery::new().max_disconnection(Duration::from_secs(seconds));
         builder = builder.recovery(recovery);
     }
-    if let Some(url) = &options.redis {
-        let bus = RedisBus::new(url).map_err(|error| {
-            format!("--redis {url:?}: {error}; it looks like redis://localhost:6379")
-        })?;
-        builder = builder.cluster(bus.prefix(&options.redis_prefix));
-    }
+    builder = cluster::join(builder, options)?;
     if let Some(routing) = routing(options)? {
         builder = builder.routing(routing);
     }

@@ -1,0 +1,41 @@
+//! Which other servers this one joins.
+
+use socketio::ServerBuilder;
+use socketio_adapters::nats::NatsBus;
+use socketio_adapters::redis::{RedisBus, ShardedBus, SubscriptionMode};
+
+use crate::args::{RedisAdapter, RedisSubscriptions, ServeArgs};
+
+/// Gives the server the bus that the options name.
+pub(super) fn join(builder: ServerBuilder, options: &ServeArgs) -> Result<ServerBuilder, String> {
+    if let Some(urls) = &options.nats {
+        let bus = NatsBus::new(urls).map_err(|error| {
+            format!("--nats {urls:?}: {error}; it looks like nats://localhost:4222")
+        })?;
+        return Ok(builder.cluster(bus.prefix(&options.nats_prefix)));
+    }
+    let Some(url) = &options.redis else {
+        return Ok(builder);
+    };
+    let wrong = |error| format!("--redis {url:?}: {error}; it looks like redis://localhost:6379");
+    match options.redis_adapter {
+        RedisAdapter::Classic => {
+            let bus = RedisBus::new(url).map_err(wrong)?;
+            Ok(builder.cluster(bus.prefix(&options.redis_prefix)))
+        }
+        RedisAdapter::Sharded => {
+            let urls: Vec<_> = url.split(',').map(str::trim).collect();
+            let bus = match &urls[..] {
+                [url] => ShardedBus::new(url),
+                urls => ShardedBus::cluster(urls),
+            };
+            let mode = match options.redis_subscriptions {
+                RedisSubscriptions::Dynamic => SubscriptionMode::Dynamic,
+                RedisSubscriptions::DynamicPrivate => SubscriptionMode::DynamicPrivate,
+                RedisSubscriptions::Static => SubscriptionMode::Static,
+            };
+            let bus = bus.map_err(wrong)?.prefix(&options.redis_prefix);
+            Ok(builder.cluster(bus.subscription_mode(mode)))
+        }
+    }
+}
