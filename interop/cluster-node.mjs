@@ -1,24 +1,35 @@
 // One server of Node in a cluster on Redis: the counterpart of crates/adapters/examples/cluster_server.rs.
-import { createAdapter } from "@socket.io/redis-adapter";
-import { Redis } from "ioredis";
-import { createClient } from "redis";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { Cluster, Redis } from "ioredis";
+import { createClient, createCluster } from "redis";
 import { Server } from "socket.io";
 
 const options = JSON.parse(process.argv[process.argv.indexOf("--options") + 1]);
 const fact = (fact) => console.log(JSON.stringify(fact));
 
-async function clients() {
-  if (options.client === "ioredis") return [new Redis(options.redis), new Redis(options.redis)];
-  const both = [createClient({ url: options.redis }), createClient({ url: options.redis })];
-  await Promise.all(both.map((client) => client.connect()));
-  return both;
+/** Several addresses are nodes of a Redis Cluster. */
+const urls = options.redis.split(",");
+
+async function client() {
+  if (options.client === "ioredis") {
+    const client = urls.length > 1 ? new Cluster(urls, { shardedSubscribers: true }) : new Redis(urls[0]);
+    // What it is told to subscribe to before it is ready, it may forget.
+    await new Promise((resolve) => client.once("ready", resolve));
+    return client;
+  }
+  const client = urls.length > 1 ? createCluster({ rootNodes: urls.map((url) => ({ url })) }) : createClient({ url: urls[0] });
+  await client.connect();
+  return client;
 }
 
-const [pub, sub] = await clients();
+const [pub, sub] = await Promise.all([client(), client()]);
 for (const client of [pub, sub]) client.on("error", (error) => fact({ trouble: `${error}` }));
 process.on("uncaughtException", (error) => fact({ trouble: `${error.stack}` }));
 
-const io = new Server({ adapter: createAdapter(pub, sub, { publishOnSpecificResponseChannel: options.specific ?? false }) });
+const adapter = options.mode
+  ? createShardedAdapter(pub, sub, { subscriptionMode: options.mode })
+  : createAdapter(pub, sub, { publishOnSpecificResponseChannel: options.specific ?? false });
+const io = new Server({ adapter });
 io.on("connection", (socket) => {
   socket.data = socket.handshake.auth;
 });
