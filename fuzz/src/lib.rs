@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketio_proto::cluster::classic::{Broadcast, Request as ClusterRequest, Response as ClusterResponse};
-use socketio_proto::cluster::postgres::{Incoming as Notification, Outgoing};
+use socketio_proto::cluster::postgres::{Header, Outgoing};
 use socketio_proto::cluster::streams::{Entry, Offset, StoredSession};
 use socketio_proto::cluster::{
     Limits, Message as ClusterMessage, Node, NodeConfig, NodeEvent, Question, RequestId, RequestsConfig, Uid,
@@ -585,10 +585,15 @@ pub fn cluster_message(data: &[u8]) {
     match Outgoing::new(&message) {
         Outgoing::Notification(text) => {
             assert!(text.len() < 8000);
-            let back = Notification::decode(&text, "/", &wide).expect("what was encoded");
-            assert!(matches!(back, Notification::Message(_)));
+            let header = Header::decode(&text).expect("what was encoded");
+            assert_eq!((header.uid, header.row), (Some(message.uid.clone()), None));
+            again(text.as_bytes());
         }
-        Outgoing::Row(bytes) => drop(again(&bytes)),
+        Outgoing::Row { payload, before, after } => {
+            again(&payload);
+            let header = Header::decode(&format!("{before}7{after}")).expect("what was encoded");
+            assert_eq!(header.row, Some(7));
+        }
     }
     for entry in [Entry::new(&message), Entry::plain(&message)] {
         let back = entry.decode(&wide).expect("what was encoded");
@@ -625,7 +630,7 @@ pub fn cluster_stored(data: &[u8]) {
         let once = StoredSession::decode(&session.encode(), &LIMITS).expect("what was encoded");
         assert_eq!(once.encode(), session.encode());
     }
-    let _ = Notification::decode(text, "/", &LIMITS);
+    let _ = Header::decode(text);
     if let Ok(offset) = text.parse::<Offset>() {
         assert_eq!(offset.to_string().parse(), Ok(offset));
         assert!(offset.next().is_none_or(|next| next > offset));

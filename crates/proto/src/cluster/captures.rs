@@ -6,7 +6,7 @@
 
 use super::classic::{Broadcast, Channels, Request, Response};
 use super::message::{Body, Message};
-use super::postgres::{Incoming, notification_of_row};
+use super::postgres::{Header, Outgoing};
 use super::sharded::{ShardedChannels, SubscriptionMode};
 use super::streams::{Entry, Route, private_channel, public_channel};
 use super::{Limits, Uid};
@@ -189,22 +189,23 @@ fn messages_of_the_postgres_adapter_and_its_emitter() {
             continue;
         }
         let payload = std::str::from_utf8(&bytes).unwrap();
-        match Incoming::decode(payload, nsp_of(channel), &limits()).unwrap() {
-            Incoming::Message(message) => {
-                // The emitter leaves out the namespace, and flags.
-                if !message.uid.is_emitter() {
-                    assert_same(message.to_json().as_bytes(), &bytes, line);
-                }
-                assert_eq!(message.nsp, nsp_of(channel));
+        let header = Header::decode(payload).unwrap();
+        let Some(id) = header.row else {
+            let message = Message::decode(&bytes, nsp_of(channel), &limits()).unwrap();
+            assert_eq!(header.uid.as_ref(), Some(&message.uid));
+            // The emitter leaves out the namespace, and flags.
+            if !message.uid.is_emitter() {
+                assert_same(message.to_json().as_bytes(), &bytes, line);
             }
-            Incoming::Row { uid, id } => {
-                let row = last
-                    .clone()
-                    .filter(|message| Some(&message.uid) == uid.as_ref());
-                if let Some(message) = row {
-                    assert_eq!(notification_of_row(&message, &id), payload);
-                }
-            }
+            assert_eq!(message.nsp, nsp_of(channel));
+            continue;
+        };
+        let of_row = |message: &Message| Some(&message.uid) == header.uid.as_ref();
+        if let Some(message) = last.as_ref().filter(|message| of_row(message)) {
+            let Outgoing::Row { before, after, .. } = Outgoing::new(message) else {
+                panic!("it is not stored: {line}");
+            };
+            assert_eq!(format!("{before}{id}{after}"), payload);
         }
     }
 }

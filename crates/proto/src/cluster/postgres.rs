@@ -4,7 +4,7 @@
 //! in a table instead, and a short notification names the row. Specification:
 //! @socket.io/postgres-adapter 0.5.0.
 
-use super::decode::{DecodeError, Limits};
+use super::decode::DecodeError;
 use super::encode::Undefined;
 use super::encode::Writer;
 use super::message::{Body, Message, Uid};
@@ -19,11 +19,11 @@ const MAX_CHANNEL: usize = 63;
 
 /// Names the channel of a namespace; the reference's prefix is `socket.io`.
 ///
-/// `None` if Postgres could not use the name: it is too long, or has a quote or a NUL in it.
+/// `None` if Postgres could not use the name: it is too long, or has a NUL in it. A name may have
+/// quotes, which the reference does not escape: its servers do not hear such a namespace.
 pub fn channel(prefix: &str, nsp: &str) -> Option<String> {
     let name = format!("{prefix}#{nsp}");
-    let is_usable = name.len() <= MAX_CHANNEL && !name.contains(['"', '\0']);
-    is_usable.then_some(name)
+    (name.len() <= MAX_CHANNEL && !name.contains('\0')).then_some(name)
 }
 
 /// How a message is sent.
@@ -31,8 +31,15 @@ pub fn channel(prefix: &str, nsp: &str) -> Option<String> {
 pub enum Outgoing {
     /// As this notification.
     Notification(String),
-    /// Stored with these bytes as a row, which [`notification_of_row`] tells of.
-    Row(Vec<u8>),
+    /// Stored as a row.
+    Row {
+        /// The bytes that are stored.
+        payload: Vec<u8>,
+        /// What stands in the notification before the row's id.
+        before: String,
+        /// What stands after it.
+        after: &'static str,
+    },
 }
 
 impl Outgoing {
@@ -41,50 +48,47 @@ impl Outgoing {
         // Sockets are not searched for bytes: as text, they are what JSON makes of them.
         let is_searched = !matches!(message.body, Body::FetchSocketsResponse { .. });
         if is_searched && !message.body.attachments().is_empty() {
-            return Outgoing::Row(message.to_msgpack());
+            return Outgoing::row(message);
         }
         let text = message.to_json();
         match text.len() < MAX_NOTIFICATION {
             true => Outgoing::Notification(text),
-            false => Outgoing::Row(message.to_msgpack()),
+            false => Outgoing::row(message),
+        }
+    }
+
+    fn row(message: &Message) -> Outgoing {
+        let mut before = Writer::new(Undefined::Absent);
+        before.raw("{\"uid\":");
+        before.string(message.uid.as_str());
+        before.raw(",\"type\":");
+        before.number(message.body.message_type().into());
+        before.raw(",\"attachmentId\":\"");
+        Outgoing::Row {
+            payload: message.to_msgpack(),
+            before: before.finish(),
+            after: "\"}",
         }
     }
 }
 
-/// Writes the notification of a message that was stored.
-pub fn notification_of_row(message: &Message, row: &str) -> String {
-    let mut out = Writer::new(Undefined::Absent);
-    out.raw("{\"uid\":");
-    out.string(message.uid.as_str());
-    out.raw(",\"type\":");
-    out.number(message.body.message_type().into());
-    out.raw(",\"attachmentId\":");
-    out.string(row);
-    out.raw("}");
-    out.finish()
-}
-
-/// What a notification brings.
+/// What a notification says of itself: enough to know whether to read on.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Incoming {
-    /// A message.
-    Message(Message),
-    /// A message is stored in a row, and is read from there by [`Message::decode`].
-    Row {
-        /// Who sends it: one's own needs not be fetched.
-        uid: Option<Uid>,
-        /// The row's id, digits only.
-        id: String,
-    },
+pub struct Header {
+    /// Who sends it.
+    pub uid: Option<Uid>,
+    /// The id of the row in which the message is stored. Without one, the notification is the message.
+    /// Both are read by [`Message::decode`].
+    pub row: Option<i64>,
 }
 
-impl Incoming {
-    /// Reads a notification that came on the channel of a namespace.
+impl Header {
+    /// Reads a notification's header.
     ///
     /// # Errors
     ///
-    /// When it is none.
-    pub fn decode(payload: &str, nsp: &str, limits: &Limits) -> Result<Incoming, DecodeError> {
+    /// When it has none.
+    pub fn decode(payload: &str) -> Result<Header, DecodeError> {
         let (mut uid, mut id) = (None, None);
         let mut reader = Reader::new(payload);
         if !reader.enter_object()? {
@@ -99,16 +103,16 @@ impl Incoming {
             }
         }
         reader.end()?;
-        match id {
-            None => Message::decode(payload.as_bytes(), nsp, limits).map(Incoming::Message),
-            Some(id) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(Incoming::Row {
-                    uid: uid.map(Uid::new),
-                    id: id.into_owned(),
-                })
-            }
-            Some(_) => Err(DecodeError::Malformed),
-        }
+        let is_number = |id: &str| id.bytes().all(|byte| byte.is_ascii_digit());
+        let row = match id {
+            None => None,
+            Some(id) if is_number(&id) => Some(id.parse().map_err(|_| DecodeError::Malformed)?),
+            Some(_) => return Err(DecodeError::Malformed),
+        };
+        Ok(Header {
+            uid: uid.map(Uid::new),
+            row,
+        })
     }
 }
 
@@ -116,6 +120,7 @@ impl Incoming {
 mod tests {
     use bytes::Bytes;
 
+    use super::super::decode::Limits;
     use super::super::message::{BroadcastOptions, Event, Values};
     use super::*;
 
@@ -144,7 +149,7 @@ mod tests {
                     assert_eq!(text.len(), length);
                     None
                 }
-                Outgoing::Row(row) => Some(row),
+                Outgoing::Row { payload, .. } => Some(payload),
             };
             assert_eq!(row.is_some(), is_stored, "{length}");
             if let Some(row) = row {
@@ -157,14 +162,17 @@ mod tests {
     fn a_message_with_bytes_is_stored() {
         let args = r#"{"_placeholder":true,"num":0}"#.to_owned();
         let message = broadcast(args, vec![Bytes::from_static(b"\x01\x02\x03")]);
-        let header = r#"{"uid":"216dd3f2f6b63619","type":3,"attachmentId":"1"}"#;
-        assert!(matches!(Outgoing::new(&message), Outgoing::Row(_)));
-        assert_eq!(notification_of_row(&message, "1"), header);
-        let row = Incoming::Row {
-            uid: Some(message.uid),
-            id: "1".to_owned(),
+        let Outgoing::Row { before, after, .. } = Outgoing::new(&message) else {
+            panic!("it is not stored");
         };
-        assert_eq!(Incoming::decode(header, "/", &Limits::default()), Ok(row));
+        let notification = format!("{before}1{after}");
+        let expected = r#"{"uid":"216dd3f2f6b63619","type":3,"attachmentId":"1"}"#;
+        assert_eq!(notification, expected);
+        let header = Header {
+            uid: Some(message.uid),
+            row: Some(1),
+        };
+        assert_eq!(Header::decode(&notification), Ok(header));
     }
 
     #[test]
@@ -173,10 +181,8 @@ mod tests {
             r#"{"type":3,"data":{"packet":{"type":2,"data":["hello",1],"nsp":"/"},"#,
             r#""opts":{"rooms":[],"flags":{},"except":[]}},"uid":"emitter"}"#
         );
-        let incoming = Incoming::decode(payload, "/foo", &Limits::default()).unwrap();
-        let Incoming::Message(message) = incoming else {
-            panic!("not a message: {incoming:?}");
-        };
+        assert_eq!(Header::decode(payload).unwrap().row, None);
+        let message = Message::decode(payload.as_bytes(), "/foo", &Limits::default()).unwrap();
         assert!(message.uid.is_emitter());
         assert_eq!(message.nsp, "/foo");
     }
@@ -189,15 +195,19 @@ mod tests {
         );
         assert!(channel("socket.io", &format!("/{}", "a".repeat(52))).is_some());
         assert_eq!(channel("socket.io", &format!("/{}", "a".repeat(53))), None);
-        assert_eq!(channel("socket.io", "/\""), None);
+        assert_eq!(channel("socket.io", &format!("/{}", "é".repeat(27))), None);
+        assert_eq!(channel("socket.io", "/\0"), None);
     }
 
     #[test]
     fn ids_of_rows_are_numbers() {
-        for id in ["\"1;\"", "\"\"", "-1", "1.5"] {
+        for id in ["\"1;\"", "\"\"", "-1", "1.5", "\"9223372036854775808\""] {
             let payload = format!(r#"{{"uid":"a","type":3,"attachmentId":{id}}}"#);
-            let incoming = Incoming::decode(&payload, "/", &Limits::default());
-            assert_eq!(incoming, Err(DecodeError::Malformed), "{id}");
+            assert_eq!(
+                Header::decode(&payload),
+                Err(DecodeError::Malformed),
+                "{id}"
+            );
         }
     }
 }
