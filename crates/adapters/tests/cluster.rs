@@ -22,6 +22,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, mpsc};
 
+#[path = "cluster/postgres.rs"]
+mod postgres;
+
 /// Nothing that is tested takes as long as this; it only ends a test that hangs.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     let deadline = Duration::from_secs(30);

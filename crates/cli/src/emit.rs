@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use socketio::Args;
-use socketio_adapters::redis::{Emitter, EmitterError, Target};
+use socketio_adapters::redis::Emitter;
+use socketio_adapters::{EmitterError, Target};
 
 use crate::connect::emit::Emit;
 
@@ -97,7 +98,7 @@ pub(crate) async fn run(args: EmitArgs) -> ExitCode {
         Err(error) => {
             eprintln!("sio: {error}");
             ExitCode::from(match error {
-                EmitterError::Redis(_) => 1,
+                EmitterError::Backend(_) => 1,
                 _ => 2,
             })
         }
@@ -112,7 +113,7 @@ fn told(text: &str) -> ExitCode {
 /// Does all that is asked for; gives the number of servers that the last was handed to.
 async fn send(args: EmitArgs, emit: Option<Emit>) -> Result<usize, EmitterError> {
     let emitter = Emitter::connect(&args.redis).await?.prefix(&args.prefix);
-    let target = || -> Target {
+    let target = || -> Target<Emitter> {
         let target = emitter
             .of(&args.namespace)
             .to(args.to.clone())

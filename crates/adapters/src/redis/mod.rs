@@ -9,5 +9,5 @@ mod shards;
 mod subscriber;
 
 pub use classic::{RedisAddressError, RedisBus};
-pub use emitter::{Emitter, EmitterError, Target};
+pub use emitter::Emitter;
 pub use sharded::{ShardedBus, SubscriptionMode};

@@ -105,7 +105,7 @@ counters! {
     refused_forwards,
     /// Messages that other servers of the cluster did not get, because the bus refused them.
     cluster_refused,
-    /// Messages from the bus that were none.
+    /// Messages from the bus that were none, or could not be read.
     cluster_rejected,
 }
 

@@ -27,7 +27,7 @@ pub trait Inbox: Debug + Send + Sync + 'static {
     /// server's own may come as well, and are ignored. Never blocks.
     fn receive(&self, message: Message);
 
-    /// Counts what came and was no message.
+    /// Counts what came and was no message, or could not be read.
     fn reject(&self);
 
     /// The names of this server's rooms, for buses whose servers ask each other for them.
@@ -97,6 +97,10 @@ pub enum PublishError {
     /// The channel is closed.
     #[error("the channel to the other servers is closed")]
     Closed,
+    /// The backend cannot have a channel for this namespace: its name is too long, or of other
+    /// characters.
+    #[error("there is no channel to the other servers for a namespace of this name")]
+    Namespace,
     /// Too much waits for a backend that cannot be reached or is too slow.
     #[error("too much waits to be published to the other servers")]
     Full,
