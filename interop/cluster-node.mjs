@@ -1,35 +1,47 @@
-// One server of Node in a cluster on Redis: the counterpart of crates/adapters/examples/cluster_server.rs.
+// One server of Node in a cluster on Redis or Postgres: the counterpart of crates/adapters/examples/cluster_server.rs.
+import { createAdapter as createPostgresAdapter } from "@socket.io/postgres-adapter";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { Cluster, Redis } from "ioredis";
+import pg from "pg";
 import { createClient, createCluster } from "redis";
 import { Server } from "socket.io";
 
 const options = JSON.parse(process.argv[process.argv.indexOf("--options") + 1]);
 const fact = (fact) => console.log(JSON.stringify(fact));
+const trouble = (error) => fact({ trouble: `${error.stack ?? error}` });
+process.on("uncaughtException", trouble);
 
-/** Several addresses are nodes of a Redis Cluster. */
-const urls = options.redis.split(",");
-
-async function client() {
+async function redisClient() {
+  /** Several addresses are nodes of a Redis Cluster. */
+  const urls = options.redis.split(",");
   if (options.client === "ioredis") {
     const client = urls.length > 1 ? new Cluster(urls, { shardedSubscribers: true }) : new Redis(urls[0]);
     // What it is told to subscribe to before it is ready, it may forget.
     await new Promise((resolve) => client.once("ready", resolve));
+    client.on("error", trouble);
     return client;
   }
   const client = urls.length > 1 ? createCluster({ rootNodes: urls.map((url) => ({ url })) }) : createClient({ url: urls[0] });
   await client.connect();
+  client.on("error", trouble);
   return client;
 }
 
-const [pub, sub] = await Promise.all([client(), client()]);
-for (const client of [pub, sub]) client.on("error", (error) => fact({ trouble: `${error}` }));
-process.on("uncaughtException", (error) => fact({ trouble: `${error.stack}` }));
+async function redisAdapter() {
+  const both = await Promise.all([redisClient(), redisClient()]);
+  return options.mode
+    ? createShardedAdapter(...both, { subscriptionMode: options.mode })
+    : createAdapter(...both, { publishOnSpecificResponseChannel: options.specific ?? false });
+}
 
-const adapter = options.mode
-  ? createShardedAdapter(pub, sub, { subscriptionMode: options.mode })
-  : createAdapter(pub, sub, { publishOnSpecificResponseChannel: options.specific ?? false });
-const io = new Server({ adapter });
+function postgresAdapter() {
+  // One connection listens, and one publishes: several keep no order.
+  const pool = new pg.Pool({ connectionString: options.postgres, max: 2 });
+  pool.on("error", trouble);
+  return createPostgresAdapter(pool, { errorHandler: trouble });
+}
+
+const io = new Server({ adapter: options.postgres ? postgresAdapter() : await redisAdapter() });
 io.on("connection", (socket) => {
   socket.data = socket.handshake.auth;
 });

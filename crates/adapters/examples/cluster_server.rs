@@ -1,18 +1,21 @@
-//! One server of a cluster on Redis, which does what clients of its namespace `/control` say: for the
+//! One server of a cluster on Redis or Postgres, which does what clients of its namespace `/control` say: for the
 //! tests with servers of Node in `interop/`.
 //!
 //! `cluster_server --port 0 --options '{"redis":"redis://127.0.0.1:6379","name":"a"}'`
+//! `cluster_server --port 0 --options '{"postgres":"postgres://postgres@127.0.0.1/postgres","name":"a"}'`
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use socketio::{AdapterError, Args, BroadcastAckError, Server, Socket, Value};
+use socketio_adapters::postgres::PostgresBus;
 use socketio_adapters::redis::{RedisBus, ShardedBus, SubscriptionMode};
 
 #[derive(Deserialize)]
 struct Options {
-    redis: String,
+    redis: Option<String>,
+    postgres: Option<String>,
     name: String,
     /// Of the sharded adapter; without it, the classic one.
     #[serde(default)]
@@ -54,25 +57,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .ok_or(format!("{name} is missing"))
     };
     let options: Options = serde_json::from_str(after("--options")?)?;
-    let io = Server::builder();
-    let io = match options.mode.as_deref() {
-        None => io.cluster(RedisBus::new(&options.redis)?),
-        Some(mode) => {
-            let mode = match mode {
-                "dynamic" => SubscriptionMode::Dynamic,
-                "dynamic-private" => SubscriptionMode::DynamicPrivate,
-                "static" => SubscriptionMode::Static,
-                other => return Err(format!("no mode {other:?}").into()),
-            };
-            let nodes: Vec<_> = options.redis.split(',').collect();
-            let bus = match &nodes[..] {
-                [url] => ShardedBus::new(url)?,
-                nodes => ShardedBus::cluster(nodes)?,
-            };
-            io.cluster(bus.subscription_mode(mode))
-        }
-    }
-    .build();
+    let builder = Server::builder();
+    let builder = match (&options.redis, &options.postgres, options.mode.as_deref()) {
+        (Some(url), _, None) => builder.cluster(RedisBus::new(url)?),
+        (Some(urls), _, Some(mode)) => builder.cluster(sharded(urls, mode)?),
+        (None, Some(url), _) => builder.cluster(PostgresBus::new(url)?),
+        (None, None, _) => return Err("neither redis nor postgres".into()),
+    };
+    let io = builder.build();
     io.on_connect(async |socket: Socket, auth: serde_json::Value| {
         // The value comes from JSON.
         let _ = socket.set_data(auth);
@@ -94,6 +86,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", json!({"listening": listening.local_addr()?.port()}));
     listening.await?;
     Ok(())
+}
+
+fn sharded(urls: &str, mode: &str) -> Result<ShardedBus, Box<dyn std::error::Error>> {
+    let mode = match mode {
+        "dynamic" => SubscriptionMode::Dynamic,
+        "dynamic-private" => SubscriptionMode::DynamicPrivate,
+        "static" => SubscriptionMode::Static,
+        other => return Err(format!("no mode {other:?}").into()),
+    };
+    let nodes: Vec<_> = urls.split(',').collect();
+    let bus = match &nodes[..] {
+        [url] => ShardedBus::new(url)?,
+        nodes => ShardedBus::cluster(nodes)?,
+    };
+    Ok(bus.subscription_mode(mode))
 }
 
 async fn done(io: &Server, command: Command) -> Result<Outcome, String> {

@@ -30,7 +30,7 @@ pub(crate) enum Command {
 
     /// Says why a connection to a Socket.IO server fails, and what to do.
     Doctor(Box<DoctorArgs>),
-    /// Emits to the clients of all servers that share a Redis.
+    /// Emits to the clients of all servers that share a Redis or a Postgres.
     Emit(EmitArgs),
 
     /// Starts a Socket.IO server with a chat to try it.
@@ -136,20 +136,29 @@ pub(crate) struct ServeArgs {
     )]
     pub(crate) redis_prefix: String,
 
-    /// Makes sticky sessions unnecessary: a request of another server's session is forwarded to that
-    /// server. All servers need the same secret, of at least 16 bytes; better than here it stands in
-    /// the environment variable SIO_CLUSTER_SECRET, where nobody sees it in the list of processes.
-    #[arg(long, value_name = "SECRET", requires = "advertise")]
-    pub(crate) cluster_secret: Option<String>,
+    /// Joins the cluster of all servers, of Node too, that use the Postgres adapter with this database,
+    /// such as postgres://user:password@localhost/chat.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["redis", "nats"])]
+    pub(crate) postgres: Option<String>,
 
-    /// The address at which the other servers reach this one, past the load balancer.
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) advertise: Option<String>,
+    /// How the names of Postgres channels begin; the servers of Node call it "channelPrefix".
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "socket.io",
+        requires = "postgres"
+    )]
+    pub(crate) postgres_prefix: String,
 
-    /// Listens for the other servers here, by plain HTTP. Needed where the main address serves TLS or
-    /// expects the PROXY protocol.
-    #[arg(long, value_name = "HOST:PORT", requires = "advertise")]
-    pub(crate) cluster_listen: Option<String>,
+    /// The table of messages that are too large for a notification; the servers of Node call it
+    /// "tableName".
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "socket_io_attachments",
+        requires = "postgres"
+    )]
+    pub(crate) postgres_table: String,
 
     /// Joins the cluster of all servers that use this NATS, such as nats://localhost:4222; several
     /// addresses are separated by commas. Servers of Node cannot join it.
@@ -164,6 +173,21 @@ pub(crate) struct ServeArgs {
         requires = "nats"
     )]
     pub(crate) nats_prefix: String,
+
+    /// Makes sticky sessions unnecessary: a request of another server's session is forwarded to that
+    /// server. All servers need the same secret, of at least 16 bytes; better than here it stands in
+    /// the environment variable SIO_CLUSTER_SECRET, where nobody sees it in the list of processes.
+    #[arg(long, value_name = "SECRET", requires = "advertise")]
+    pub(crate) cluster_secret: Option<String>,
+
+    /// The address at which the other servers reach this one, past the load balancer.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+
+    /// Listens for the other servers here, by plain HTTP. Needed where the main address serves TLS or
+    /// expects the PROXY protocol.
+    #[arg(long, value_name = "HOST:PORT", requires = "advertise")]
+    pub(crate) cluster_listen: Option<String>,
 
     /// A proxy in front, by address or network such as 10.0.0.0/8, whose X-Forwarded-For and
     /// X-Forwarded-Proto are believed. Can be given several times.

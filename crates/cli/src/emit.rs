@@ -1,25 +1,26 @@
-//! `sio emit`: emits to the clients of all servers that share a Redis, from a shell.
+//! `sio emit`: emits to the clients of all servers that share a Redis or a Postgres, from a shell.
 
 use std::process::ExitCode;
 
 use socketio::Args;
-use socketio_adapters::redis::Emitter;
-use socketio_adapters::{EmitterError, Target};
+use socketio_adapters::{Emit as Emitter, EmitterError, Target, postgres, redis};
 
 use crate::connect::emit::Emit;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "Arguments are JSON, or @file:PATH, @hex:.. and @base64:.. for bytes. The servers, of Node or
-others, have to use the Redis adapter (createAdapter of @socket.io/redis-adapter).
+others, have to use the Redis adapter (createAdapter of @socket.io/redis-adapter) or, with --postgres,
+the Postgres adapter (@socket.io/postgres-adapter).
 
 Examples:
   sio emit news '\"hello\"' --redis redis://localhost:6379
   sio emit 'user joined' '{\"name\":\"Ada\"}' --to 'room 1' --except 'room 2'
   sio emit --to 'user 7' --disconnect --close
+  sio emit news 1 --postgres postgres://user:password@localhost/chat
 
-Exit codes: 0 handed to at least one server, 1 Redis cannot be reached, 2 wrong arguments,
-3 no server is there"
+Exit codes: 0 handed to Postgres or to at least one server, 1 Redis or Postgres cannot be reached, 2 wrong
+arguments, 3 no server is there, as far as Redis knows; Postgres does not tell"
 )]
 pub(crate) struct EmitArgs {
     /// The event's name and its arguments.
@@ -30,9 +31,22 @@ pub(crate) struct EmitArgs {
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     redis: String,
 
-    /// The prefix of the adapter's channels (its option `key`).
+    /// The Postgres that the servers share, instead of a Redis.
+    #[arg(long, value_name = "URL", conflicts_with = "redis")]
+    postgres: Option<String>,
+
+    /// The prefix of the adapter's channels (its option `key` or `channelPrefix`).
     #[arg(long, default_value = "socket.io")]
     prefix: String,
+
+    /// The table of large messages (the adapter's option `tableName`).
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "socket_io_attachments",
+        requires = "postgres"
+    )]
+    table: String,
 
     /// The namespace.
     #[arg(long, short, default_value = "/")]
@@ -85,24 +99,44 @@ pub(crate) async fn run(args: EmitArgs) -> ExitCode {
             }
         },
     };
-    match send(args, emit).await {
-        Ok(0) => {
+    let sent = match &args.postgres {
+        None => to_redis(&args, emit).await,
+        Some(url) => to_postgres(&args, url, emit).await,
+    };
+    sent.unwrap_or_else(|error| {
+        eprintln!("sio: {error}");
+        ExitCode::from(match error {
+            EmitterError::Backend(_) => 1,
+            _ => 2,
+        })
+    })
+}
+
+async fn to_redis(args: &EmitArgs, emit: Option<Emit>) -> Result<ExitCode, EmitterError> {
+    let emitter = redis::Emitter::connect(&args.redis).await?;
+    let target = emitter.prefix(&args.prefix).of(&args.namespace);
+    Ok(match send(args, &target, emit).await? {
+        None | Some(0) => {
             eprintln!(
                 "sio: no server listens: compare --redis, --prefix and --namespace with what the \
                  servers use, and check that they use the Redis adapter"
             );
             ExitCode::from(3)
         }
-        Ok(1) => told("handed to 1 server"),
-        Ok(servers) => told(&format!("handed to {servers} servers")),
-        Err(error) => {
-            eprintln!("sio: {error}");
-            ExitCode::from(match error {
-                EmitterError::Backend(_) => 1,
-                _ => 2,
-            })
-        }
-    }
+        Some(1) => told("handed to 1 server"),
+        Some(servers) => told(&format!("handed to {servers} servers")),
+    })
+}
+
+async fn to_postgres(
+    args: &EmitArgs,
+    url: &str,
+    emit: Option<Emit>,
+) -> Result<ExitCode, EmitterError> {
+    let emitter = postgres::Emitter::connect(url).await?;
+    let emitter = emitter.prefix(&args.prefix).table(&args.table);
+    send(args, &emitter.of(&args.namespace), emit).await?;
+    Ok(told("handed to Postgres"))
 }
 
 fn told(text: &str) -> ExitCode {
@@ -110,39 +144,40 @@ fn told(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Does all that is asked for; gives the number of servers that the last was handed to.
-async fn send(args: EmitArgs, emit: Option<Emit>) -> Result<usize, EmitterError> {
-    let emitter = Emitter::connect(&args.redis).await?.prefix(&args.prefix);
-    let target = || -> Target<Emitter> {
-        let target = emitter
-            .of(&args.namespace)
-            .to(args.to.clone())
-            .except(args.except.clone());
+/// Does all that is asked for; gives what the backend says of the last.
+async fn send<E: Emitter + Clone>(
+    args: &EmitArgs,
+    namespace: &Target<E>,
+    emit: Option<Emit>,
+) -> Result<Option<E::Receipt>, EmitterError> {
+    let target = || {
+        let target = namespace.clone().to(args.to.clone());
+        let target = target.except(args.except.clone());
         if args.volatile {
             target.volatile()
         } else {
             target
         }
     };
-    let mut servers = 0;
+    let mut receipt = None;
     if let Some(emit) = emit {
         let values = Args::from_values(&emit.args)?;
-        servers = match args.server_side {
+        receipt = Some(match args.server_side {
             true => target().server_side_emit(&emit.name, values).await?,
             false => target().emit(&emit.name, values).await?,
-        };
+        });
     }
     if !args.join.is_empty() {
-        servers = target().sockets_join(args.join.clone()).await?;
+        receipt = Some(target().sockets_join(args.join.clone()).await?);
     }
     if !args.leave.is_empty() {
-        servers = target().sockets_leave(args.leave.clone()).await?;
+        receipt = Some(target().sockets_leave(args.leave.clone()).await?);
     }
     if args.disconnect {
-        servers = match args.close {
+        receipt = Some(match args.close {
             true => target().disconnect_and_close_sockets().await?,
             false => target().disconnect_sockets().await?,
-        };
+        });
     }
-    Ok(servers)
+    Ok(receipt)
 }

@@ -2,6 +2,7 @@
 
 use socketio::ServerBuilder;
 use socketio_adapters::nats::NatsBus;
+use socketio_adapters::postgres::PostgresBus;
 use socketio_adapters::redis::{RedisBus, ShardedBus, SubscriptionMode};
 
 use crate::args::{RedisAdapter, RedisSubscriptions, ServeArgs};
@@ -9,15 +10,22 @@ use crate::args::{RedisAdapter, RedisSubscriptions, ServeArgs};
 /// Gives the server the bus that the options name.
 pub(super) fn join(builder: ServerBuilder, options: &ServeArgs) -> Result<ServerBuilder, String> {
     if let Some(urls) = &options.nats {
-        let bus = NatsBus::new(urls).map_err(|error| {
-            format!("--nats {urls:?}: {error}; it looks like nats://localhost:4222")
-        })?;
+        // This and the other addresses may have passwords.
+        let bus = NatsBus::new(urls)
+            .map_err(|error| format!("--nats: {error}; it looks like nats://localhost:4222"))?;
         return Ok(builder.cluster(bus.prefix(&options.nats_prefix)));
+    }
+    if let Some(url) = &options.postgres {
+        let bus = PostgresBus::new(url).map_err(|error| {
+            format!("--postgres: {error}; it looks like postgres://user:password@localhost/name")
+        })?;
+        let bus = bus.prefix(&options.postgres_prefix);
+        return Ok(builder.cluster(bus.table(&options.postgres_table)));
     }
     let Some(url) = &options.redis else {
         return Ok(builder);
     };
-    let wrong = |error| format!("--redis {url:?}: {error}; it looks like redis://localhost:6379");
+    let wrong = |error| format!("--redis: {error}; it looks like redis://localhost:6379");
     match options.redis_adapter {
         RedisAdapter::Classic => {
             let bus = RedisBus::new(url).map_err(wrong)?;

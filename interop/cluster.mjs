@@ -1,22 +1,19 @@
-// Two servers of Node and two of ours, one cluster on a real Redis: each operation from each server.
+// Servers of Node and of ours as one cluster on a backend: each operation from each server.
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import net from "node:net";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, it } from "node:test";
 import { io as connect } from "socket.io-client";
-import { isReference, once, Server, within } from "../harness.mjs";
+import { isReference, once, Server, within } from "./harness.mjs";
 
-const ours = isReference ? "" : join(dirname(process.env.SIO_SERVER), "cluster_server");
-const sio = process.env.SIO_BIN ?? join(dirname(dirname(ours)), "sio");
-const node = [process.execPath, new URL("../cluster-node.mjs", import.meta.url).pathname];
-const lacks = [[!isReference, "it runs with our servers"], [existsSync(ours), "there is no cluster_server here"], [!spawnSync("redis-server", ["--version"]).error, "there is no redis-server here"]];
-const skip = lacks.find(([has]) => !has)?.[1] ?? false;
+export const ours = isReference ? "" : join(dirname(process.env.SIO_SERVER), "cluster_server");
+export const sio = process.env.SIO_BIN ?? join(dirname(dirname(ours)), "sio");
+export const node = [process.execPath, new URL("cluster-node.mjs", import.meta.url).pathname];
 
-const freePort = () =>
+export const freePort = () =>
   new Promise((resolve) => {
     const server = net.createServer().listen(0, "127.0.0.1", () => {
       const { port } = server.address();
@@ -24,96 +21,73 @@ const freePort = () =>
     });
   });
 
-/** A Redis with the options given. */
-async function startRedis(port, ...options) {
-  const words = ["--port", `${port}`, "--bind", "127.0.0.1", "--save", "", ...options];
-  const redis = spawn("redis-server", words, { stdio: ["ignore", "pipe", "inherit"] });
-  await within(new Promise((resolve) => redis.stdout.on("data", (text) => `${text}`.includes("Ready to accept") && resolve())), "a Redis");
-  return redis;
+const skipped = (lacks) => {
+  const all = [[!isReference, "it runs with our servers"], [existsSync(ours), "there is no cluster_server here"], lacks];
+  return all.find(([has]) => !has)?.[1] ?? false;
+};
+
+/** Starts a server of a cluster, and gives it `order`, which makes it do something. */
+export async function startMember(member, options) {
+  const { name, words, client, specific } = member;
+  member.server = await Server.start({ ...options, name, client, specific }, {}, words);
+  member.control = connect(`${member.server.url}/control`, { transports: ["websocket"] });
+  await once(member.control, "connect");
+  member.order = (op, command = {}) => within(member.control.emitWithAck("do", { op, ...command }), `done: ${op} by ${name}`);
 }
 
-/** A Redis Cluster of three nodes: where they are, and how they are ended. */
-async function startRedisCluster() {
-  const folder = mkdtempSync(join(tmpdir(), "redis-cluster-"));
-  const ports = [];
-  // The nodes speak to each other on ports that are higher by 10,000.
-  while (ports.length < 3) {
-    const port = await freePort();
-    if (port < 55_000) ports.push(port);
-  }
-  const nodes = await Promise.all(
-    ports.map((port) => startRedis(port, "--cluster-enabled", "yes", "--cluster-config-file", join(folder, `${port}.conf`))),
+export async function stopMember({ server, control }) {
+  control?.close();
+  await server?.stop();
+}
+
+/** Waits until all of some servers count so many. */
+export const allCount = (members, count = members.length, ms) =>
+  within(
+    Promise.all(
+      members.map(async ({ order }) => {
+        while ((await order("serverCount")) !== count);
+      }),
+    ),
+    "counted",
+    ms,
   );
-  const addresses = ports.map((port) => `127.0.0.1:${port}`);
-  const create = spawnSync("redis-cli", ["--cluster", "create", ...addresses, "--cluster-yes"]);
-  assert.equal(create.status, 0, `${create.stdout} ${create.stderr}`);
-  const kill = () => {
-    for (const child of nodes) child.kill("SIGKILL");
-    rmSync(folder, { recursive: true, force: true });
+
+/** What a client hears of the event "news", one after the other. */
+export function listen(socket, name) {
+  const heard = [];
+  const waiting = [];
+  socket.on("news", (...args) => {
+    heard.push(args);
+    waiting.shift()?.();
+  });
+  const next = async () => {
+    if (!heard.length) await within(new Promise((resolve) => waiting.push(resolve)), `news for the guest of ${name}`);
+    return heard.shift();
   };
-  return { url: addresses.map((address) => `redis://${address}`).join(","), kill };
+  return { socket, name, next, heard };
 }
 
-const modes = ["dynamic", "dynamic-private", "static"];
-/** `options` are for all members. */
-const adapters = [
-  { title: "a cluster of Node and ours", options: {}, words: [] },
-  ...modes.map((mode) => ({
-    title: `a sharded cluster of Node and ours, ${mode}`,
-    options: { mode },
-    words: ["--redis-adapter", "sharded", "--redis-subscriptions", mode],
-  })),
-  // Here rooms with channels of their own would be out of order with the rest.
-  {
-    title: "a sharded cluster of Node and ours on a Redis Cluster",
-    options: { mode: "static" },
-    words: ["--redis-adapter", "sharded", "--redis-subscriptions", "static"],
-    isRedisCluster: true,
-  },
-];
-
-// S078.
-for (const adapter of adapters) describe(adapter.title, { skip }, () => {
-  let redis;
-  const members = [
-    { name: "node", words: node, client: "redis" },
-    { name: "ours", words: [ours] },
-    { name: "node too", words: node, client: "ioredis", specific: true },
-    { name: "ours too", words: [ours] },
-  ];
+/**
+ * The scenarios.
+ *
+ * `backend` is its name in the options of the servers and of `sio serve`; `start` gives one with a `url`
+ * and a `stop`. Members have words that start them, `options` are for all of them, `serve` has more words
+ * for `sio serve`. It is counted within `ms`: where servers know each other by heartbeats, one that was
+ * killed is there for another ten seconds. `more` adds scenarios of the backend's own.
+ */
+export const cluster = ({ title, lacks, backend, start, members, options = {}, serve = [], ms, hasAllRooms = false, more = () => {} }) => describe(title, { skip: skipped(lacks) }, () => {
+  let running;
 
   before(async () => {
-    if (adapter.isRedisCluster) redis = await startRedisCluster();
-    else {
-      const port = await freePort();
-      redis = await startRedis(port);
-      redis.url = `redis://127.0.0.1:${port}`;
-    }
-    for (const member of members) {
-      const { name, client, specific, words } = member;
-      const options = { ...adapter.options, redis: redis.url, name, client, specific };
-      member.server = await Server.start(options, {}, words);
-      member.control = connect(`${member.server.url}/control`, { transports: ["websocket"] });
-      await once(member.control, "connect");
-      member.order = (op, command = {}) => within(member.control.emitWithAck("do", { op, ...command }), `done: ${op} by ${name}`);
-    }
-    // The namespaces of all are subscribed to when all count all.
-    await within(
-      Promise.all(
-        members.map(async ({ order }) => {
-          while ((await order("serverCount")) !== members.length);
-        }),
-      ),
-      "counted",
-    );
+    running = await start();
+    for (const member of members) await startMember(member, { ...options, [backend]: running.url });
+    // The namespaces of all are listened to when all count all.
+    await allCount(members, members.length, ms);
   });
 
   after(async () => {
-    for (const { server, control } of members) {
-      control?.close();
-      await server?.stop();
-    }
-    redis?.kill("SIGKILL");
+    for (const member of members) await stopMember(member);
+    await running?.stop();
   });
 
   /** A client at each server, of which each has heard what is new in `heard`. */
@@ -122,20 +96,10 @@ for (const adapter of adapters) describe(adapter.title, { skip }, () => {
     try {
       for (const { server, name } of members) {
         const socket = connect(server.url, { auth: { name }, forceNew: true, transports: ["websocket"] });
-        const heard = [];
-        const waiting = [];
-        socket.on("news", (...args) => {
-          heard.push(args);
-          waiting.shift()?.();
-        });
+        guests.push(listen(socket, name));
         socket.on("ask", (...args) => args.pop()(socket.id));
         socket.on("echo", (value, ack) => ack(value));
         await once(socket, "connect");
-        const next = async () => {
-          if (!heard.length) await within(new Promise((resolve) => waiting.push(resolve)), `news for the guest of ${name}`);
-          return heard.shift();
-        };
-        guests.push({ socket, name, next, heard });
       }
       await test(guests);
     } finally {
@@ -159,19 +123,6 @@ for (const adapter of adapters) describe(adapter.title, { skip }, () => {
           `in ${room}`,
         );
 
-      /** A server may listen for a room only when somebody is there. */
-      const reached = (room, guests) =>
-        within(
-          Promise.all(
-            guests.map(async ({ socket }) => {
-              let heard = false;
-              socket.once("probe", () => (heard = true));
-              while (!heard) await order("emit", { event: "probe", rooms: [room] });
-            }),
-          ),
-          `reached in ${room}`,
-        );
-
       it("broadcasts text, binary, many arguments", () =>
         withGuests(async (guests) => {
           await order("emit", { event: "news", args: ["text", 1, { deep: [null, true, 2.5] }, "ünï"] });
@@ -189,7 +140,6 @@ for (const adapter of adapters) describe(adapter.title, { skip }, () => {
           await order("socketsJoin", { rooms: [c], args: ["first"] });
           await inRoom("pair", [a, b]);
           await inRoom("first", [a, b, c]);
-          await reached("pair", guests.slice(0, 2));
           await order("emit", { event: "news", rooms: ["pair"], args: ["pair"] });
           await order("emit", { event: "news", rooms: ["pair", "first"], except: [b], args: ["without b"] });
           await order("socketsLeave", { rooms: [a], args: ["pair"] });
@@ -250,14 +200,14 @@ for (const adapter of adapters) describe(adapter.title, { skip }, () => {
     });
   }
 
-  it("Node learns the rooms of all", { skip: adapter.options.mode ? "the sharded adapter does not ask" : false }, () =>
+  it("Node learns the rooms of all", { skip: !hasAllRooms && "its adapter does not ask for them" }, () =>
     withGuests(async (guests) => {
       const rooms = await members[0].order("allRooms");
       for (const { socket } of guests) assert.ok(rooms.includes(socket.id), `${rooms}`);
     }));
 
   it("sio serve joins", { skip: existsSync(sio) ? false : "there is no sio here" }, async () => {
-    const child = spawn(sio, ["serve", "--port", "0", "--log-format", "json", "--redis", redis.url, ...adapter.words], { stdio: ["ignore", "ignore", "pipe"] });
+    const child = spawn(sio, ["serve", "--port", "0", "--log-format", "json", `--${backend}`, running.url, ...serve], { stdio: ["ignore", "ignore", "pipe"] });
     const exited = new Promise((resolve) => child.once("exit", resolve));
     try {
       const serving = (resolve) =>
@@ -278,8 +228,10 @@ for (const adapter of adapters) describe(adapter.title, { skip }, () => {
       child.kill("SIGKILL");
       await exited;
     }
-    await within((async () => { while ((await members[0].order("serverCount")) !== members.length); })(), "gone");
+    await allCount(members.slice(0, 1), members.length, ms);
   });
+
+  more({ members, withGuests, running: () => running });
 
   it("nothing troubled Node", async () => {
     for (const { server, words } of members.filter(({ words }) => words === node)) {
@@ -288,17 +240,9 @@ for (const adapter of adapters) describe(adapter.title, { skip }, () => {
   });
 
   it("one that is killed is not waited for", async () => {
-    const last = members.at(-1);
-    await last.server.stop();
-    last.control.close();
-    for (const { order } of members.slice(0, -1)) {
-      await within(
-        (async () => {
-          while ((await order("serverCount")) !== members.length - 1);
-        })(),
-        "counted",
-      );
-      assert.ok(Array.isArray(await order("fetchSockets")));
-    }
+    await stopMember(members.at(-1));
+    const others = members.slice(0, -1);
+    await allCount(others, others.length, ms);
+    for (const { order } of others) assert.ok(Array.isArray(await order("fetchSockets")));
   });
 });
