@@ -27,7 +27,8 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// database.
 ///
 /// A handle: cheap to clone. It has two connections to Postgres, which come back by themselves; what is
-/// published while they are away waits, up to 64 MiB. Messages with bytes in them, and those of 8000
+/// published while they are away waits, up to 64 MiB, and until the others have had three seconds to
+/// come back. Messages with bytes in them, and those of 8000
 /// bytes and more, go through a table, which has to be there:
 ///
 /// ```sql

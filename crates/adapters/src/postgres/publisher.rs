@@ -11,7 +11,9 @@ use std::time::Duration;
 use socketio::cluster::PublishError;
 use socketio_proto::cluster::postgres::Outgoing;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
+use tokio_postgres::error::Severity;
 
 use super::connection::{ANSWER, Address, FIRST_PAUSE, LAST_PAUSE, Line};
 use super::table::Table;
@@ -35,15 +37,23 @@ struct Shared {
 }
 
 enum Task {
-    Publish(String, Outgoing),
+    Publish(Arc<Post>),
     /// All that was queued before is published, or given up.
     Flushed(oneshot::Sender<()>),
+}
+
+struct Post {
+    channel: String,
+    message: Outgoing,
 }
 
 /// So many bytes wait at most.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// No more is sent while the answers to so many bytes are awaited.
 const WINDOW: usize = 1024 * 1024;
+/// When Postgres was away, the others are given so long to listen again: servers of Node take up to three
+/// seconds, ours up to two.
+const RETURN: Duration = Duration::from_secs(3);
 /// What a message costs besides its bytes.
 const OVERHEAD: usize = 128;
 
@@ -64,15 +74,17 @@ impl Publisher {
     }
 
     pub(super) fn publish(&self, channel: &str, message: Outgoing) -> Result<(), PublishError> {
-        let task = Task::Publish(channel.to_owned(), message);
-        let size = task.size();
+        let channel = channel.to_owned();
+        let post = Arc::new(Post { channel, message });
+        let size = post.size();
         let before = self.shared.bytes.fetch_add(size, Ordering::Relaxed);
         if before + size > MAX_BYTES {
             self.shared.bytes.fetch_sub(size, Ordering::Relaxed);
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return Err(PublishError::Full);
         }
-        self.tasks.send(task).map_err(|_| PublishError::Closed)
+        let sent = self.tasks.send(Task::Publish(post));
+        sent.map_err(|_| PublishError::Closed)
     }
 
     pub(super) async fn flush(&self, within: Duration) {
@@ -86,43 +98,51 @@ impl Publisher {
     }
 }
 
-impl Task {
+impl Post {
     fn size(&self) -> usize {
-        match self {
-            Task::Publish(channel, Outgoing::Notification(text)) => {
-                channel.len() + text.len() + OVERHEAD
-            }
-            Task::Publish(channel, Outgoing::Row { payload, .. }) => {
-                channel.len() + payload.len() + OVERHEAD
-            }
-            Task::Flushed(_) => 0,
-        }
+        let message = match &self.message {
+            Outgoing::Notification(text) => text.len(),
+            Outgoing::Row { payload, .. } => payload.len(),
+        };
+        self.channel.len() + message + OVERHEAD
     }
 }
 
 /// Publishes what is queued until the publisher is gone.
 async fn run(this: Arc<Shared>, mut tasks: mpsc::UnboundedReceiver<Task>) {
     let mut line = None;
-    let mut pause = FIRST_PAUSE;
-    while let Some(task) = tasks.recv().await {
+    let mut waiting = VecDeque::new();
+    loop {
+        if waiting.is_empty() {
+            match tasks.recv().await {
+                Some(task) => waiting.push_back(task),
+                None => return,
+            }
+        }
+        let (mut pause, mut was_away) = (FIRST_PAUSE, false);
         let opened = loop {
-            match line.take() {
+            match line.take().filter(|line: &Line| !line.client.is_closed()) {
                 Some(opened) => break opened,
                 None => match this.address.open().await {
-                    Ok(opened) => line = Some(opened),
+                    Ok(opened) => {
+                        if was_away {
+                            tokio::time::sleep(RETURN).await;
+                        }
+                        line = Some(opened);
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "cannot publish: Postgres cannot be reached");
                         if tasks.is_closed() {
                             return;
                         }
+                        was_away = true;
                         tokio::time::sleep(pause).await;
                         pause = (pause * 2).min(LAST_PAUSE);
                     }
                 },
             }
         };
-        pause = FIRST_PAUSE;
-        match this.send(&opened, task, &mut tasks).await {
+        match this.send(&opened, &mut waiting, &mut tasks).await {
             Ok(()) => line = Some(opened),
             Err(error) => tracing::warn!(%error, "the connection to Postgres is lost"),
         }
@@ -131,39 +151,39 @@ async fn run(this: Arc<Shared>, mut tasks: mpsc::UnboundedReceiver<Task>) {
 
 /// What is on its way.
 enum Sent<'a> {
-    Message(usize, Answer<'a>),
+    Post(Arc<Post>, Answer<'a>),
     Flushed(oneshot::Sender<()>),
 }
 
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send + 'a>>;
 
 impl Shared {
-    /// Sends this and all that waits, without waiting for an answer before the next is sent.
+    /// Sends all that waits, without waiting for an answer before the next is sent.
     ///
     /// What was on its way when the connection broke may have arrived: it is not sent again, but
-    /// counted.
+    /// counted. Where Postgres has said that it ends, only the one to which it said so may have.
     async fn send(
         &self,
         line: &Line,
-        first: Task,
+        waiting: &mut VecDeque<Task>,
         tasks: &mut mpsc::UnboundedReceiver<Task>,
     ) -> Result<(), String> {
-        let (mut next, mut sent, mut bytes) = (Some(first), VecDeque::new(), 0);
+        let (mut sent, mut bytes) = (VecDeque::new(), 0);
         loop {
             while bytes < WINDOW
-                && let Some(task) = next.take().or_else(|| tasks.try_recv().ok())
+                && let Some(task) = waiting.pop_front().or_else(|| tasks.try_recv().ok())
             {
-                let size = task.size();
                 sent.push_back(match task {
-                    Task::Publish(channel, message) => {
-                        bytes += size;
-                        Sent::Message(size, self.start(line, channel, message).await)
+                    Task::Publish(post) => {
+                        bytes += post.size();
+                        let answer = self.start(line, post.clone()).await;
+                        Sent::Post(post, answer)
                     }
                     Task::Flushed(sender) => Sent::Flushed(sender),
                 });
             }
-            let (size, answer) = match sent.pop_front() {
-                Some(Sent::Message(size, answer)) => (size, answer),
+            let (post, answer) = match sent.pop_front() {
+                Some(Sent::Post(post, answer)) => (post, answer),
                 Some(Sent::Flushed(sender)) => {
                     // Who waited may be gone.
                     let _ = sender.send(());
@@ -172,37 +192,85 @@ impl Shared {
                 None => return Ok(()),
             };
             let answer = timeout(ANSWER, answer).await;
-            bytes -= size;
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
-            let (is_refused, error) = match answer {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => (!line.client.is_closed(), self.table.explain(&error)),
-                Err(_) => (false, "no answer".to_owned()),
+            bytes -= post.size();
+            self.forget(&post);
+            let Err(failure) = Failure::of(answer, line, &self.table) else {
+                continue;
             };
             self.dropped.fetch_add(1, Ordering::Relaxed);
-            if is_refused {
-                if !self.has_refused.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "Postgres refuses a message");
+            match failure {
+                Failure::Refused(error) => {
+                    if !self.has_refused.swap(true, Ordering::Relaxed) {
+                        tracing::warn!(%error, "Postgres refuses a message");
+                    }
                 }
-                continue;
-            }
-            for sent in sent {
-                if let Sent::Message(size, _) = sent {
-                    self.bytes.fetch_sub(size, Ordering::Relaxed);
-                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                Failure::Ended(error) => {
+                    let again = sent.into_iter().map(|sent| match sent {
+                        Sent::Post(post, _) => Task::Publish(post),
+                        Sent::Flushed(sender) => Task::Flushed(sender),
+                    });
+                    *waiting = again.chain(waiting.drain(..)).collect();
+                    return Err(error);
+                }
+                Failure::Broken(error) => {
+                    for sent in sent {
+                        if let Sent::Post(post, _) = sent {
+                            self.forget(&post);
+                            self.dropped.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    return Err(error);
                 }
             }
-            return Err(error);
         }
     }
 
     /// Sends a message; when this returns, it stands before those that are sent later.
-    async fn start<'a>(&'a self, line: &'a Line, channel: String, message: Outgoing) -> Answer<'a> {
-        let publishing = async move { self.table.publish(&line.client, &channel, &message).await };
-        let mut answer: Answer<'a> = Box::pin(publishing);
+    async fn start<'a>(&'a self, line: &'a Line, post: Arc<Post>) -> Answer<'a> {
+        let mut answer: Answer<'a> = Box::pin(async move {
+            let Post { channel, message } = &*post;
+            self.table.publish(&line.client, channel, message).await
+        });
         match poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await {
             Poll::Ready(done) => Box::pin(std::future::ready(done)),
             Poll::Pending => answer,
         }
+    }
+
+    fn forget(&self, post: &Post) {
+        self.bytes.fetch_sub(post.size(), Ordering::Relaxed);
+    }
+}
+
+/// Why a message was not published, and what becomes of those behind it.
+enum Failure {
+    /// They are published.
+    Refused(String),
+    /// They were not looked at.
+    Ended(String),
+    /// Nobody knows.
+    Broken(String),
+}
+
+impl Failure {
+    fn of(
+        answer: Result<Result<(), tokio_postgres::Error>, Elapsed>,
+        line: &Line,
+        table: &Table,
+    ) -> Result<(), Failure> {
+        let error = match answer {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Failure::Broken("no answer".to_owned())),
+        };
+        let text = table.explain(&error);
+        let severity = error
+            .as_db_error()
+            .and_then(|error| error.parsed_severity());
+        Err(match severity {
+            Some(Severity::Fatal) => Failure::Ended(text),
+            Some(_) if !line.client.is_closed() => Failure::Refused(text),
+            _ => Failure::Broken(text),
+        })
     }
 }

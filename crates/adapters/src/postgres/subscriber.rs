@@ -116,7 +116,11 @@ impl Shared {
         mut connection: Connection,
         pause: &mut Duration,
     ) -> Result<(), String> {
-        let mut wishes = pin!(self.follow(client, pause));
+        let line = &Listening {
+            client,
+            has_spoken: AtomicBool::new(false),
+        };
+        let mut wishes = pin!(self.follow(line, pause));
         let permits = Semaphore::new(MAX_READS);
         // In the order in which it came.
         let mut waiting = FuturesOrdered::new();
@@ -130,6 +134,7 @@ impl Shared {
                     self.hand(&channel, message);
                 }
                 message = poll_fn(|cx| connection.poll_message(cx)) => {
+                    line.has_spoken.store(true, Ordering::Relaxed);
                     let notification = match message {
                         Some(Ok(AsyncMessage::Notification(notification))) => notification,
                         Some(Ok(_)) => continue,
@@ -148,7 +153,7 @@ impl Shared {
                         _ if bytes + size > MAX_BYTES => self.hand(channel, None),
                         heard => {
                             bytes += size;
-                            waiting.push_back(self.read(client, &permits, channel.to_owned(), size, heard));
+                            waiting.push_back(self.read(line, &permits, channel.to_owned(), size, heard));
                         }
                     }
                 }
@@ -157,7 +162,7 @@ impl Shared {
     }
 
     /// Listens to the channels of those who are there, and asks from time to time whether Postgres is.
-    async fn follow(&self, client: &Client, pause: &mut Duration) -> Result<(), String> {
+    async fn follow(&self, line: &Listening<'_>, pause: &mut Duration) -> Result<(), String> {
         let mut listened: HashSet<String> = HashSet::new();
         let mut greeted: HashSet<Uid> = HashSet::new();
         let mut pings = interval(PING);
@@ -178,7 +183,8 @@ impl Shared {
                 .map(|(verb, name)| format!("{verb} {}", quoted(name)))
                 .collect::<Vec<_>>();
             if !statements.is_empty() {
-                answered(client.batch_execute(&statements.join(";"))).await?;
+                line.answer(line.client.batch_execute(&statements.join(";")))
+                    .await?;
                 listened = wanted;
             }
             // Who says before that it is there may not hear the answers.
@@ -192,7 +198,7 @@ impl Shared {
             tokio::select! {
                 () = self.changed.notified() => {}
                 // A network that is cut tells nobody.
-                _ = pings.tick() => answered(client.check_connection()).await?,
+                _ = pings.tick() => line.answer(line.client.check_connection()).await?,
             }
         }
     }
@@ -223,7 +229,7 @@ impl Shared {
 
     async fn read<'a>(
         &self,
-        client: &Client,
+        line: &Listening<'_>,
         permits: &'a Semaphore,
         channel: String,
         size: usize,
@@ -233,7 +239,7 @@ impl Shared {
             Heard::Message(message) => (Some(message), None),
             Heard::Row(id, nsp) => {
                 let permit = permits.acquire().await.ok();
-                (self.row(client, id, &nsp).await, permit)
+                (self.row(line, id, &nsp).await, permit)
             }
         };
         Read {
@@ -244,19 +250,17 @@ impl Shared {
         }
     }
 
-    async fn row(&self, client: &Client, id: i64, nsp: &str) -> Option<Message> {
-        let row = match timeout(ANSWER, self.table.read(client, id)).await {
-            Ok(Ok(Some(row))) => row,
-            Ok(Ok(None)) => {
+    async fn row(&self, line: &Listening<'_>, id: i64, nsp: &str) -> Option<Message> {
+        let row = match line.answer(self.table.read(line.client, id)).await {
+            Ok(Some(row)) => row,
+            Ok(None) => {
                 tracing::debug!(id, "a message was removed before it was read");
                 return None;
             }
-            Ok(Err(error)) => {
-                let error = self.table.explain(&error);
+            Err(error) => {
                 tracing::warn!(%error, "cannot read a message from Postgres");
                 return None;
             }
-            Err(_) => return None,
         };
         Message::decode(&row, nsp, &Limits::default()).ok()
     }
@@ -278,6 +282,30 @@ impl Shared {
     fn members(&self, channel: &str) -> Vec<Arc<Member>> {
         let members = self.members.lock();
         members.get(channel).cloned().unwrap_or_default()
+    }
+}
+
+/// A connection on which notifications come, and answers behind them.
+struct Listening<'a> {
+    client: &'a Client,
+    /// Since it was last looked at.
+    has_spoken: AtomicBool,
+}
+
+impl Listening<'_> {
+    /// Waits for an answer, as long as anything comes within the deadline.
+    async fn answer<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, String> {
+        let mut answer = pin!(answer);
+        loop {
+            match timeout(ANSWER, &mut answer).await {
+                Ok(answer) => return answer.map_err(|error| explain(&error)),
+                Err(_) if self.has_spoken.swap(false, Ordering::Relaxed) => {}
+                Err(_) => return Err("no answer".to_owned()),
+            }
+        }
     }
 }
 
@@ -307,15 +335,5 @@ impl Member {
         };
         // If it is refused, the next heartbeat says so.
         let _ = publisher.publish(&self.channel, Outgoing::new(&hello));
-    }
-}
-
-/// Waits for an answer, within a deadline.
-async fn answered(
-    answer: impl Future<Output = Result<(), tokio_postgres::Error>>,
-) -> Result<(), String> {
-    match timeout(ANSWER, answer).await {
-        Ok(answer) => answer.map_err(|error| explain(&error)),
-        Err(_) => Err("no answer".to_owned()),
     }
 }

@@ -332,6 +332,56 @@ async fn what_postgres_refuses_is_counted_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
+async fn a_server_does_not_read_its_own_rows() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let mut cluster = Cluster::new(|| postgres.bus(), 0).await;
+    // Nobody finds a row.
+    let remover = "CREATE FUNCTION remove() RETURNS trigger LANGUAGE plpgsql AS \
+                   'BEGIN DELETE FROM socket_io_attachments; RETURN NULL; END'; \
+                   CREATE TRIGGER remove AFTER INSERT ON socket_io_attachments \
+                   EXECUTE FUNCTION remove()";
+    let database = postgres.database().await;
+    soon(database.batch_execute(remover))
+        .await
+        .expect("a trigger");
+    cluster.of(0).emit("news", Value::Binary(vec![1].into()));
+    cluster.of(1).emit("news", Value::Binary(vec![2].into()));
+    cluster.of(1).emit("news", "end");
+    for (i, client) in cluster.clients.iter_mut().enumerate() {
+        if i < 2 {
+            client.hears(r#"{"_placeholder":true,"num":0} [1]"#).await;
+        }
+        client.hears("\"end\"").await;
+    }
+    cluster.of(0).emit("news", "end");
+    for client in &mut cluster.clients {
+        client.hears("\"end\"").await;
+    }
+    let rejected = cluster
+        .servers
+        .iter()
+        .map(|server| server.stats().cluster_rejected);
+    assert_eq!(rejected.collect::<Vec<_>>(), [1, 1, 2]);
+}
+
+#[tokio::test]
+async fn what_waits_for_postgres_is_bounded() {
+    let bus = PostgresBus::new("postgres://127.0.0.1:1/x").expect("an address");
+    let channel = bus.open("/", &Uid::new("x"), ears().0);
+    let mut message = join("x", "/");
+    message.body = Body::SocketsJoin {
+        opts: BroadcastOptions::default(),
+        rooms: vec!["x".repeat(1024 * 1024)],
+    };
+    let accepted = (0..100).take_while(|_| channel.publish(&message, None).is_ok());
+    assert_eq!(accepted.count(), 63);
+    assert_eq!(channel.publish(&message, None), Err(PublishError::Full));
+    assert_eq!(bus.dropped(), 2);
+}
+
+#[tokio::test]
 async fn old_messages_are_removed() {
     let Some(postgres) = Postgres::start().await else {
         return;
@@ -446,11 +496,20 @@ async fn who_says_that_it_has_come_hears_the_answers() {
             break;
         }
     }
+    // And again, when the connection was lost.
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+               WHERE application_name = 'socketio'";
+    soon(client.batch_execute(end)).await.expect("to end");
+    assert_eq!(
+        soon(notified.recv()).await.as_deref(),
+        Some(r#"{"type":2,"uid":"old","nsp":"/"}"#)
+    );
+    assert_eq!(soon(notified.recv()).await.as_deref(), Some(hello));
     drop(channel);
 }
 
 #[tokio::test]
-async fn a_postgres_that_restarts_doubles_nothing_and_counts_what_it_lost() {
+async fn a_postgres_that_restarts_gets_what_waited_and_doubles_nothing() {
     let Some(mut postgres) = Postgres::start().await else {
         return;
     };
@@ -468,47 +527,51 @@ async fn a_postgres_that_restarts_doubles_nothing_and_counts_what_it_lost() {
             sender.emit("news", counter.fetch_add(1, Ordering::SeqCst));
         }
     });
-    let (mut delivered, mut last) = ([0, 0], [None, None]);
-    let mut hear = async |cluster: &mut Cluster, until: u64| {
-        for i in 0..2 {
-            soon(async {
-                while last[i].is_none_or(|last| last < until) {
-                    next(&mut cluster.clients[i + 1], &mut last[i]).await;
-                    delivered[i] += 1;
-                }
-            })
-            .await;
-        }
-        delivered
-    };
-    hear(&mut cluster, 100).await;
+    let mut heard = [Vec::new(), Vec::new()];
+    hear(&mut cluster, &mut heard, 100).await;
     postgres.stop().await;
+    // By then nobody takes the old connection for one.
+    let from = sent.load(Ordering::SeqCst) + 100;
+    soon(async {
+        while sent.load(Ordering::SeqCst) < from {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     postgres.run().await;
-    let now = sent.load(Ordering::SeqCst);
-    hear(&mut cluster, now).await;
+    let to = sent.load(Ordering::SeqCst);
+    hear(&mut cluster, &mut heard, to).await;
     sending.abort();
     let _ = sending.await;
     let sent = sent.load(Ordering::SeqCst);
     cluster.of(0).emit("news", sent);
-    for delivered in hear(&mut cluster, sent).await {
+    hear(&mut cluster, &mut heard, sent).await;
+    for heard in heard {
+        assert!(heard.is_sorted_by(|a, b| a < b), "doubled, or out of order");
+        let waited: Vec<_> = heard
+            .iter()
+            .filter(|number| (from..to).contains(number))
+            .collect();
+        assert!(
+            waited.into_iter().copied().eq(from..to),
+            "what waited is lost"
+        );
         println!(
-            "Postgres restarted: {} sent, {delivered} delivered, {} lost, 0 doubled, {} counted by the sender",
+            "Postgres restarted: {} sent, {} delivered, {} lost, 0 doubled, {} counted by the sender",
             sent + 1,
-            sent + 1 - delivered,
+            heard.len(),
+            sent as usize + 1 - heard.len(),
             buses[0].dropped()
         );
     }
 }
 
-/// The next number, which is greater than the last: none comes twice.
-async fn next(client: &mut Guest, last: &mut Option<u64>) {
-    let number = client
-        .heard
-        .recv()
-        .await
-        .expect("news")
-        .parse()
-        .expect("a number");
-    assert!(last.is_none_or(|last| number > last), "{last:?} {number}");
-    *last = Some(number);
+/// Hears numbers until this one, or a later one.
+async fn hear(cluster: &mut Cluster, heard: &mut [Vec<u64>; 2], until: u64) {
+    for (client, heard) in cluster.clients[1..].iter_mut().zip(heard) {
+        while heard.last().is_none_or(|last| *last < until) {
+            let number = soon(client.heard.recv()).await.expect("news");
+            heard.push(number.parse().expect("a number"));
+        }
+    }
 }
