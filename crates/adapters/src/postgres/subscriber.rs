@@ -1,10 +1,10 @@
 //! What a server hears: one connection for all namespaces, which comes back by itself.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use socketio::cluster::Inbox;
 use socketio_proto::cluster::postgres::{Header, Outgoing};
 use socketio_proto::cluster::{Body, Limits, Message, Uid};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_postgres::{AsyncMessage, Client, Notification};
 
@@ -40,6 +40,8 @@ struct Shared {
     members: Mutex<HashMap<String, Vec<Arc<Member>>>>,
     changed: Notify,
     is_closed: AtomicBool,
+    /// Whether the first row that could not be read has been told.
+    has_failed: AtomicBool,
 }
 
 /// So often Postgres is asked whether it is there.
@@ -61,6 +63,7 @@ impl Subscriber {
             members: Mutex::default(),
             changed: Notify::new(),
             is_closed: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
         });
         tokio::spawn(run(shared.clone()));
         Subscriber(shared)
@@ -118,47 +121,62 @@ impl Shared {
     ) -> Result<(), String> {
         let line = &Listening {
             client,
-            has_spoken: AtomicBool::new(false),
+            messages: AtomicU64::new(0),
         };
         let mut wishes = pin!(self.follow(line, pause));
-        let permits = Semaphore::new(MAX_READS);
-        // In the order in which it came.
-        let mut waiting = FuturesOrdered::new();
-        let mut bytes = 0;
-        loop {
+        // What came behind a row waits for it; of that, what is being read, and what comes then.
+        let (mut reading, mut rows) = (FuturesOrdered::new(), 0);
+        let (mut waiting, mut bytes) = (VecDeque::<Heard>::new(), 0);
+        let error = loop {
+            while rows < MAX_READS
+                && let Some(heard) = waiting.pop_front()
+            {
+                rows += usize::from(heard.row.is_some());
+                reading.push_back(self.read(line, heard));
+            }
             tokio::select! {
-                ended = &mut wishes => return ended,
-                Some(read) = waiting.next() => {
-                    let Read { channel, size, message, _permit } = read;
-                    bytes -= size;
-                    self.hand(&channel, message);
+                ended = &mut wishes => match ended {
+                    Ok(()) => return Ok(()),
+                    Err(error) => break error,
+                },
+                Some(read) = reading.next() => {
+                    rows -= usize::from(read.row.is_some());
+                    bytes -= read.size;
+                    self.hand(&read.channel, read.message);
                 }
                 message = poll_fn(|cx| connection.poll_message(cx)) => {
-                    line.has_spoken.store(true, Ordering::Relaxed);
+                    line.messages.fetch_add(1, Ordering::Relaxed);
                     let notification = match message {
                         Some(Ok(AsyncMessage::Notification(notification))) => notification,
                         Some(Ok(_)) => continue,
-                        Some(Err(error)) => return Err(explain(&error)),
-                        None => return Err("the connection is closed".to_owned()),
+                        Some(Err(error)) => break explain(&error),
+                        None => break "the connection is closed".to_owned(),
                     };
-                    let Some(heard) = self.hear(&notification) else {
-                        continue;
-                    };
-                    let channel = notification.channel();
-                    let size = notification.payload().len() + OVERHEAD;
-                    match heard {
-                        Heard::Message(message) if waiting.is_empty() => {
-                            self.hand(channel, Some(message));
+                    match self.hear(&notification) {
+                        None => {}
+                        Some(heard) if heard.row.is_none() && reading.is_empty() => {
+                            self.hand(&heard.channel, heard.message);
                         }
-                        _ if bytes + size > MAX_BYTES => self.hand(channel, None),
-                        heard => {
-                            bytes += size;
-                            waiting.push_back(self.read(line, &permits, channel.to_owned(), size, heard));
+                        Some(heard) if bytes + heard.size > MAX_BYTES => {
+                            self.hand(&heard.channel, None);
+                        }
+                        Some(heard) => {
+                            bytes += heard.size;
+                            waiting.push_back(heard);
                         }
                     }
                 }
             }
+        };
+        // What has come is handed on; rows that have not are counted.
+        drop(connection);
+        while let Some(read) = reading.next().await {
+            self.hand(&read.channel, read.message);
         }
+        for heard in waiting {
+            self.hand(&heard.channel, heard.message);
+        }
+        Err(error)
     }
 
     /// Listens to the channels of those who are there, and asks from time to time whether Postgres is.
@@ -205,64 +223,50 @@ impl Shared {
 
     /// Reads a notification, unless it is a server's own.
     fn hear(&self, notification: &Notification) -> Option<Heard> {
-        let members = self.members(notification.channel());
+        let (channel, payload) = (notification.channel(), notification.payload());
+        let members = self.members(channel);
         let nsp = &members.first()?.nsp;
-        let payload = notification.payload();
-        let heard = Header::decode(payload).and_then(|header| {
+        let mut heard = Heard {
+            channel: channel.to_owned(),
+            size: payload.len() + OVERHEAD,
+            row: None,
+            message: None,
+        };
+        if let Ok(header) = Header::decode(payload) {
             let is_own = |member: &Arc<Member>| header.uid.as_ref() == Some(&member.uid);
             if members.iter().all(is_own) {
-                return Ok(None);
+                return None;
             }
-            Ok(Some(match header.row {
-                Some(id) => Heard::Row(id, nsp.clone()),
-                None => {
-                    let limits = Limits::default();
-                    Heard::Message(Message::decode(payload.as_bytes(), nsp, &limits)?)
-                }
-            }))
-        });
-        heard.unwrap_or_else(|_| {
-            self.hand(notification.channel(), None);
-            None
-        })
-    }
-
-    async fn read<'a>(
-        &self,
-        line: &Listening<'_>,
-        permits: &'a Semaphore,
-        channel: String,
-        size: usize,
-        heard: Heard,
-    ) -> Read<'a> {
-        let (message, permit) = match heard {
-            Heard::Message(message) => (Some(message), None),
-            Heard::Row(id, nsp) => {
-                let permit = permits.acquire().await.ok();
-                (self.row(line, id, &nsp).await, permit)
+            heard.row = header.row.map(|id| (id, nsp.clone()));
+            if heard.row.is_none() {
+                let limits = Limits::default();
+                heard.message = Message::decode(payload.as_bytes(), nsp, &limits).ok();
             }
-        };
-        Read {
-            channel,
-            size,
-            message,
-            _permit: permit,
         }
+        Some(heard)
     }
 
-    async fn row(&self, line: &Listening<'_>, id: i64, nsp: &str) -> Option<Message> {
-        let row = match line.answer(self.table.read(line.client, id)).await {
-            Ok(Some(row)) => row,
+    /// Reads the message if it is in a row.
+    async fn read(&self, line: &Listening<'_>, mut heard: Heard) -> Heard {
+        let Some((id, nsp)) = &heard.row else {
+            return heard;
+        };
+        let row = line.answer(self.table.read(line.client, *id)).await;
+        heard.message = match row {
+            Ok(Some(row)) => Message::decode(&row, nsp, &Limits::default()).ok(),
             Ok(None) => {
                 tracing::debug!(id, "a message was removed before it was read");
-                return None;
+                None
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot read a message from Postgres");
-                return None;
+                tracing::debug!(id, error, "a message was not read");
+                if !self.has_failed.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(error, "cannot read messages from Postgres");
+                }
+                None
             }
         };
-        Message::decode(&row, nsp, &Limits::default()).ok()
+        heard
     }
 
     /// Hands a message on, or counts what is none.
@@ -285,11 +289,21 @@ impl Shared {
     }
 }
 
+/// What came, or is to be read.
+struct Heard {
+    channel: String,
+    size: usize,
+    /// Where the message is, and its namespace.
+    row: Option<(i64, String)>,
+    /// Nothing, if it was none or is not read.
+    message: Option<Message>,
+}
+
 /// A connection on which notifications come, and answers behind them.
 struct Listening<'a> {
     client: &'a Client,
-    /// Since it was last looked at.
-    has_spoken: AtomicBool,
+    /// How many came.
+    messages: AtomicU64,
 }
 
 impl Listening<'_> {
@@ -299,30 +313,18 @@ impl Listening<'_> {
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, String> {
         let mut answer = pin!(answer);
+        let mut before = self.messages.load(Ordering::Relaxed);
         loop {
-            match timeout(ANSWER, &mut answer).await {
-                Ok(answer) => return answer.map_err(|error| explain(&error)),
-                Err(_) if self.has_spoken.swap(false, Ordering::Relaxed) => {}
-                Err(_) => return Err("no answer".to_owned()),
+            if let Ok(answer) = timeout(ANSWER, &mut answer).await {
+                return answer.map_err(|error| explain(&error));
             }
+            let now = self.messages.load(Ordering::Relaxed);
+            if now == before {
+                return Err("no answer".to_owned());
+            }
+            before = now;
         }
     }
-}
-
-enum Heard {
-    Message(Message),
-    /// In a row, for a namespace.
-    Row(i64, String),
-}
-
-/// What is handed on next.
-struct Read<'a> {
-    channel: String,
-    size: usize,
-    /// Nothing, if it could not be read.
-    message: Option<Message>,
-    /// For a row, until it is handed on: no more than so many are in memory.
-    _permit: Option<SemaphorePermit<'a>>,
 }
 
 impl Member {

@@ -332,6 +332,36 @@ async fn what_postgres_refuses_is_counted_and_the_rest_goes_on() {
 }
 
 #[tokio::test]
+async fn what_came_before_the_connection_was_lost_is_handed_on() {
+    let Some(postgres) = Postgres::start().await else {
+        return;
+    };
+    let mut cluster = Cluster::new(|| postgres.bus(), 0).await;
+    // Nobody can read the row.
+    let lock = "INSERT INTO socket_io_attachments (payload) VALUES ('x'); BEGIN; \
+                LOCK TABLE socket_io_attachments";
+    let (locking, database) = (postgres.database().await, postgres.database().await);
+    soon(locking.batch_execute(lock)).await.expect("a lock");
+    let row = r#"{"uid":"x","type":3,"attachmentId":"1"}"#;
+    let event =
+        r#"{"uid":"x","type":3,"data":{"packet":{"type":2,"data":["news","behind"]},"opts":{}}}"#;
+    let notify = "SELECT pg_notify('socket.io#/', $1), pg_notify('socket.io#/', $2)";
+    soon(database.execute(notify, &[&row, &event]))
+        .await
+        .expect("to be notified");
+    // They wait for the lock when they have heard of both.
+    let blocked = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    soon(async { while database.query(blocked, &[]).await.expect("rows").len() < 3 {} }).await;
+    let end =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+    soon(database.batch_execute(end)).await.expect("to end");
+    for client in &mut cluster.clients {
+        client.hears("\"behind\"").await;
+    }
+    all_reject(&cluster, 1).await;
+}
+
+#[tokio::test]
 async fn a_server_does_not_read_its_own_rows() {
     let Some(postgres) = Postgres::start().await else {
         return;
