@@ -1,6 +1,6 @@
 //! Connections: to one Redis, or to the nodes of a Redis Cluster.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo,
-    Pipeline, ProtocolVersion, RedisError,
+    ProtocolVersion, RedisError,
 };
 use tokio::time::timeout;
 
@@ -30,8 +30,10 @@ pub(super) enum Line {
 
 /// Redis is awaited so long.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
-/// A Redis Cluster answers that a channel has moved; more than so many times in a row it is in disorder.
-const REDIRECTIONS: u32 = 3;
+/// A Redis Cluster refuses what is sent to the wrong node; so many times something is sent at most.
+const ATTEMPTS: u32 = 4;
+/// From one attempt to the next, while the nodes agree on who has what.
+const PAUSE: Duration = Duration::from_millis(100);
 
 impl Backend {
     pub(super) fn single(url: &str) -> Result<Backend, RedisError> {
@@ -52,7 +54,8 @@ impl Backend {
                     line.map(Line::Single)
                 }
                 Backend::Cluster(nodes) => {
-                    let client = cluster(nodes).build()?;
+                    // No retries: what was on its way when a connection broke would be published twice.
+                    let client = cluster(nodes).retries(0).build()?;
                     client.get_async_connection().await.map(Line::Cluster)
                 }
             }
@@ -74,7 +77,8 @@ impl Backend {
                     line.await.map(Line::Single)
                 }
                 Backend::Cluster(nodes) => {
-                    let builder = cluster(nodes).use_protocol(ProtocolVersion::RESP3);
+                    let builder = cluster(nodes).retries(ATTEMPTS - 1);
+                    let builder = builder.use_protocol(ProtocolVersion::RESP3);
                     let client = builder.push_sender(pushes).build()?;
                     client.get_async_connection().await.map(Line::Cluster)
                 }
@@ -85,8 +89,11 @@ impl Backend {
 }
 
 fn cluster(nodes: &[ConnectionInfo]) -> ClusterClientBuilder {
-    let builder = ClusterClientBuilder::new(nodes.iter().cloned());
-    builder.retries(REDIRECTIONS).response_timeout(ANSWER)
+    let pause = PAUSE.as_millis() as u64;
+    ClusterClientBuilder::new(nodes.iter().cloned())
+        .min_retry_wait(pause)
+        .max_retry_wait(2 * pause)
+        .response_timeout(ANSWER)
 }
 
 async fn in_time<T>(doing: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
@@ -110,7 +117,7 @@ impl Line {
     /// Publishes messages in the order of each channel; gives an error and how many are lost.
     pub(super) async fn publish(
         &mut self,
-        verb: &str,
+        verb: &'static str,
         messages: Vec<(String, Vec<u8>)>,
     ) -> Result<(), (String, usize)> {
         match self {
@@ -123,21 +130,14 @@ impl Line {
                 sent.map_err(|error| (error, count))
             }
             Line::Cluster(line) => {
-                // A pipeline leads to one node.
-                let mut pipes: HashMap<String, (Pipeline, usize)> = HashMap::new();
+                let mut by_channel: HashMap<String, Vec<Vec<u8>>> = HashMap::new();
                 for (channel, payload) in messages {
-                    let (pipe, count) = pipes.entry(channel.clone()).or_default();
-                    pipe.cmd(verb).arg(channel).arg(payload).ignore();
-                    *count += 1;
+                    by_channel.entry(channel).or_default().push(payload);
                 }
-                let sent = join_all(pipes.into_values().map(|(pipe, count)| {
-                    let mut line = line.clone();
-                    async move {
-                        let sent = in_time(pipe.query_async::<()>(&mut line)).await;
-                        sent.map_err(|error| (error, count))
-                    }
-                }))
-                .await;
+                let sent = by_channel
+                    .into_iter()
+                    .map(|(channel, payloads)| publish_to(line.clone(), verb, channel, payloads));
+                let sent = join_all(sent).await;
                 let failed = sent.into_iter().filter_map(Result::err);
                 match failed.reduce(|(error, a), (_, b)| (error, a + b)) {
                     Some(failed) => Err(failed),
@@ -167,5 +167,38 @@ impl Line {
         })
         .await?;
         Ok(counts.iter().map(|(_, count)| count).sum())
+    }
+}
+
+/// Publishes on a channel, wherever it is; what a node has refused is sent again.
+async fn publish_to(
+    mut line: ClusterConnection,
+    verb: &'static str,
+    channel: String,
+    mut payloads: Vec<Vec<u8>>,
+) -> Result<(), (String, usize)> {
+    let mut attempts = 1;
+    loop {
+        let mut pipe = redis::pipe();
+        for payload in &payloads {
+            pipe.cmd(verb).arg(&channel).arg(payload).ignore();
+        }
+        let error = match timeout(ANSWER, pipe.query_async::<()>(&mut line)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(("no answer".to_owned(), payloads.len())),
+        };
+        let text = error.to_string();
+        let Some(refused) = error.into_server_errors() else {
+            return Err((text, payloads.len()));
+        };
+        let refused: HashSet<usize> = refused.iter().map(|(place, _)| *place).collect();
+        let mut places = 0..;
+        payloads.retain(|_| places.next().is_some_and(|place| refused.contains(&place)));
+        if attempts == ATTEMPTS {
+            return Err((text, payloads.len()));
+        }
+        attempts += 1;
+        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -195,11 +195,11 @@ impl Shared {
             let changes = self.changes();
             if !changes.is_empty() {
                 if let Err(error) = self.change(&line, changes).await {
+                    tracing::warn!(%error, "cannot listen: Redis, or a node of it, does not let us");
                     if matches!(line, Line::Single(_)) {
                         return is_settled;
                     }
                     // One node of several: the channels of the others stay subscribed.
-                    tracing::warn!(%error, "cannot listen: a node of Redis cannot be reached");
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LAST_PAUSE);
                 }
@@ -219,38 +219,38 @@ impl Shared {
         is_settled
     }
 
-    /// Some of the channels that have changed, and whether they are wanted.
+    /// The channels that have changed, and whether they are wanted.
     fn changes(&self) -> Vec<(String, bool)> {
         let mut state = self.state.lock();
-        let some: Vec<_> = state.changed.iter().take(MAX_BATCH).cloned().collect();
-        some.into_iter()
-            .map(|channel| {
-                state.changed.remove(&channel);
-                let is_wanted = state.wanted.contains_key(&channel);
-                (channel, is_wanted)
-            })
-            .collect()
+        let changed = std::mem::take(&mut state.changed);
+        let is_wanted = |channel: &String| state.wanted.contains_key(channel);
+        let changes = changed.into_iter().map(|channel| {
+            let is_wanted = is_wanted(&channel);
+            (channel, is_wanted)
+        });
+        changes.collect()
     }
 
     /// Subscribes and unsubscribes; what fails has still to be done.
     async fn change(&self, line: &Line, changes: Vec<(String, bool)>) -> Result<(), String> {
-        let done = join_all(changes.iter().map(|(channel, is_wanted)| {
-            let mut command = redis::cmd(match is_wanted {
-                true => "SSUBSCRIBE",
-                false => "SUNSUBSCRIBE",
-            });
-            // One by one: the channels of a command have to be on one node.
-            command.arg(channel);
-            let mut line = line.clone();
-            async move { line.command::<Value>(&command).await }
-        }))
-        .await;
         let mut result = Ok(());
-        let mut state = self.state.lock();
-        for ((channel, _), done) in changes.into_iter().zip(done) {
-            if let Err(error) = done {
-                state.changed.insert(channel);
-                result = Err(error);
+        for some in changes.chunks(MAX_BATCH) {
+            let done = join_all(some.iter().map(|(channel, is_wanted)| {
+                let mut command = redis::cmd(match is_wanted {
+                    true => "SSUBSCRIBE",
+                    false => "SUNSUBSCRIBE",
+                });
+                // One by one: the channels of a command have to be on one node.
+                command.arg(channel);
+                let mut line = line.clone();
+                async move { line.command::<Value>(&command).await }
+            }))
+            .await;
+            for ((channel, _), done) in some.iter().zip(done) {
+                if let Err(error) = done {
+                    self.state.lock().changed.insert(channel.clone());
+                    result = Err(error);
+                }
             }
         }
         result
