@@ -1,6 +1,6 @@
 // `sio serve` as its operator sees it. The reference has no such thing: skipped there.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -40,6 +40,26 @@ const serving = (args, test) => async () => {
     await test({ server, watch, child, exited, lines, logged });
   } finally {
     child.kill("SIGKILL");
+    await exited;
+  }
+};
+
+const lacksNats = spawnSync("nats-server", ["--version"]).error ? "there is no nats-server here" : false;
+
+/** A NATS for as long as the test runs, on a port that it chooses itself. */
+const withNats = (test) => async () => {
+  const nats = spawn("nats-server", ["--addr", "127.0.0.1", "--port", "-1"], { stdio: ["ignore", "ignore", "pipe"] });
+  const exited = new Promise((resolve) => nats.once("exit", resolve));
+  const address = new Promise((resolve) =>
+    createInterface({ input: nats.stderr }).on("line", (line) => {
+      const found = line.match(/Listening for client connections on (\S+)/);
+      if (found) resolve(found[1]);
+    }),
+  );
+  try {
+    await test(`nats://${await within(address, "a NATS")}`);
+  } finally {
+    nats.kill("SIGKILL");
     await exited;
   }
 };
@@ -106,6 +126,22 @@ describe("sio serve", { skip, concurrency: true }, () => {
     assert.match(line.fields.message, /sticky sessions/);
     assert.equal(lines.filter(({ level }) => level === "WARN").length, 1);
   }));
+
+  it("joins others through NATS", { skip: lacksNats }, withNats((nats) =>
+    serving(["--nats", nats], ({ server: one }) =>
+      serving(["--nats", nats], async ({ server: other }) => {
+        const [a, b] = [await connected(one), await connected(other)];
+        for (const [name, socket] of Object.entries({ a, b })) {
+          assert.equal((await socket.emitWithAck("join", { name, room: "room" })).ok, true);
+        }
+        const heard = once(b, "message");
+        a.emit("message", { text: "from the other server" });
+        assert.equal((await heard)[0].text, "from the other server");
+        a.close();
+        b.close();
+      })(),
+    )(),
+  ));
 
   it("S060 lets clients go on where they were", serving(["--recovery", "60"], async ({ server }) => {
     const socket = await connected(server, { reconnection: true, reconnectionDelay: 10 });
