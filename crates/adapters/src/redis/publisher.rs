@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::Client;
 use socketio::cluster::PublishError;
@@ -204,13 +205,16 @@ impl Shared {
             }
             return Err(error);
         }
+        let counted = join_all(asked.iter().map(|(channel, _)| {
+            let mut line = line.clone();
+            async move { line.count(count, channel).await }
+        }))
+        .await;
         let mut result = Ok(());
-        for (channel, sender) in asked {
-            let counted = match &result {
-                Ok(()) => line.count(count, &channel).await,
-                Err(error) => Err::<usize, String>(String::clone(error)),
-            };
-            result = result.and(counted.as_ref().map(|_| ()).map_err(String::clone));
+        for ((_, sender), counted) in asked.into_iter().zip(counted) {
+            if let Err(error) = &counted {
+                result = Err(error.clone());
+            }
             // Whoever asked may wait no longer.
             let _ = sender.send(counted);
         }
