@@ -89,6 +89,19 @@ for (const [name, make] of [["polling", polling], ["WebSocket", websocket]]) {
     }
   }
 }
+
+// What an idle WebSocket costs each of the two.
+const memory = () => both.map(({ pid }) => 1024 * Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]));
+const IDLE = 2_000;
+const idle = async () => {
+  for (let i = 0; i < IDLE / 50; i++) await several(websocket, 50, other.port);
+};
+// The first ones find memory that is free.
+await idle();
+const start = memory();
+await idle();
+const [atOwner, atOther] = memory().map((bytes, i) => Math.round((bytes - start[i]) / IDLE));
+console.log(`an idle WebSocket that is forwarded: ${atOwner} bytes at its server, ${atOther} at the other`);
 agent.destroy();
 await owner.stop();
 await other.stop();

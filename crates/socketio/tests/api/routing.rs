@@ -10,7 +10,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use socketio::cluster::MemoryBus;
-use socketio::{ConfigError, ConnectionError, Recovery, Routing, Server, ServerBuilder, Socket};
+use socketio::{
+    ConfigError, ConnectionError, Recovery, Routing, Server, ServerBuilder, Socket, Transport,
+    client,
+};
 use socketio_proto::websocket::Opcode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -838,6 +841,52 @@ async fn a_server_that_is_closed_or_drained_ends_what_passes_through_it() {
     drained.io.drain(Duration::from_millis(50)).await;
     assert_eq!(through_drained.closed().await, None);
     until(|| owner.io.clients_count() == 0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_drained_waits_for_the_gets_that_it_has_forwarded() {
+    let owner = node(|routing| routing, Server::builder()).await;
+    let drained = node(|routing| routing, Server::builder()).await;
+    let polling = Polling::connect(owner.address).await;
+    let target = target(polling.sid());
+    let waiting = http(drained.address, "GET", &target, "");
+    let end = async {
+        until(|| drained.io.stats().forwarded > 0).await;
+        let io = drained.io.clone();
+        // The window is much longer than the test may take.
+        let draining = tokio::spawn(async move { io.drain(Duration::from_secs(600)).await });
+        until(|| !drained.io.is_ready()).await;
+        owner.io.emit("news", 1);
+        draining
+    };
+    let (answer, draining) = tokio::join!(waiting, end);
+    assert_eq!(answer.body, "42[\"news\",1]");
+    soon(draining).await.expect("drained");
+    assert_eq!(owner.io.clients_count(), 1);
+}
+
+// S095
+#[tokio::test]
+async fn our_own_client_needs_no_stickiness_either() {
+    let trio = Trio::start(Server::builder).await;
+    for transports in [
+        &[Transport::Polling][..],
+        &[Transport::Polling, Transport::WebSocket],
+        &[Transport::WebSocket],
+    ] {
+        let url = format!("http://{}", trio.front);
+        let client = client::Client::builder(&url).transports(transports.iter().copied());
+        let socket = soon(client.connect()).await.expect("to connect");
+        for i in 0..20 {
+            let answer = socket.emit_with_ack::<Value>("echo", i);
+            assert_eq!(soon(answer).await.expect("an answer"), json!(i));
+        }
+        let answer = socket.emit_with_ack::<Bytes>("bytes", Bytes::from(vec![7; 100_000]));
+        assert_eq!(soon(answer).await.expect("an answer"), vec![7; 100_000]);
+        socket.disconnect();
+    }
+    assert_eq!(trio.refused(), 0);
+    assert!(trio.forwarded() > 0);
 }
 
 #[test]
