@@ -1,4 +1,4 @@
-// nginx, Apache and HAProxy in front of two servers: with the configuration that docs/proxies.md explains, and with one that
+// nginx, Apache, HAProxy and Caddy in front of two servers: with the configuration that docs/proxies.md explains, and with one that
 // lacks a line of it. They run as nobody if we are root.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -36,6 +36,11 @@ const kinds = {
     args: (file) => ["-f", file, "-D", "FOREGROUND"],
   },
   haproxy: { program: program("haproxy"), around: (conf) => conf, args: (file) => ["-db", "-f", file] },
+  caddy: {
+    program: program("caddy"),
+    around: (conf) => `{\n\tadmin off\n}\n${conf}`,
+    args: (file) => ["run", "--adapter", "caddyfile", "--config", file],
+  },
 };
 
 /** Takes the change from the correct lines, which must be there. */
@@ -47,28 +52,39 @@ function changed(conf, changes) {
   return conf;
 }
 
-/** A proxy with a template in which lines are replaced, or left out where nothing stands instead. */
-export const behind = (kind, changes = [], { options = {}, nodes, file: name = kind } = {}) => async (lab) => {
+/** Runs a proxy with a configuration that has this port, on a directory of its own. */
+export async function run(lab, kind, conf, listen) {
   const { program, around, args } = kinds[kind];
-  const ports = nodes ? await nodes(lab) : [await reference(lab, options), await reference(lab, options)];
-  const listen = await sparePort();
-  const template = readFileSync(new URL(`../../docs/proxies/${name}.conf`, import.meta.url), "utf8");
-  // The first line, a comment, names the placeholders.
-  const conf = ports.reduce((conf, port, i) => conf.replaceAll(`:NODE_${i + 1}`, `:${port}`), changed(template, changes).replaceAll(":LISTEN", `:${listen}`));
   const directory = mkdtempSync(join(tmpdir(), "sio-lab-"));
   if (asRoot) chownSync(directory, NOBODY, NOBODY);
   const file = join(directory, "conf");
   writeFileSync(file, `${around(conf, directory)}\n`);
   lab.atEnd(() => rmSync(directory, { recursive: true, force: true }));
-  const child = lab.spawn(program, args(file, directory), { ...unprivileged, cwd: directory, detached: true });
+  const child = lab.spawn(program, args(file, directory), {
+    ...unprivileged,
+    cwd: directory,
+    detached: true,
+    // Caddy keeps things at home.
+    env: { PATH: process.env.PATH, HOME: directory },
+  });
   await lab.accepting(child, listen);
   return `http://${HOST}:${listen}`;
+}
+
+/** A proxy with a template in which lines are replaced, or left out where nothing stands instead. */
+export const behind = (kind, changes = [], { options = {}, nodes, file = kind } = {}) => async (lab) => {
+  const ports = nodes ? await nodes(lab) : [await reference(lab, options), await reference(lab, options)];
+  const listen = await sparePort();
+  const template = readFileSync(new URL(`../../docs/proxies/${file}.conf`, import.meta.url), "utf8");
+  // The first line, a comment, names the placeholders.
+  const conf = ports.reduce((conf, port, i) => conf.replaceAll(`:NODE_${i + 1}`, `:${port}`), changed(template, changes).replaceAll(":LISTEN", `:${listen}`));
+  return run(lab, kind, conf, listen);
 };
 
 export const absent = (kind) => {
   const { program } = kinds[kind];
   if (!program) return `${kind} is not installed: run interop/faults/setup`;
-  return spawnSync(program, ["-v"]).error ? `${program} does not run` : undefined;
+  return spawnSync(program, [kind === "caddy" ? "version" : "-v"]).error ? `${program} does not run` : undefined;
 };
 
 /** The set-ups of one proxy; a fault's twin is the correct configuration. */
@@ -159,5 +175,19 @@ export const realProxies = [
     },
     // It tries for three seconds.
     { ...down, sees: fails("xhr poll error", { timeout: 6_000, status: 503, body: /503 Service Unavailable/ }) },
+  ]),
+  ...of("caddy", [{}, payload, alive], [
+    { suffix: "no-stickiness", changes: [["lb_policy"]], ...lost },
+    { suffix: "read-timeout", changes: [["response_header_timeout 60s", "response_header_timeout 700ms"]], sees: thrownOut, ...late },
+    {
+      suffix: "path-stripped",
+      changes: [["handle /socket.io/*", "handle_path /socket.io/*"]],
+      expect: ["D06"],
+      may: ["D07"],
+      not: ["D12"],
+      sees: fails("xhr poll error", { status: 404 }),
+    },
+    // Its answer has no body.
+    { ...down, sees: fails("xhr poll error", { status: 502, body: /^$/ }) },
   ]),
 ];

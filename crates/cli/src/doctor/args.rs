@@ -72,7 +72,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long)]
     pub(super) strict: bool,
 
-    /// Tells what a check does and what its findings mean.
+    /// Tells what a check does, with lines to paste for all proxies, servers and clients that are known.
     #[arg(long, value_name = "ID", value_parser = id)]
     pub(super) explain: Option<Id>,
 
@@ -86,6 +86,12 @@ pub(crate) struct DoctorArgs {
 }
 
 impl DoctorArgs {
+    /// The origin of the page, for advice.
+    pub(super) fn page(&self) -> String {
+        let origin = self.origin.clone();
+        origin.unwrap_or_else(|| "https://app.example.com".to_owned())
+    }
+
     /// The locale of the report. As POSIX says, the first of these that is set counts.
     pub(super) fn locale(&self) -> String {
         let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());

@@ -53,9 +53,10 @@ pub(super) enum Attempt {
 }
 
 /// Who made the server.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Family {
     Python,
+    #[default]
     Unknown,
 }
 

@@ -30,7 +30,7 @@ use facts::{Attempt, Patient};
 use redact::Redactor;
 use report::{Layer, Report};
 use target::Target;
-use texts::{Seen, language};
+use texts::{Seen, language, tools};
 use wire::{Answer, Tls, Wire};
 
 /// The exit codes, which `--help` tells.
@@ -59,12 +59,7 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
         return Exit::Healthy.into();
     }
     if let Some(id) = args.explain {
-        print(&format!(
-            "{} {}\n\n{}\n",
-            id.as_str(),
-            texts.name(id),
-            texts.explain(id)
-        ));
+        print(&report::explain(id, &args, texts));
         return Exit::Healthy.into();
     }
     let examined = tokio::select! {
@@ -192,21 +187,24 @@ fn seen(patient: &Patient) -> Seen {
             _ => None,
         },
     ];
-    for answer in answers.into_iter().flatten() {
+    let answers: Vec<&Answer> = answers.into_iter().flatten().collect();
+    for answer in &answers {
         let texts = ["server", "via"].map(|name| Answer::header(answer, name).unwrap_or_default());
         server += &texts.join(" ").to_ascii_lowercase();
         server.push(' ');
     }
+    let client = patient.args.client.as_ref();
     Seen {
         family: patient.family,
         server: server.trim().to_owned(),
+        tools: tools(
+            &answers,
+            patient.family,
+            client.map(|client| client.name.as_str()),
+        ),
         path: patient.wire.target.path.clone(),
-        origin: patient
-            .args
-            .origin
-            .clone()
-            .unwrap_or_else(|| "https://app.example.com".to_owned()),
         url: patient.wire.target.origin(),
+        origin: patient.args.page(),
     }
 }
 

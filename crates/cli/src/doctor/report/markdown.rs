@@ -35,7 +35,10 @@ pub(in crate::doctor) fn markdown(report: &Report, texts: &dyn Texts) -> String 
         }
         out += &format!("**Fix.** {}\n\n", told.text.fix);
         for snippet in &told.snippets {
-            out += &format!("{}:\n\n{}", snippet.tool, fenced(&snippet.text));
+            out += &format!("{}:\n\n{}", texts.tool(snippet.tool), fenced(&snippet.text));
+        }
+        if let Some(others) = told.others(id, texts) {
+            out += &format!("{others}\n\n");
         }
     }
     out += "\n| check | | |\n|---|---|---|\n";

@@ -1,5 +1,6 @@
 //! What an examination has shown, and its three forms.
 
+mod explain;
 mod json;
 mod markdown;
 mod pretty;
@@ -12,8 +13,9 @@ use super::Exit;
 use super::check::{Evidence, Finding, Id, Outcome, Severity, Why};
 use super::redact::Redactor;
 use super::target::Target;
-use super::texts::{Seen, Snippet, Text, Texts, snippets};
+use super::texts::{Advice, Seen, Snippet, Text, Texts};
 
+pub(super) use explain::explain;
 pub(super) use json::json;
 pub(super) use markdown::markdown;
 pub(super) use pretty::pretty;
@@ -42,6 +44,8 @@ pub(super) struct Told {
     pub(super) text: Text,
     pub(super) evidence: Vec<Evidence>,
     pub(super) snippets: Vec<Snippet>,
+    /// What else `--explain` has lines for.
+    pub(super) others: Vec<&'static str>,
 }
 
 impl Report {
@@ -71,6 +75,10 @@ impl Report {
             body: clean(&evidence.body),
             curl: clean(&evidence.curl),
         });
+        let advice = Advice::of(&finding.verdict);
+        let (snippets, others) = advice
+            .map(|advice| advice.fitting(&self.seen))
+            .unwrap_or_default();
         Told {
             text: Text {
                 title: clean(&text.title),
@@ -78,13 +86,30 @@ impl Report {
                 fix: clean(&text.fix),
             },
             evidence: evidence.collect(),
-            snippets: snippets(&finding.verdict, &self.seen),
+            snippets,
+            others,
         }
     }
 
     /// The address, without the query, which may have secrets.
     pub(super) fn url(&self) -> String {
         self.target.origin()
+    }
+}
+
+impl Told {
+    /// Where to find the lines that are not shown.
+    pub(super) fn others(&self, id: Id, texts: &dyn Texts) -> Option<String> {
+        let names: Vec<String> = self.others.iter().map(|name| texts.tool(name)).collect();
+        let line = || {
+            format!(
+                "({}: {}: sio doctor --explain {})",
+                texts.words().others,
+                names.join(", "),
+                id.as_str()
+            )
+        };
+        (!names.is_empty()).then(line)
     }
 }
 

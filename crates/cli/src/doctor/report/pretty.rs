@@ -103,8 +103,11 @@ fn block(report: &Report, finding: &Finding, texts: &dyn Texts, has_colors: bool
     out += &format!("    {}\n", words.fix);
     out += &indented(&wrapped(&plain(&told.text.fix)), "      ");
     for snippet in &told.snippets {
-        out += &format!("      {}:\n", snippet.tool);
+        out += &format!("      {}:\n", texts.tool(snippet.tool));
         out += &indented(&snippet.text, "        ");
+    }
+    if let Some(others) = told.others(finding.verdict.id(), texts) {
+        out += &indented(&wrapped(&others), "      ");
     }
     out
 }

@@ -1,6 +1,6 @@
 //! The doctor's English.
 
-use super::{Note, Text, Texts, Token, Verdict, Words};
+use super::{Advice, Note, Text, Texts, Token, Verdict, Words};
 use crate::doctor::check::{Id, Why};
 
 pub(in crate::doctor) struct English;
@@ -17,6 +17,7 @@ impl Texts for English {
             fault: ["fault", "faults"],
             requests: "requests",
             more: "More",
+            others: "for others",
             warning: ["warning", "warnings"],
             severity: ["info", "warn", "fatal"],
             confidence: ["possible", "likely", "certain"],
@@ -551,6 +552,27 @@ impl Texts for English {
             Why::Unclear => "the answers do not tell".to_owned(),
             Why::Unneeded => "the path is right".to_owned(),
         }
+    }
+
+    fn advice(&self, advice: &Advice) -> &'static str {
+        match advice {
+            Advice::PassWebSocket => "A proxy that passes the path and WebSocket on:",
+            Advice::Stick => "Sticky sessions:",
+            Advice::Wait => "A proxy that waits longer than the heartbeat:",
+            Advice::AllowOldClients => "A server that takes clients of version 1 and 2:",
+            Advice::Cors => "A server that lets the page in:",
+            Advice::CorsWithCookies => "A server that lets the page in, with cookies:",
+            Advice::Namespace(_) => "A server with the namespace:",
+            Advice::Auth => "A client with credentials:",
+            Advice::KeepCookies => "A client that sends the load balancer's cookie:",
+            Advice::OldVersion => "A client for a server of version 1 or 2:",
+            Advice::OnlyWebSocket => "A client that uses WebSocket only:",
+            Advice::Path(_) => "A client with the path of the requests:",
+        }
+    }
+
+    fn tool(&self, name: &str) -> String {
+        name.to_owned()
     }
 }
 

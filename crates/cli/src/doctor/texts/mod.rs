@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::check::{Id, Why};
 
 pub(super) use english::English;
-pub(super) use snippets::{Seen, Snippet, snippets};
+pub(super) use snippets::{Advice, Seen, Snippet, tools};
 pub(super) use spanish::Spanish;
 
 /// A language.
@@ -31,6 +31,12 @@ pub(super) trait Texts: Sync {
     fn note(&self, note: &Note) -> String;
 
     fn why(&self, why: Why) -> String;
+
+    /// What lines to paste bring about.
+    fn advice(&self, advice: &Advice) -> &'static str;
+
+    /// The name of what the lines are for.
+    fn tool(&self, name: &str) -> String;
 }
 
 /// The words between the findings. The values of `--json` are the same in every language.
@@ -47,6 +53,8 @@ pub(super) struct Words {
     pub(super) fault: [&'static str; 2],
     pub(super) requests: &'static str,
     pub(super) more: &'static str,
+    /// What else there are lines for.
+    pub(super) others: &'static str,
     pub(super) warning: [&'static str; 2],
     /// In the order of [`Severity`](super::check::Severity).
     pub(super) severity: [&'static str; 3],

@@ -1,6 +1,6 @@
 //! El español del doctor.
 
-use super::{Note, Text, Texts, Token, Verdict, Words};
+use super::{Advice, Note, Text, Texts, Token, Verdict, Words};
 use crate::doctor::check::{Id, Why};
 
 pub(in crate::doctor) struct Spanish;
@@ -17,6 +17,7 @@ impl Texts for Spanish {
             fault: ["fallo", "fallos"],
             requests: "peticiones",
             more: "Más",
+            others: "para otros",
             warning: ["aviso", "avisos"],
             severity: ["nota", "aviso", "grave"],
             confidence: ["posible", "probable", "seguro"],
@@ -551,6 +552,30 @@ impl Texts for Spanish {
             Why::SameOrigin => "la página es del mismo origen".to_owned(),
             Why::Unclear => "las respuestas no lo dicen".to_owned(),
             Why::Unneeded => "la ruta es correcta".to_owned(),
+        }
+    }
+
+    fn advice(&self, advice: &Advice) -> &'static str {
+        match advice {
+            Advice::PassWebSocket => "Un proxy que deja pasar la ruta y WebSocket:",
+            Advice::Stick => "Sesiones adherentes:",
+            Advice::Wait => "Un proxy que espera más que el latido:",
+            Advice::AllowOldClients => "Un servidor que admite clientes de las versiones 1 y 2:",
+            Advice::Cors => "Un servidor que deja entrar a la página:",
+            Advice::CorsWithCookies => "Un servidor que deja entrar a la página, con cookies:",
+            Advice::Namespace(_) => "Un servidor con el espacio de nombres:",
+            Advice::Auth => "Un cliente con credenciales:",
+            Advice::KeepCookies => "Un cliente que envía la cookie del balanceador:",
+            Advice::OldVersion => "Un cliente para un servidor de la versión 1 o 2:",
+            Advice::OnlyWebSocket => "Un cliente que usa solo WebSocket:",
+            Advice::Path(_) => "Un cliente con la ruta de las peticiones:",
+        }
+    }
+
+    fn tool(&self, name: &str) -> String {
+        match name.strip_suffix(" client") {
+            Some(language) => format!("cliente {language}"),
+            None => name.to_owned(),
         }
     }
 }
