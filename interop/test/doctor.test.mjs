@@ -178,6 +178,9 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     assert.match(out, /✘ D15 el servidor no tiene el espacio de nombres \/nope {2}\(grave, seguro\)/);
     assert.match(out, /^ {4}remedio$/m);
     assert.doesNotMatch(out, /skipped|inconclusive|evidence|fault|requests/);
+    const nobody = await listening(createServer(), async (url) => url);
+    const refused = await run(nobody, "--lang", "es");
+    assert.match(refused.out, /conectar con 127\.0\.0\.1:\d+ → conexión rechazada/);
   });
 
   test("D07 a wrong path, and the right one", async ({ url }) => {

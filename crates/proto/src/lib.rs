@@ -6,5 +6,8 @@
 
 pub mod cluster;
 pub mod engine;
+mod hint;
 pub mod socket;
 pub mod websocket;
+
+pub use hint::Hint;

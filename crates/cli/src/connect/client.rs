@@ -305,10 +305,10 @@ fn disconnect(ended: &Disconnected) -> Record {
 /// A hint of the library, with the options of this command in it.
 fn in_own_words(hint: &str) -> String {
     const WORDS: [(&str, &str); 3] = [
-        ("set `version(Version::V2)`", "use --client-version 2"),
+        ("in Rust `version(Version::V2)`", "here --client-version 2"),
         ("the option `path`", "--path"),
         (
-            r#"`header("Authorization", ..)`"#,
+            r#"`header("Authorization", ..)`, in JavaScript `extraHeaders`"#,
             "--header 'Authorization: ..'",
         ),
     ];

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::Value;
+use socketio_proto::Hint;
 use socketio_proto::engine::CloseReason;
 use socketio_proto::socket::{DisconnectReason, OldServer};
 use thiserror::Error;
@@ -143,11 +144,11 @@ impl ConnectError {
     pub fn hint(&self) -> Option<&str> {
         match &self.cause {
             Cause::Transport(error) => error.hint(),
-            Cause::OldServer => Some(hints::USE_V2),
+            Cause::OldServer => Some(Hint::OldServer.as_str()),
             Cause::Refused { message, .. } if &**message == "Invalid namespace" => {
-                Some(hints::INVALID_NAMESPACE)
+                Some(Hint::Namespace.as_str())
             }
-            Cause::Timeout => Some(hints::TIMEOUT),
+            Cause::Timeout => Some(Hint::Timeout.as_str()),
             Cause::Auth(_) | Cause::Build(_) | Cause::Closed(_) | Cause::Refused { .. } => None,
         }
     }
@@ -271,7 +272,9 @@ impl Disconnected {
     pub fn hint(&self) -> Option<&str> {
         match &self.error {
             Some(error) => error.hint(),
-            None if self.reason == DisconnectReason::PingTimeout => Some(hints::PING_TIMEOUT),
+            None if self.reason == DisconnectReason::PingTimeout => {
+                Some(Hint::PingTimeout.as_str())
+            }
             None => None,
         }
     }
@@ -295,7 +298,7 @@ pub(crate) struct TransportError {
     pub(crate) body: Option<Box<str>>,
     pub(crate) close_code: Option<u16>,
     pub(crate) detail: Option<Cow<'static, str>>,
-    hint: Option<Cow<'static, str>>,
+    hint: Option<&'static str>,
 }
 
 pub(crate) const POLL_ERROR: &str = "xhr poll error";
@@ -319,7 +322,7 @@ impl TransportError {
         hint: Option<&'static str>,
     ) -> TransportError {
         TransportError {
-            hint: hint.map(Into::into),
+            hint,
             ..TransportError::broken(message, detail)
         }
     }
@@ -341,7 +344,8 @@ impl TransportError {
         TransportError {
             message,
             status: Some(status),
-            hint: hints::answer(message == WEBSOCKET_ERROR, status, location, &body),
+            detail: location.map(|location| format!("it redirects to {location}").into()),
+            hint: hints::answer(message == WEBSOCKET_ERROR, status, &body).map(Hint::as_str),
             body: Some(body.into()),
             ..TransportError::default()
         }
@@ -353,7 +357,7 @@ impl TransportError {
             message: "websocket connection closed",
             close_code: Some(code),
             detail: Some(reason.to_owned().into()).filter(|_| !reason.is_empty()),
-            hint: hints::close_code(code).map(Into::into),
+            hint: hints::close_code(code).map(Hint::as_str),
             ..TransportError::default()
         }
     }
@@ -361,7 +365,7 @@ impl TransportError {
     /// A server of Socket.IO 2 has opened the session in its own way.
     pub(crate) fn old_server() -> TransportError {
         TransportError {
-            hint: Some(hints::USE_V2.into()),
+            hint: Some(Hint::OldServer.as_str()),
             ..TransportError::broken("server error", "the answer is of Engine.IO 3, not 4")
         }
     }
@@ -374,8 +378,8 @@ impl TransportError {
         }
     }
 
-    pub(crate) fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        self.hint
     }
 }
 

@@ -15,12 +15,12 @@ use hyper::rt::ReadBufCursor;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use socketio_proto::Hint;
 use socketio_proto::engine::{PayloadEncoder, Revision, Transport, v3};
 use socketio_proto::websocket::{Frames, Opcode};
 
 use super::dial::{DialError, Dialer, Stream, Target, late_hint};
 use super::error::{POLL_ERROR, POST_ERROR, TransportError};
-use super::hints;
 use super::shared::Shared;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Bytes, TransportError>> + Send>>;
@@ -110,7 +110,7 @@ impl Polling {
                         Some(error) => TransportError::unreachable(message, error),
                         None => {
                             let hint = late_hint(&error);
-                            let hint = hint.or(is_plain_first.then_some(hints::NO_HTTP));
+                            let hint = hint.or(is_plain_first.then_some(Hint::NoHttp.as_str()));
                             TransportError::unanswered(message, chain(&error), hint)
                         }
                     })?;

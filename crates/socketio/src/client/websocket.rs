@@ -7,13 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
+use socketio_proto::Hint;
 use socketio_proto::engine::Transport;
 use socketio_proto::websocket::{self, Decoder, DeflateOffer, Deflater, Item, Opcode, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::dial::{Stream, late_hint};
 use super::error::{TransportError, WEBSOCKET_ERROR};
-use super::hints;
 use super::shared::Shared;
 use crate::read_buffer::with_buffer;
 
@@ -80,7 +80,7 @@ impl WebSocket {
             .dial(&config.address.target)
             .await
             .map_err(|error| TransportError::unreachable(WEBSOCKET_ERROR, &error))?;
-        let no_http = (!config.address.target.is_tls).then_some(hints::NO_HTTP);
+        let no_http = (!config.address.target.is_tls).then_some(Hint::NoHttp.as_str());
         let unanswered = |error: &dyn Display, hint: Option<_>| {
             TransportError::unanswered(WEBSOCKET_ERROR, error, hint.or(no_http))
         };

@@ -46,7 +46,7 @@ impl ConnectionError {
             code: error.code(),
             message: error.message().into_owned(),
             context: error.context(),
-            hint: error.hint(),
+            hint: error.hint().as_str(),
         }
     }
 }

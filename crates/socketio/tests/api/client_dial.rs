@@ -95,7 +95,7 @@ async fn each_mistake_of_a_certificate_has_its_own_words() {
         params.not_before = date_time_ymd(4000, 1, 1);
     });
     for (files, is_named, detail, hint) in [
-        (&good, false, "not trusted here", "with `root_certificate`"),
+        (&good, false, "not trusted here", "`root_certificate`"),
         (
             &other,
             true,

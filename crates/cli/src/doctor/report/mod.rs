@@ -70,8 +70,8 @@ impl Report {
         let clean = |text: &str| self.redactor.clean(text);
         let text = texts.text(&finding.verdict);
         let evidence = finding.evidence.iter().map(|evidence| Evidence {
-            request: clean(&evidence.request),
-            answer: clean(&evidence.answer),
+            request: texts.said(&clean(&evidence.request)),
+            answer: texts.said(&clean(&evidence.answer)),
             body: clean(&evidence.body),
             curl: clean(&evidence.curl),
         });

@@ -1,5 +1,8 @@
 //! The doctor's English.
 
+use socketio_proto::Hint;
+
+use super::hints::sentence;
 use super::{Advice, Note, Text, Texts, Token, Verdict, Words};
 use crate::doctor::check::{Id, Why};
 
@@ -120,6 +123,7 @@ impl Texts for English {
             meaning: meaning.to_owned(),
             fix: fix.to_owned(),
         };
+        let hint = |hint: Hint, more: &str| sentence(hint.as_str(), more);
         let certificate = "Browsers, phones and other programs refuse to talk to a server that cannot prove who it is.";
         match verdict {
             Verdict::PathIsNamespace { path } => text(
@@ -130,7 +134,7 @@ impl Texts for English {
             Verdict::UnknownHost { host, error } => text(
                 format!("the name {host} does not resolve: {error}"),
                 "The name has no address, so nobody can be reached under it.",
-                "Check the spelling; inside containers use the name of the service; after a change of DNS wait until it is known everywhere.",
+                &hint(Hint::UnknownHost, "Inside containers use the name of the service; after a change of DNS wait until it is known everywhere."),
             ),
             Verdict::LocalhostV6 => text(
                 "localhost is ::1 first, and the server listens on 127.0.0.1 only".to_owned(),
@@ -140,17 +144,17 @@ impl Texts for English {
             Verdict::Refused { address, has_proxy } => text(
                 format!("nothing listens on {address}"),
                 proxy("The machine is there and says that no program waits on this port.", *has_proxy).as_str(),
-                "Start the server and check its port. In a container it must listen on 0.0.0.0 and the port must be published. On a phone or emulator, localhost is the phone itself: use the computer's address (10.0.2.2 in the Android emulator).",
+                &hint(Hint::Refused, "In a container it must listen on 0.0.0.0 and the port must be published. On a phone or emulator, localhost is the phone itself: use the computer's address (10.0.2.2 in the Android emulator)."),
             ),
             Verdict::Dropped { address, has_proxy } => text(
                 format!("no answer from {address}"),
                 proxy("Nothing comes back, not even a refusal: mostly a firewall or security group drops the packets.", *has_proxy).as_str(),
-                "Open the port in the firewall or security group, and check that the address is right.",
+                &hint(Hint::Unreachable, ""),
             ),
             Verdict::Unreachable { address, error } => text(
                 format!("{address} cannot be reached: {error}"),
                 "The network between here and there does not carry the connection.",
-                "Check the network, VPN and routes.",
+                &hint(Hint::Unreachable, "See also the VPN and the routes."),
             ),
             Verdict::SomeAddresses { dead } => text(
                 format!("the name has addresses that do not answer: {dead}"),
@@ -160,12 +164,12 @@ impl Texts for English {
             Verdict::CertificateExpired => text(
                 "the certificate has expired".to_owned(),
                 certificate,
-                "Renew the certificate, and see why it was not renewed by itself. Check this machine's clock too.",
+                &hint(Hint::CertificateExpired, "See also why it was not renewed by itself."),
             ),
             Verdict::CertificateNotYetValid => text(
                 "the certificate is not valid yet".to_owned(),
                 certificate,
-                "Check the clocks of this machine and of the one that made the certificate.",
+                &hint(Hint::CertificateEarly, ""),
             ),
             Verdict::CertificateOtherName { host, names } => text(
                 match names.is_empty() {
@@ -173,12 +177,12 @@ impl Texts for English {
                     false => format!("the certificate is for {names}, not for {host}"),
                 },
                 certificate,
-                "Connect by a name that is in the certificate, or get one that has this name in its subjectAltName.",
+                &hint(Hint::CertificateOtherName, ""),
             ),
             Verdict::CertificateSelfSigned => text(
                 "the certificate is signed by itself".to_owned(),
                 certificate,
-                "Use a certificate of a public authority (Let's Encrypt). In development give clients the certificate (`ca` in Node, --ca here), rather than switching the check off.",
+                &hint(Hint::CertificateAuthority, "Better is one of a public authority (Let's Encrypt); here: --ca."),
             ),
             Verdict::CertificateChain => text(
                 "the server sends its certificate without the intermediate one".to_owned(),
@@ -188,12 +192,12 @@ impl Texts for English {
             Verdict::CertificateAuthority => text(
                 "the certificate's authority is not trusted here".to_owned(),
                 certificate,
-                "Give clients the authority's certificate (`ca` in Node, --ca here), or use a public authority; a server behind a public one has to send its whole chain.",
+                &hint(Hint::CertificateAuthority, "Here: --ca."),
             ),
             Verdict::CertificateOther { what } => text(
                 format!("the certificate cannot be used: {what}"),
                 certificate,
-                "Look at it with `openssl s_client -connect HOST:PORT`, and replace it.",
+                &hint(Hint::CertificateUnusable, ""),
             ),
             Verdict::CertificateIgnored { what } => text(
                 format!("ignored, because of --insecure: {what}"),
@@ -203,17 +207,17 @@ impl Texts for English {
             Verdict::TlsToPlain => text(
                 "https:// was asked of a port that speaks plain HTTP".to_owned(),
                 "The server does not encrypt on this port; the client waits for encryption.",
-                "Use http:// (ws://) for this port, or put TLS in front of the server.",
+                &hint(Hint::NotTls, "Or put TLS in front of the server."),
             ),
             Verdict::PlainToTls => text(
                 "http:// was asked of a port that speaks TLS".to_owned(),
                 "The server encrypts on this port, and does not understand what is not encrypted.",
-                "Use https:// (wss://).",
+                &hint(Hint::TlsWanted, ""),
             ),
             Verdict::TlsOld { what } => text(
                 format!("client and server find no common TLS: {what}"),
                 "The server may speak only versions or ciphers that are no longer held secure, want a certificate of the client, or not know the host name.",
-                "Let the server speak TLS 1.2 or 1.3, and check what it says in its log.",
+                &hint(Hint::TlsVersion, "See also what it says in its log."),
             ),
             Verdict::TlsFailed { what } => text(
                 format!("the TLS handshake failed: {what}"),
@@ -223,37 +227,43 @@ impl Texts for English {
             Verdict::Page { path } => text(
                 format!("a web page answers at {path}, not Socket.IO"),
                 "The web server or single-page application sends its index.html for every path it does not know, and it does not pass this one on to Socket.IO.",
-                "Add a rule for the path to the proxy or development server, before the one for pages; or correct the option `path` on both sides.",
+                &hint(Hint::Page, "Add a rule for the path to the proxy or development server, before the one for pages."),
             ),
             Verdict::NotFound { path, status } => text(
                 format!("no Socket.IO at {path} (status {status})"),
                 "A server answers, but it has nothing at this path; nor at the usual others.",
-                "Check that the Socket.IO server is attached to this very HTTP server, that its option `path` is the client's, and that the proxy passes the path on unchanged. A namespace is not a path.",
+                &hint(Hint::NotFound, "See also that the Socket.IO server is attached to this very HTTP server. A namespace is not a path."),
             ),
             Verdict::NotEngine { status } => text(
                 format!("something that is not Socket.IO answers (status {status})"),
                 "The answer is not in the language of Socket.IO.",
-                "Check address, port and path, and whether something on the way changes answers.",
+                &hint(Hint::NotSocketIo, ""),
             ),
             Verdict::PlainWebSocket { path } => text(
                 format!("a plain WebSocket server answers at {path}, not Socket.IO"),
                 "Socket.IO is not WebSocket: it uses WebSocket to carry a protocol of its own, which this server does not speak.",
-                "Use `new WebSocket(url)` on the client, or make the server a Socket.IO server.",
+                &hint(Hint::PlainWebSocket, ""),
             ),
             Verdict::Gateway { status } => text(
                 format!("the proxy answers {status}: it does not reach the server behind it"),
                 "A proxy or load balancer is there, but the Socket.IO server behind it does not answer it.",
-                "Check that the server runs, listens on the address in the proxy's configuration (0.0.0.0 in a container), and is healthy in its eyes.",
+                &hint(Hint::Gateway, "In a container the server must listen on 0.0.0.0; a load balancer must hold it healthy."),
             ),
             Verdict::AuthWall { status } => text(
                 format!("something in front of Socket.IO asks for credentials or forbids the request ({status})"),
                 "The answer is not one of a Socket.IO server, so the request was stopped before it: by a login page, a firewall for web applications, or a rule of the proxy.",
-                "Let the path through without the login, or send what it wants: --header 'Authorization: ..' (extraHeaders on the client).",
+                &hint(
+                    match status {
+                        401 | 407 => Hint::Credentials,
+                        _ => Hint::Forbidden,
+                    },
+                    "Here: --header 'Authorization: ..'; or let the path through without the login.",
+                ),
             ),
             Verdict::Forbidden { message } => text(
                 format!("the Socket.IO server forbids the connection: {message}"),
                 "The server's own function `allowRequest` said no.",
-                "See what it looks at: often the header Origin, a cookie or a token; give them with --origin, --cookie, --header.",
+                &hint(Hint::AllowRequest, "It often looks at the header Origin, a cookie or a token; give them with --origin, --cookie, --header."),
             ),
             Verdict::BadRequest { code, message } => text(
                 format!("the Socket.IO server refuses the handshake: {message} (code {code})"),
@@ -263,27 +273,27 @@ impl Texts for English {
             Verdict::Redirect { status, to } => text(
                 format!("the server redirects ({status}) to {to}"),
                 "Browsers do not follow redirects for WebSocket, and a redirected POST becomes a GET.",
-                "Connect to the final address. If only the slash at the end differs, see the option `addTrailingSlash`, or the proxy's rule.",
+                &hint(Hint::Redirect, "If only the slash at the end differs, see the option `addTrailingSlash`, or the proxy's rule."),
             ),
             Verdict::Busy { status } => text(
                 format!("the server says that it is busy ({status})"),
                 "It limits how many connect, or how often from one address.",
-                "Try again later; behind a proxy check that all clients are not counted as one.",
+                &hint(Hint::Busy, ""),
             ),
             Verdict::Silent => text(
                 "the connection opens, but no answer comes".to_owned(),
                 "Something accepts connections and says nothing: a server that hangs, one of another protocol, or one that waits for encryption.",
-                "Check that the port is that of the Socket.IO server, and that a middleware before it answers.",
+                &hint(Hint::Timeout, "See also that a middleware before it answers."),
             ),
             Verdict::HungUp => text(
                 "the connection is closed without an answer".to_owned(),
                 "Something accepts the connection and hangs up: a port forward with nothing behind it, or a server of another protocol.",
-                "Check the server's log, and that the port is the right one (container, tunnel, load balancer).",
+                &hint(Hint::NoHttp, "See also the server's log, and what forwards the port (container, tunnel, load balancer)."),
             ),
             Verdict::NotHttp => text(
                 "what answers does not speak HTTP".to_owned(),
                 "Another kind of server listens on this port.",
-                "Check the port.",
+                &hint(Hint::NoHttp, ""),
             ),
             Verdict::WrongPath { asked, found } => text(
                 format!("Socket.IO answers at {found}, not at {asked}"),
@@ -293,17 +303,17 @@ impl Texts for English {
             Verdict::OldServer { client } => text(
                 format!("the server is of Socket.IO 1 or 2, the client is {client}"),
                 "The server speaks an older revision of the protocol. Newer clients seem to connect, and are dropped when the heartbeat fails.",
-                "Update the server to version 4, or use a client of version 2 (JavaScript 2.x, Java 1.x, Swift 15, Python 4.x).",
+                &hint(Hint::OldServer, "Of that version are JavaScript 2.x, Java 1.x, Swift 15 and Python 4.x."),
             ),
             Verdict::OldClient { client } => text(
                 format!("the server refuses clients as old as {client}"),
                 "The client speaks an older revision of the protocol. Over polling it gets `Unsupported protocol version`, over WebSocket an `invalid frame`.",
-                "Update the client (JavaScript 4.x, Java 2.x, Swift 16, Python 5.x), or set `allowEIO3: true` on the server.",
+                &hint(Hint::Revision, "Of version 3 or 4 are JavaScript 4.x, Java 2.x, Swift 16 and Python 5.x."),
             ),
             Verdict::WebSocketOnly => text(
                 "the server takes WebSocket only, and clients begin with polling".to_owned(),
                 "Unless it is told otherwise, a client makes an HTTP request first. This server refuses that (`Transport unknown`, code 0), so the client never comes to WebSocket.",
-                "Set `transports: [\"websocket\"]` on the client, or allow polling on the server. If your client has it already, all is well: run again with --transport websocket.",
+                &hint(Hint::Transport, "If your client has `transports: [\"websocket\"]`, all is well: run again with --transport websocket."),
             ),
             Verdict::PollingUnreachable { status } => text(
                 format!("WebSocket works, polling does not ({status})"),
@@ -318,7 +328,7 @@ impl Texts for English {
             Verdict::NoStickiness { failed, total } => text(
                 format!("no sticky sessions: {failed} of {total} requests reached a server that does not know the session"),
                 "Several servers share this address, and each knows only the clients that it has greeted. A client's requests are spread over all of them, so that most attempts to connect fail with `Session ID unknown`.",
-                "Make the load balancer send all requests of one client to the same server, or use WebSocket only (`transports: [\"websocket\"]`). With Node's cluster module use @socket.io/sticky.",
+                &hint(Hint::Sticky, "With Node's cluster module use @socket.io/sticky."),
             ),
             Verdict::CookieStickiness { cookie, failed, total } => text(
                 format!("sticky sessions need the cookie {cookie}: without it {failed} of {total} requests fail"),
@@ -328,22 +338,22 @@ impl Texts for English {
             Verdict::LostSessions { failed, total } => text(
                 format!("sessions are lost: {failed} of {total} requests got `Session ID unknown`"),
                 "The server forgets sessions, even on the very connection on which they were opened: two Socket.IO servers on one path, processes that end after each request, or many servers without sticky sessions.",
-                "Make one Socket.IO server per process, look for modules that bring their own (express-status-monitor), and turn on sticky sessions.",
+                &hint(Hint::Sticky, "Make one Socket.IO server per process, and look for modules that bring their own (express-status-monitor)."),
             ),
             Verdict::UpgradeStripped => text(
                 "the WebSocket request reaches the server without its header Upgrade".to_owned(),
                 "The server answers as to an ordinary request, so a proxy in between removed what makes it a WebSocket. Clients stay on polling; those with WebSocket only cannot connect.",
-                "Let the proxy speak HTTP/1.1 to the server and forward the headers Upgrade and Connection.",
+                &hint(Hint::UpgradeStripped, ""),
             ),
             Verdict::WebSocketPage { status } => text(
                 format!("something else answers WebSocket requests (status {status})"),
                 "Polling reaches Socket.IO, WebSocket does not: a rule of the proxy sends it elsewhere, or something does not know WebSocket.",
-                "Route WebSocket like the other requests of the path, and forward Upgrade and Connection.",
+                &hint(Hint::NoWebSocket, ""),
             ),
             Verdict::WebSocketGateway { status } => text(
                 format!("the proxy answers {status} to WebSocket requests"),
                 "Polling works, but the proxy fails to pass WebSocket on.",
-                "Check its rule for WebSocket: the address behind it, HTTP/1.1, and the headers Upgrade and Connection.",
+                &hint(Hint::Gateway, "See its rule for WebSocket: HTTP/1.1, and the headers Upgrade and Connection."),
             ),
             Verdict::WebSocketRefused { status, message } => text(
                 format!("WebSocket is refused ({status}): {message}"),
@@ -406,7 +416,7 @@ impl Texts for English {
                     true => "The path of the URL is taken for a namespace, a kind of channel. The main namespace / works.",
                     false => "The server is reached, and does not know this channel. The main namespace / works.",
                 },
-                "Correct the name, or register it on the server. If you meant the path of the requests, use the option `path`, and leave the URL without a path.",
+                &hint(Hint::Namespace, "Correct the name, or register it on the server."),
             ),
             Verdict::ConnectRefused { message, token } => text(
                 format!("the server refuses: {message}"),
@@ -435,12 +445,12 @@ impl Texts for English {
             Verdict::TunnelCut { after, interval } => text(
                 format!("a silent WebSocket is cut after {}, before the ping that comes each {}", seconds(*after), seconds(*interval)),
                 "A proxy closes connections on which nothing is said for a while. Clients lose theirs again and again (`transport close`), and connect again.",
-                "Make the proxy's timeout for WebSocket longer than `pingInterval` and `pingTimeout` together, or lower `pingInterval`.",
+                &hint(Hint::Broken, "Or lower `ping_interval`."),
             ),
             Verdict::NoPing { interval } => text(
                 format!("no ping within {}", seconds(*interval)),
                 "Server and client prove to each other that they are there. The server announced a ping that did not come, so clients will drop the connection.",
-                "Look for a proxy that holds messages back, and for code that blocks the server.",
+                &hint(Hint::PingTimeout, "Look also for code that blocks the server."),
             ),
             Verdict::CorsMissing { origin } => text(
                 format!("pages of {origin} may not connect: the server says nothing about CORS"),
@@ -463,7 +473,7 @@ impl Texts for English {
             Verdict::PreflightRefused => text(
                 "the browser's question before the request (OPTIONS) is refused".to_owned(),
                 "The code 2, `Bad handshake method`, in the server's log is this question: CORS is not configured at all.",
-                "Set the option `cors` on the server.",
+                &hint(Hint::HandshakeMethod, ""),
             ),
             Verdict::PreflightHeader { missing } => text(
                 format!("the browser may not send the header {missing}"),
@@ -573,6 +583,10 @@ impl Texts for English {
 
     fn tool(&self, name: &str) -> String {
         name.to_owned()
+    }
+
+    fn said(&self, line: &str) -> String {
+        line.to_owned()
     }
 }
 

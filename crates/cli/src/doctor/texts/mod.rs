@@ -4,6 +4,10 @@
 //! forgotten.
 
 mod english;
+mod evidence;
+#[cfg(test)]
+mod guides;
+mod hints;
 mod snippets;
 mod spanish;
 
@@ -37,6 +41,9 @@ pub(super) trait Texts: Sync {
 
     /// The name of what the lines are for.
     fn tool(&self, name: &str) -> String;
+
+    /// The doctor's own words in a line of evidence, which are English.
+    fn said(&self, line: &str) -> String;
 }
 
 /// The words between the findings. The values of `--json` are the same in every language.
@@ -372,20 +379,36 @@ impl Verdict {
 
 #[cfg(test)]
 mod tests {
+    use socketio_proto::Hint;
+    use socketio_proto::engine::RequestError;
+
     use super::*;
 
     #[test]
-    fn the_guides_name_every_check_and_no_other() {
-        let english = include_str!("../../../../../docs/troubleshooting.md");
-        let spanish = include_str!("../../../../../docs/troubleshooting.es.md");
-        for (guide, prefix) in [(english, "Found by: "), (spanish, "Lo encuentra: ")] {
-            let found = guide.lines().filter_map(|line| line.strip_prefix(prefix));
-            let mut named: Vec<&str> = found
-                .flat_map(|line| line.trim_end_matches('.').split(", "))
-                .collect();
-            named.sort_unstable();
-            named.dedup();
-            assert_eq!(named, Id::ALL.map(Id::as_str));
+    fn a_finding_says_the_hint_of_the_library() {
+        let refusal = RequestError::UnknownSid { sid: String::new() }.hint();
+        let no_stickiness = Verdict::NoStickiness {
+            failed: 1,
+            total: 2,
+        };
+        for (verdict, hint) in [
+            (no_stickiness, refusal),
+            (Verdict::UpgradeStripped, Hint::UpgradeStripped),
+            (Verdict::PlainToTls, Hint::TlsWanted),
+            (Verdict::AuthWall { status: 401 }, Hint::Credentials),
+        ] {
+            let words = [hint.as_str(), hints::spanish(hint)];
+            for (texts, words) in [&English as &dyn Texts, &Spanish].into_iter().zip(words) {
+                let fix = texts.text(&verdict).fix;
+                assert!(fix.starts_with(&hints::sentence(words, "")), "{fix}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_hint_is_translated() {
+        for hint in Hint::ALL {
+            assert_ne!(hints::spanish(hint), hint.as_str());
         }
     }
 

@@ -1,6 +1,9 @@
 //! El español del doctor.
 
-use super::{Advice, Note, Text, Texts, Token, Verdict, Words};
+use socketio_proto::Hint;
+
+use super::hints::{sentence, spanish};
+use super::{Advice, Note, Text, Texts, Token, Verdict, Words, evidence};
 use crate::doctor::check::{Id, Why};
 
 pub(in crate::doctor) struct Spanish;
@@ -120,6 +123,7 @@ impl Texts for Spanish {
             meaning: meaning.to_owned(),
             fix: fix.to_owned(),
         };
+        let hint = |hint: Hint, more: &str| sentence(spanish(hint), more);
         let certificate = "Navegadores, teléfonos y otros programas se niegan a hablar con un servidor que no puede demostrar quién es.";
         let route = "Haga que el balanceador encamine WebSocket con la misma regla que las demás peticiones.";
         match verdict {
@@ -131,7 +135,7 @@ impl Texts for Spanish {
             Verdict::UnknownHost { host, error } => text(
                 format!("el nombre {host} no se resuelve: {error}"),
                 "El nombre no tiene dirección, así que nadie es accesible con él.",
-                "Revise cómo se escribe; dentro de contenedores use el nombre del servicio; tras un cambio de DNS espere a que se conozca en todas partes.",
+                &hint(Hint::UnknownHost, "Dentro de contenedores use el nombre del servicio; tras un cambio de DNS espere a que se conozca en todas partes."),
             ),
             Verdict::LocalhostV6 => text(
                 "localhost es primero ::1, y el servidor escucha solo en 127.0.0.1".to_owned(),
@@ -141,17 +145,17 @@ impl Texts for Spanish {
             Verdict::Refused { address, has_proxy } => text(
                 format!("nada escucha en {address}"),
                 &proxy("La máquina está ahí y dice que ningún programa espera en este puerto.", *has_proxy),
-                "Arranque el servidor y revise su puerto. En un contenedor debe escuchar en 0.0.0.0 y el puerto debe estar publicado. En un teléfono o emulador, localhost es el propio teléfono: use la dirección del ordenador (10.0.2.2 en el emulador de Android).",
+                &hint(Hint::Refused, "En un contenedor debe escuchar en 0.0.0.0 y el puerto debe estar publicado. En un teléfono o emulador, localhost es el propio teléfono: use la dirección del ordenador (10.0.2.2 en el emulador de Android)."),
             ),
             Verdict::Dropped { address, has_proxy } => text(
                 format!("{address} no responde"),
                 &proxy("No vuelve nada, ni siquiera un rechazo: casi siempre un cortafuegos o grupo de seguridad descarta los paquetes.", *has_proxy),
-                "Abra el puerto en el cortafuegos o grupo de seguridad, y compruebe que la dirección es la correcta.",
+                &hint(Hint::Unreachable, ""),
             ),
             Verdict::Unreachable { address, error } => text(
                 format!("no se llega a {address}: {error}"),
                 "La red entre aquí y allí no lleva la conexión.",
-                "Revise la red, la VPN y las rutas.",
+                &hint(Hint::Unreachable, "Vea también la VPN y las rutas."),
             ),
             Verdict::SomeAddresses { dead } => text(
                 format!("el nombre tiene direcciones que no responden: {dead}"),
@@ -161,12 +165,12 @@ impl Texts for Spanish {
             Verdict::CertificateExpired => text(
                 "el certificado ha caducado".to_owned(),
                 certificate,
-                "Renueve el certificado, y averigüe por qué no se renovó solo. Revise también el reloj de esta máquina.",
+                &hint(Hint::CertificateExpired, "Vea también por qué no se renovó solo."),
             ),
             Verdict::CertificateNotYetValid => text(
                 "el certificado aún no es válido".to_owned(),
                 certificate,
-                "Revise los relojes de esta máquina y de la que hizo el certificado.",
+                &hint(Hint::CertificateEarly, ""),
             ),
             Verdict::CertificateOtherName { host, names } => text(
                 match names.is_empty() {
@@ -174,12 +178,12 @@ impl Texts for Spanish {
                     false => format!("el certificado es para {names}, no para {host}"),
                 },
                 certificate,
-                "Conecte con un nombre que esté en el certificado, u obtenga uno que tenga este nombre en su subjectAltName.",
+                &hint(Hint::CertificateOtherName, ""),
             ),
             Verdict::CertificateSelfSigned => text(
                 "el certificado está firmado por sí mismo".to_owned(),
                 certificate,
-                "Use un certificado de una autoridad pública (Let's Encrypt). Durante el desarrollo dé el certificado a los clientes (`ca` en Node, --ca aquí) en vez de desactivar la comprobación.",
+                &hint(Hint::CertificateAuthority, "Mejor es uno de una autoridad pública (Let's Encrypt); aquí: --ca."),
             ),
             Verdict::CertificateChain => text(
                 "el servidor envía su certificado sin el intermedio".to_owned(),
@@ -189,12 +193,12 @@ impl Texts for Spanish {
             Verdict::CertificateAuthority => text(
                 "aquí no se confía en la autoridad del certificado".to_owned(),
                 certificate,
-                "Dé a los clientes el certificado de la autoridad (`ca` en Node, --ca aquí), o use una autoridad pública; el servidor debe enviar su cadena completa.",
+                &hint(Hint::CertificateAuthority, "Aquí: --ca."),
             ),
             Verdict::CertificateOther { what } => text(
                 format!("el certificado no sirve: {what}"),
                 certificate,
-                "Mírelo con `openssl s_client -connect HOST:PORT`, y reemplácelo.",
+                &hint(Hint::CertificateUnusable, ""),
             ),
             Verdict::CertificateIgnored { what } => text(
                 format!("pasado por alto, por --insecure: {what}"),
@@ -204,17 +208,17 @@ impl Texts for Spanish {
             Verdict::TlsToPlain => text(
                 "se pidió https:// a un puerto que habla HTTP sin cifrar".to_owned(),
                 "El servidor no cifra en este puerto; el cliente espera el cifrado.",
-                "Use http:// (ws://) para este puerto, o ponga TLS delante del servidor.",
+                &hint(Hint::NotTls, "O ponga TLS delante del servidor."),
             ),
             Verdict::PlainToTls => text(
                 "se pidió http:// a un puerto que habla TLS".to_owned(),
                 "El servidor cifra en este puerto, y no entiende lo que no está cifrado.",
-                "Use https:// (wss://).",
+                &hint(Hint::TlsWanted, ""),
             ),
             Verdict::TlsOld { what } => text(
                 format!("cliente y servidor no tienen un TLS en común: {what}"),
                 "Puede que el servidor hable solo versiones o cifrados que ya no se consideran seguros, que quiera un certificado del cliente, o que no conozca el nombre.",
-                "Haga que el servidor hable TLS 1.2 o 1.3, y mire lo que dice su registro.",
+                &hint(Hint::TlsVersion, "Mire también lo que dice su registro."),
             ),
             Verdict::TlsFailed { what } => text(
                 format!("falló el saludo de TLS: {what}"),
@@ -224,37 +228,43 @@ impl Texts for Spanish {
             Verdict::Page { path } => text(
                 format!("en {path} responde una página, no Socket.IO"),
                 "El servidor web o la aplicación de una sola página envía su index.html para toda ruta que no conoce, y no pasa esta a Socket.IO.",
-                "Añada al proxy o servidor de desarrollo una regla para la ruta, antes de la de las páginas; o corrija la opción `path` en ambos lados.",
+                &hint(Hint::Page, "Añada al proxy o servidor de desarrollo una regla para la ruta, antes de la de las páginas."),
             ),
             Verdict::NotFound { path, status } => text(
                 format!("no hay Socket.IO en {path} (estado {status})"),
                 "Un servidor responde, pero no tiene nada en esta ruta ni en las habituales.",
-                "Compruebe que Socket.IO está unido a este mismo servidor HTTP, que su opción `path` es la del cliente, y que el proxy no cambia la ruta. Un espacio de nombres no es una ruta.",
+                &hint(Hint::NotFound, "Vea también que Socket.IO está unido a este mismo servidor HTTP. Un espacio de nombres no es una ruta."),
             ),
             Verdict::NotEngine { status } => text(
                 format!("responde algo que no es Socket.IO (estado {status})"),
                 "La respuesta no está en el lenguaje de Socket.IO.",
-                "Revise dirección, puerto y ruta, y si algo por el camino cambia las respuestas.",
+                &hint(Hint::NotSocketIo, ""),
             ),
             Verdict::PlainWebSocket { path } => text(
                 format!("en {path} responde un servidor de WebSocket corriente, no Socket.IO"),
                 "Socket.IO no es WebSocket: usa WebSocket para llevar un protocolo propio, que este servidor no habla.",
-                "Use `new WebSocket(url)` en el cliente, o convierta el servidor en uno de Socket.IO.",
+                &hint(Hint::PlainWebSocket, ""),
             ),
             Verdict::Gateway { status } => text(
                 format!("el proxy responde {status}: no llega al servidor que está detrás"),
                 "Hay un proxy o balanceador, pero el servidor de Socket.IO que está detrás no le responde.",
-                "Compruebe que el servidor funciona, que escucha en la dirección que tiene el proxy (0.0.0.0 en un contenedor), y que el proxy lo da por sano.",
+                &hint(Hint::Gateway, "En un contenedor el servidor debe escuchar en 0.0.0.0; un balanceador debe considerarlo sano."),
             ),
             Verdict::AuthWall { status } => text(
                 format!("algo delante de Socket.IO pide credenciales o prohíbe la petición ({status})"),
                 "La respuesta no es de un servidor de Socket.IO, así que la petición se detuvo antes: una página de acceso, un cortafuegos de aplicaciones, o una regla del proxy.",
-                "Deje pasar la ruta sin acceso, o envíe lo que pide: --header 'Authorization: ..' (extraHeaders en el cliente).",
+                &hint(
+                    match status {
+                        401 | 407 => Hint::Credentials,
+                        _ => Hint::Forbidden,
+                    },
+                    "Aquí: --header 'Authorization: ..'; o deje pasar la ruta sin el acceso.",
+                ),
             ),
             Verdict::Forbidden { message } => text(
                 format!("el servidor de Socket.IO prohíbe la conexión: {message}"),
                 "La función `allowRequest` del propio servidor dijo que no.",
-                "Vea qué comprueba: a menudo la cabecera Origin, una cookie o un token; envíelos con --origin, --cookie, --header.",
+                &hint(Hint::AllowRequest, "A menudo mira la cabecera Origin, una cookie o un token; délos con --origin, --cookie, --header."),
             ),
             Verdict::BadRequest { code, message } => text(
                 format!("el servidor de Socket.IO rechaza el saludo: {message} (código {code})"),
@@ -264,27 +274,27 @@ impl Texts for Spanish {
             Verdict::Redirect { status, to } => text(
                 format!("el servidor redirige ({status}) a {to}"),
                 "Los navegadores no siguen redirecciones de WebSocket, y un POST redirigido se convierte en GET.",
-                "Conecte con la dirección final. Si solo cambia la barra final, vea la opción `addTrailingSlash`, o la regla del proxy.",
+                &hint(Hint::Redirect, "Si solo difiere la barra final, vea la opción `addTrailingSlash`, o la regla del proxy."),
             ),
             Verdict::Busy { status } => text(
                 format!("el servidor dice que está ocupado ({status})"),
                 "Limita cuántos conectan, o con qué frecuencia desde una dirección.",
-                "Inténtelo más tarde; tras un proxy compruebe que no se cuenta a todos los clientes como uno.",
+                &hint(Hint::Busy, ""),
             ),
             Verdict::Silent => text(
                 "la conexión se abre, pero no llega respuesta".to_owned(),
                 "Algo acepta conexiones y no dice nada: un servidor bloqueado, uno de otro protocolo, o uno que espera cifrado.",
-                "Compruebe que el puerto es el del servidor de Socket.IO, y que un middleware anterior responde.",
+                &hint(Hint::Timeout, "Vea también que un middleware anterior responde."),
             ),
             Verdict::HungUp => text(
                 "la conexión se cierra sin respuesta".to_owned(),
                 "Algo acepta la conexión y cuelga: un reenvío de puerto sin nada detrás, o un servidor de otro protocolo.",
-                "Mire el registro del servidor, y si el puerto es el correcto (contenedor, túnel, balanceador).",
+                &hint(Hint::NoHttp, "Vea también el registro del servidor, y qué reenvía el puerto (contenedor, túnel, balanceador)."),
             ),
             Verdict::NotHttp => text(
                 "lo que responde no habla HTTP".to_owned(),
                 "En este puerto escucha otro tipo de servidor.",
-                "Revise el puerto.",
+                &hint(Hint::NoHttp, ""),
             ),
             Verdict::WrongPath { asked, found } => text(
                 format!("Socket.IO responde en {found}, no en {asked}"),
@@ -294,17 +304,17 @@ impl Texts for Spanish {
             Verdict::OldServer { client } => text(
                 format!("el servidor es de Socket.IO 1 o 2, el cliente es {client}"),
                 "El servidor habla una revisión más antigua del protocolo. Los clientes nuevos parecen conectar, y se caen cuando falla el latido.",
-                "Actualice el servidor a la versión 4, o use un cliente de la versión 2 (JavaScript 2.x, Java 1.x, Swift 15, Python 4.x).",
+                &hint(Hint::OldServer, "De esa versión son JavaScript 2.x, Java 1.x, Swift 15 y Python 4.x."),
             ),
             Verdict::OldClient { client } => text(
                 format!("el servidor rechaza clientes tan antiguos como {client}"),
                 "El cliente habla una revisión más antigua del protocolo. Por polling recibe `Unsupported protocol version`, por WebSocket un `invalid frame`.",
-                "Actualice el cliente (JavaScript 4.x, Java 2.x, Swift 16, Python 5.x), o ponga `allowEIO3: true` en el servidor.",
+                &hint(Hint::Revision, "De la versión 3 o 4 son JavaScript 4.x, Java 2.x, Swift 16 y Python 5.x."),
             ),
             Verdict::WebSocketOnly => text(
                 "el servidor acepta solo WebSocket, y los clientes empiezan con polling".to_owned(),
                 "Si no se le dice otra cosa, el cliente hace primero una petición HTTP. Este servidor la rechaza (`Transport unknown`, código 0), y el cliente nunca llega a WebSocket.",
-                "Ponga `transports: [\"websocket\"]` en el cliente, o permita polling en el servidor. Si su cliente ya lo tiene, todo está bien: repita con --transport websocket.",
+                &hint(Hint::Transport, "Si su cliente ya tiene `transports: [\"websocket\"]`, todo está bien: ejecute de nuevo con --transport websocket."),
             ),
             Verdict::PollingUnreachable { status } => text(
                 format!("WebSocket funciona, polling no ({status})"),
@@ -319,7 +329,7 @@ impl Texts for Spanish {
             Verdict::NoStickiness { failed, total } => text(
                 format!("no hay sesiones adherentes: {failed} de {total} peticiones llegaron a un servidor que no conoce la sesión"),
                 "Varios servidores comparten esta dirección, y cada uno conoce solo a los clientes que saludó. Las peticiones de un cliente se reparten entre todos, así que la mayoría de los intentos falla con `Session ID unknown`.",
-                "Haga que el balanceador envíe todas las peticiones de un cliente al mismo servidor, o use solo WebSocket (`transports: [\"websocket\"]`). Con el módulo cluster de Node use @socket.io/sticky.",
+                &hint(Hint::Sticky, "Con el módulo cluster de Node use @socket.io/sticky."),
             ),
             Verdict::CookieStickiness { cookie, failed, total } => text(
                 format!("las sesiones adherentes necesitan la cookie {cookie}: sin ella fallan {failed} de {total} peticiones"),
@@ -329,22 +339,22 @@ impl Texts for Spanish {
             Verdict::LostSessions { failed, total } => text(
                 format!("se pierden sesiones: {failed} de {total} peticiones recibieron `Session ID unknown`"),
                 "El servidor olvida las sesiones, incluso en la misma conexión en que se abrieron: dos servidores de Socket.IO en una ruta, procesos que acaban tras cada petición, o muchos servidores sin sesiones adherentes.",
-                "Use un solo servidor de Socket.IO por proceso, busque módulos que traigan el suyo (express-status-monitor), y active las sesiones adherentes.",
+                &hint(Hint::Sticky, "Cree un solo servidor de Socket.IO por proceso, y busque módulos que traigan el suyo (express-status-monitor)."),
             ),
             Verdict::UpgradeStripped => text(
                 "la petición de WebSocket llega al servidor sin su cabecera Upgrade".to_owned(),
                 "El servidor responde como a una petición corriente, así que un proxy intermedio quitó lo que hace de ella un WebSocket. Los clientes se quedan en polling; los que usan solo WebSocket no pueden conectar.",
-                "Haga que el proxy hable HTTP/1.1 con el servidor y reenvíe las cabeceras Upgrade y Connection.",
+                &hint(Hint::UpgradeStripped, ""),
             ),
             Verdict::WebSocketPage { status } => text(
                 format!("otra cosa responde a las peticiones de WebSocket (estado {status})"),
                 "Polling llega a Socket.IO, WebSocket no: una regla del proxy lo envía a otro lugar, o algo no conoce WebSocket.",
-                "Encamine WebSocket como las demás peticiones de la ruta, y reenvíe Upgrade y Connection.",
+                &hint(Hint::NoWebSocket, ""),
             ),
             Verdict::WebSocketGateway { status } => text(
                 format!("el proxy responde {status} a las peticiones de WebSocket"),
                 "Polling funciona, pero el proxy no consigue pasar WebSocket.",
-                "Revise su regla para WebSocket: la dirección de detrás, HTTP/1.1, y las cabeceras Upgrade y Connection.",
+                &hint(Hint::Gateway, "Vea su regla para WebSocket: HTTP/1.1, y las cabeceras Upgrade y Connection."),
             ),
             Verdict::WebSocketRefused { status, message } => text(
                 format!("se rechaza WebSocket ({status}): {message}"),
@@ -407,7 +417,7 @@ impl Texts for Spanish {
                     true => "La ruta de la URL se toma por un espacio de nombres, una especie de canal. El principal, /, funciona.",
                     false => "Se llega al servidor, y no conoce este canal. El espacio principal, /, funciona.",
                 },
-                "Corrija el nombre, o regístrelo en el servidor. Si quería decir la ruta de las peticiones, use la opción `path`, y deje la URL sin ruta.",
+                &hint(Hint::Namespace, "Corrija el nombre, o regístrelo en el servidor."),
             ),
             Verdict::ConnectRefused { message, token } => text(
                 format!("el servidor se niega: {message}"),
@@ -436,12 +446,12 @@ impl Texts for Spanish {
             Verdict::TunnelCut { after, interval } => text(
                 format!("un WebSocket en silencio se corta tras {}, antes del ping que llega cada {}", seconds(*after), seconds(*interval)),
                 "Un proxy cierra las conexiones en las que no se dice nada durante un rato. Los clientes pierden la suya una y otra vez (`transport close`), y vuelven a conectar.",
-                "Haga que el tiempo del proxy para WebSocket supere `pingInterval` más `pingTimeout`, o baje `pingInterval`.",
+                &hint(Hint::Broken, "O baje `ping_interval`."),
             ),
             Verdict::NoPing { interval } => text(
                 format!("ningún ping en {}", seconds(*interval)),
                 "Servidor y cliente se demuestran que están ahí. El servidor anunció un ping que no llegó, así que los clientes cortarán la conexión.",
-                "Busque un proxy que retenga mensajes, y código que bloquee el servidor.",
+                &hint(Hint::PingTimeout, "Busque también código que bloquee el servidor."),
             ),
             Verdict::CorsMissing { origin } => text(
                 format!("las páginas de {origin} no pueden conectar: el servidor no dice nada de CORS"),
@@ -464,7 +474,7 @@ impl Texts for Spanish {
             Verdict::PreflightRefused => text(
                 "se rechaza la pregunta previa del navegador (OPTIONS)".to_owned(),
                 "El código 2, `Bad handshake method`, en el registro del servidor es esta pregunta: CORS no está configurado en absoluto.",
-                "Ponga la opción `cors` en el servidor.",
+                &hint(Hint::HandshakeMethod, ""),
             ),
             Verdict::PreflightHeader { missing } => text(
                 format!("el navegador no puede enviar la cabecera {missing}"),
@@ -577,6 +587,10 @@ impl Texts for Spanish {
             Some(language) => format!("cliente {language}"),
             None => name.to_owned(),
         }
+    }
+
+    fn said(&self, line: &str) -> String {
+        evidence::spanish(line)
     }
 }
 

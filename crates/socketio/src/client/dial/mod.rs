@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use socketio_proto::Hint;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
@@ -106,17 +107,13 @@ impl DialError {
     pub(crate) fn hint(&self) -> Option<&'static str> {
         Some(match self {
             DialError::Connect { source, .. } => match source.kind() {
-                io::ErrorKind::ConnectionRefused => {
-                    "nothing listens there: is the server running, and is the port right?"
-                }
+                io::ErrorKind::ConnectionRefused => Hint::Refused.as_str(),
                 io::ErrorKind::AddrNotAvailable => {
                     "the option `local_address` has to be an address of this machine, of the same family as the server's"
                 }
-                _ => "check that the address is right, and that no firewall is between",
+                _ => Hint::Unreachable.as_str(),
             },
-            DialError::Dns { .. } => {
-                "check the spelling of the host's name, and that a name server can be reached"
-            }
+            DialError::Dns { .. } => Hint::UnknownHost.as_str(),
             DialError::Proxy { .. } => {
                 "check the proxy's address and credentials in the option `proxy` or in HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; NO_PROXY names hosts that need none"
             }

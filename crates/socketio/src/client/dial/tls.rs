@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use socketio_proto::Hint;
 use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio::task;
@@ -109,10 +110,10 @@ impl Tls {
 
     /// Speaks TLS with a host, which is a name or an address, over a stream to it.
     pub(super) async fn wrap(&self, host: &str, stream: Stream) -> Result<Stream, DialError> {
-        let failed = |(what, hint)| DialError::Tls {
+        let failed = |(what, hint): (String, Option<Hint>)| DialError::Tls {
             host: host.to_owned(),
             what,
-            hint,
+            hint: hint.map(Hint::as_str),
         };
         let name = ServerName::try_from(host.to_owned())
             .map_err(|error| failed((error.to_string(), None)))?;
@@ -228,7 +229,7 @@ pub(crate) fn late_hint(error: &(dyn std::error::Error + 'static)) -> Option<&'s
         if let Some(io) = error.downcast_ref::<io::Error>()
             && io.get_ref().is_some_and(|inner| inner.is::<Error>())
         {
-            return explain(io).1;
+            return explain(io).1.map(Hint::as_str);
         }
         cause = error.source();
     }
@@ -236,13 +237,11 @@ pub(crate) fn late_hint(error: &(dyn std::error::Error + 'static)) -> Option<&'s
 }
 
 /// What went wrong in a handshake, and what to do about it.
-fn explain(error: &io::Error) -> (String, Option<&'static str>) {
-    const NOT_TLS: &str =
-        "the port may not speak TLS: use http:// or ws:// for it, or the port of HTTPS";
+fn explain(error: &io::Error) -> (String, Option<Hint>) {
     let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref()) else {
         if error.kind() == io::ErrorKind::UnexpectedEof {
             let what = "the server closed the connection during the handshake";
-            return (what.to_owned(), Some(NOT_TLS));
+            return (what.to_owned(), Some(Hint::NotTls));
         }
         return (error.to_string(), None);
     };
@@ -251,32 +250,28 @@ fn explain(error: &io::Error) -> (String, Option<&'static str>) {
             let (what, hint) = explain_certificate(error);
             (what, Some(hint))
         }
-        Error::InvalidMessage(_) => ("what the server sent is not TLS".to_owned(), Some(NOT_TLS)),
+        Error::InvalidMessage(_) => (
+            "what the server sent is not TLS".to_owned(),
+            Some(Hint::NotTls),
+        ),
         Error::AlertReceived(alert) => (
             format!("the server refused the handshake: {alert:?}"),
-            Some(
-                "the server may want a certificate of the client (`client_certificate`), or know no such host name",
-            ),
+            Some(Hint::TlsRefused),
         ),
-        Error::PeerIncompatible(_) => (
-            tls.to_string(),
-            Some("the server has to speak TLS 1.2 or 1.3, with a cipher that is still held secure"),
-        ),
+        Error::PeerIncompatible(_) => (tls.to_string(), Some(Hint::TlsVersion)),
         other => (other.to_string(), None),
     }
 }
 
-fn explain_certificate(error: &CertificateError) -> (String, &'static str) {
-    const OTHER_NAME: &str =
-        "connect by a name that is in the certificate, or add this one to its subjectAltName";
+fn explain_certificate(error: &CertificateError) -> (String, Hint) {
     match error {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
             "the server's certificate has expired".to_owned(),
-            "renew the server's certificate, and check this machine's clock",
+            Hint::CertificateExpired,
         ),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
             "the server's certificate is not valid yet".to_owned(),
-            "check this machine's clock, and the server's when it made the certificate",
+            Hint::CertificateEarly,
         ),
         CertificateError::NotValidForNameContext {
             expected,
@@ -287,20 +282,20 @@ fn explain_certificate(error: &CertificateError) -> (String, &'static str) {
                 names(presented),
                 expected.to_str()
             ),
-            OTHER_NAME,
+            Hint::CertificateOtherName,
         ),
         CertificateError::NotValidForName => (
             "the server's certificate is for another host".to_owned(),
-            OTHER_NAME,
+            Hint::CertificateOtherName,
         ),
         CertificateError::UnknownIssuer => (
             "the server's certificate is signed by an authority that is not trusted here, or by itself".to_owned(),
-            "add the authority, or the certificate if it is self-signed, with `root_certificate`; a machine without any authorities lacks the package ca-certificates; a server behind a public one has to send its whole chain",
+            Hint::CertificateAuthority,
         ),
         // rustls has no variant for it. What `openssl req -x509` makes is of this kind.
         CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
             "the server's certificate is that of an authority, not of a server".to_owned(),
-            "sign a certificate for the server with it, or make a self-signed one with CA:FALSE (`openssl req -x509 -addext basicConstraints=critical,CA:FALSE`)",
+            Hint::CertificateOfAuthority,
         ),
         other => {
             let reason: &dyn Display = match other {
@@ -309,7 +304,7 @@ fn explain_certificate(error: &CertificateError) -> (String, &'static str) {
             };
             (
                 format!("the server's certificate cannot be used: {reason}"),
-                "look at the certificate with `openssl s_client`, and replace it",
+                Hint::CertificateUnusable,
             )
         }
     }
