@@ -194,6 +194,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "NETWORK")]
     pub(crate) trusted_proxy: Vec<String>,
 
+    /// Leaves out the page /_sio/doctor, on which visitors find out why their browser does not connect.
+    #[arg(long)]
+    pub(crate) no_doctor: bool,
+
     /// Expects the PROXY protocol at the beginning of each connection.
     #[arg(long)]
     pub(crate) proxy_protocol: bool,

@@ -33,6 +33,11 @@ use target::Target;
 use texts::{Seen, language, tools};
 use wire::{Answer, Tls, Wire};
 
+/// What the page of `sio serve` says, by language.
+pub(crate) fn page_texts() -> serde_json::Value {
+    texts::page()
+}
+
 /// The exit codes, which `--help` tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Exit {

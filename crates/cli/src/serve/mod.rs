@@ -47,7 +47,7 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
         )
     })?;
     let address = listening.local_addr()?;
-    let listening = listening.fallback(pages::router(&options.path));
+    let listening = listening.fallback(pages::router(&options.path, !options.no_doctor));
     let scheme = match (&options.tls_cert, &options.tls_key) {
         (Some(_), Some(_)) => "https",
         _ => "http",
@@ -66,6 +66,9 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
             println!();
             println!("  a chat to try it    {scheme}://{address}/");
             println!("  for your clients    io(\"{scheme}://{address}\")");
+            if !options.no_doctor {
+                println!("  why it fails        {scheme}://{address}/_sio/doctor");
+            }
             println!();
             println!(
                 "Ctrl-C sends the clients away over {} s, a second one at once.",

@@ -8,6 +8,7 @@ mod evidence;
 #[cfg(test)]
 mod guides;
 mod hints;
+mod page;
 mod snippets;
 mod spanish;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use super::check::{Id, Why};
 
 pub(super) use english::English;
+pub(super) use page::page;
 pub(super) use snippets::{Advice, Seen, Snippet, tools};
 pub(super) use spanish::Spanish;
 
