@@ -8,26 +8,30 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, it } from "node:test";
 import { chromium } from "playwright-core";
-import { HOST, Lab } from "../faults/parts.mjs";
+import { HOST, Lab, reference } from "../faults/parts.mjs";
 import { get, isReference, within } from "../harness.mjs";
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
 const sio = process.env.SIO_BIN ?? join(dirname(dirname(process.env.SIO_SERVER ?? "")), "sio");
 const skip = isReference || !existsSync(sio) ? "there is no sio here" : executablePath ? false : "no Chromium";
 
-/** A `sio serve`; gives its port. */
+/** A `sio serve`; gives its port, and notes those of its watchers in `watchers`. */
+const watchers = new Map();
 async function serve(lab, ...args) {
-  const child = spawn(sio, ["serve", "--port", "0", "--log-format", "json", ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(sio, ["serve", "--port", "0", "--metrics", `${HOST}:0`, "--log-format", "json", ...args], { stdio: ["ignore", "ignore", "pipe"] });
   const exited = new Promise((resolve) => child.once("exit", resolve));
   lab.atEnd(() => (child.kill("SIGKILL"), exited));
   const lines = createInterface({ input: child.stderr });
-  const address = new Promise((resolve) => {
-    lines.on("line", (line) => {
-      const { fields } = JSON.parse(line);
-      if (fields.message === "serving") resolve(fields.address);
-    });
-  });
-  return Number((await within(address, "serving")).split(":").at(-1));
+  const told = (message) =>
+    within(new Promise((resolve) => {
+      lines.on("line", (line) => {
+        const { fields } = JSON.parse(line);
+        if (fields.message.startsWith(message)) resolve(Number(fields.address.split(":").at(-1)));
+      });
+    }), message);
+  const [port, watcher] = await Promise.all([told("serving"), told("answering")]);
+  watchers.set(port, watcher);
+  return port;
 }
 
 /** A proxy that chooses a port for each request; gives its own. */
@@ -108,6 +112,8 @@ describe("the page of the doctor", { skip, concurrency: 4 }, () => {
 
   test("a healthy server is left alone, on a phone, and the report can be copied", async (lab) => {
     const port = await serve(lab);
+    let requests = 0;
+    const prepare = (page) => page.on("request", (request) => request.url().includes("EIO=4") && requests++);
     const look = async (page) => {
       // Nothing is wider than the window, and each field has a name.
       assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth));
@@ -116,10 +122,17 @@ describe("the page of the doctor", { skip, concurrency: 4 }, () => {
       await page.waitForFunction(() => document.querySelector("#copied").textContent);
       if (process.env.SIO_SCREENSHOT) await page.screenshot({ path: `${process.env.SIO_SCREENSHOT}-doctor.png`, fullPage: true });
     };
-    const { status, findings, summary, report, language } = await examine(port, { look });
+    const { status, findings, summary, report, language } = await examine(port, { prepare, look });
     assert.deepEqual(findings, []);
     assert.deepEqual(status, { B01: "ok", D06: "ok", D20: "skipped", D10: "ok", D14: "ok", D12: "ok", D13: "ok", D16: "ok" });
     assert.deepEqual([summary, language], ["Healthy.", "en"]);
+    assert.ok(requests > 10 && requests <= 40, `${requests} requests`);
+    // No session is left open.
+    const open = async () => (await get({ port: watchers.get(port) }, "/metrics")).body.match(/^sio_connections\{.* [1-9]\d*$/m);
+    const none = async () => {
+      while (await open());
+    };
+    await within(none(), "all sessions ended");
     assert.match(report, new RegExp(`^# sio doctor: http://${HOST}:${port}\n\nPage of http.*\n[^]*\\| D13 upgrade to WebSocket \\| ok \\|`));
   });
 
@@ -163,6 +176,13 @@ describe("the page of the doctor", { skip, concurrency: 4 }, () => {
     assert.ok(titles.every((title) => /cut (off )?after [12]/.test(title)), titles.join());
     const elsewhere = await proxy(lab, () => server, { upgrades: ({ url }) => !url.includes("sid=") });
     assert.deepEqual((await examine(elsewhere)).titles, ["D13 sessions cannot move to WebSocket: 1006"]);
+  });
+
+  test("polling only is no fault", async (lab) => {
+    const pages = await serve(lab);
+    const polling = await reference(lab, { transports: ["polling"], cors: { origin: "*" } });
+    const { status, findings } = await examine(pages, { url: `http://${HOST}:${polling}` });
+    assert.deepEqual([findings, status.D10, status.D12], [[], "ok", "skipped"]);
   });
 
   test("a page, nothing, an old server, a path of its own", async (lab) => {

@@ -266,7 +266,7 @@ function longPolling({ seen }, cut) {
 }
 
 /** Opens a WebSocket with a session of its own. */
-async function openWebSocket(server, isPolled, handshake) {
+async function openWebSocket(server, polled, handshake) {
   const channel = server.webSocket();
   const first = await channel.next(WAIT);
   const session = opened({ status: 200, text: first ?? "" });
@@ -275,7 +275,8 @@ async function openWebSocket(server, isPolled, handshake) {
   const line = channel.end();
   channel.close();
   // What cannot be reached at all, or may be no Socket.IO, is not blamed for WebSocket too.
-  if (!isPolled) return { direct: because("D12", handshake) };
+  if (!polled) return { direct: because("D12", handshake) };
+  if (!polled.upgrades?.includes("websocket")) return { direct: skipped("D12", { word: "notOffered" }) };
   if (first !== undefined || wasOpen) return { direct: found("D12", "failed", "webSocketNoSession", {}, line) };
   return { direct: found("D12", "failed", channel.ended ? "blocked" : "webSocketSilent", {}, line) };
 }
