@@ -1,4 +1,4 @@
-// nginx, Apache, HAProxy and Caddy in front of two servers: with the configuration that docs/proxies.md explains, and with one that
+// nginx, Apache, HAProxy, Caddy and Traefik in front of two servers: with the configuration that docs/proxies.md explains, and with one that
 // lacks a line of it. They run as nobody if we are root.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -41,6 +41,17 @@ const kinds = {
     around: (conf) => `{\n\tadmin off\n}\n${conf}`,
     args: (file) => ["run", "--adapter", "caddyfile", "--config", file],
   },
+  traefik: {
+    program: first(process.env.SIO_TRAEFIK, new URL(".venv/bin/traefik", import.meta.url).pathname) ?? program("traefik"),
+    template: "traefik.yml",
+    around: (conf) => conf,
+    args: (file, _, listen) => [
+      `--entrypoints.web.address=${HOST}:${listen}`,
+      `--providers.file.filename=${file}`,
+      "--global.checknewversion=false",
+      "--global.sendanonymoususage=false",
+    ],
+  },
 };
 
 /** Takes the change from the correct lines, which must be there. */
@@ -57,10 +68,11 @@ export async function run(lab, kind, conf, listen) {
   const { program, around, args } = kinds[kind];
   const directory = mkdtempSync(join(tmpdir(), "sio-lab-"));
   if (asRoot) chownSync(directory, NOBODY, NOBODY);
-  const file = join(directory, "conf");
+  // Traefik goes by the end of a name, and takes its own name for something else.
+  const file = join(directory, kind === "traefik" ? "conf.yml" : "conf");
   writeFileSync(file, `${around(conf, directory)}\n`);
   lab.atEnd(() => rmSync(directory, { recursive: true, force: true }));
-  const child = lab.spawn(program, args(file, directory), {
+  const child = lab.spawn(program, args(file, directory, listen), {
     ...unprivileged,
     cwd: directory,
     detached: true,
@@ -68,14 +80,17 @@ export async function run(lab, kind, conf, listen) {
     env: { PATH: process.env.PATH, HOME: directory },
   });
   await lab.accepting(child, listen);
-  return `http://${HOST}:${listen}`;
+  const url = `http://${HOST}:${listen}`;
+  // Traefik listens before it has read its routes.
+  while (kind === "traefik" && (await fetch(`${url}/socket.io/`)).status === 404);
+  return url;
 }
 
 /** A proxy with a template in which lines are replaced, or left out where nothing stands instead. */
-export const behind = (kind, changes = [], { options = {}, nodes, file = kind } = {}) => async (lab) => {
+export const behind = (kind, changes = [], { options = {}, nodes, file = kinds[kind].template ?? `${kind}.conf` } = {}) => async (lab) => {
   const ports = nodes ? await nodes(lab) : [await reference(lab, options), await reference(lab, options)];
   const listen = await sparePort();
-  const template = readFileSync(new URL(`../../docs/proxies/${file}.conf`, import.meta.url), "utf8");
+  const template = readFileSync(new URL(`../../docs/proxies/${file}`, import.meta.url), "utf8");
   // The first line, a comment, names the placeholders.
   const conf = ports.reduce((conf, port, i) => conf.replaceAll(`:NODE_${i + 1}`, `:${port}`), changed(template, changes).replaceAll(":LISTEN", `:${listen}`));
   return run(lab, kind, conf, listen);
@@ -84,7 +99,7 @@ export const behind = (kind, changes = [], { options = {}, nodes, file = kind } 
 export const absent = (kind) => {
   const { program } = kinds[kind];
   if (!program) return `${kind} is not installed: run interop/faults/setup`;
-  return spawnSync(program, [kind === "caddy" ? "version" : "-v"]).error ? `${program} does not run` : undefined;
+  return spawnSync(program, [["caddy", "traefik"].includes(kind) ? "version" : "-v"]).error ? `${program} does not run` : undefined;
 };
 
 /** The set-ups of one proxy; a fault's twin is the correct configuration. */
@@ -101,7 +116,7 @@ const of = (kind, correct, faults) => {
 
 /** Three servers that route, behind a proxy that gives each request to the next one. */
 const routing = (kind) => {
-  const behindIt = behind(kind, [], { file: `${kind}-round-robin`, nodes: (lab) => routed(lab, 3) });
+  const behindIt = behind(kind, [], { file: `${kind}-round-robin.conf`, nodes: (lab) => routed(lab, 3) });
   return setup(`${kind}-routing`, { missing: () => noServe() ?? absent(kind), start: behindIt, sees: all(quiet(), quiet({ transports: ["polling"], over: "polling" })) });
 };
 const payload = { suffix: "payload", arguments: ["--payload"] };
@@ -189,5 +204,11 @@ export const realProxies = [
     },
     // Its answer has no body.
     { ...down, sees: fails("xhr poll error", { status: 502, body: /^$/ }) },
+  ]),
+  ...of("traefik", [jar, { ...alive, ...jar }], [
+    { suffix: "cookie-not-kept", expect: ["D10"], not: ["D12"], sees: losesSessions },
+    { suffix: "no-stickiness", changes: [["sticky:"], ["cookie:"], ["name: SIO"], ["httpOnly"]], ...lost },
+    { suffix: "read-timeout", changes: [["responseHeaderTimeout: 60s", "responseHeaderTimeout: 700ms"]], ...late, ...jar, not: ["D12"], may: ["D10", "D16", "D17", "D25"], sees: isThrownOut("transport error", { transports: ["polling"], withCredentials: true }) },
+    { ...down, sees: fails("xhr poll error", { status: 502, body: /^Bad Gateway$/ }) },
   ]),
 ];

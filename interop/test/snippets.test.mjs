@@ -1,5 +1,5 @@
 // The lines that `sio doctor --explain` prints for proxies work: each real proxy gets them as they are, with other addresses.
-// Traefik, ingress-nginx and AWS are not here.
+// ingress-nginx and AWS are not here.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -42,8 +42,13 @@ const whole = {
     "those for stickiness": (port, { stick }) => `http://${HOST}:${port} {\n${stick}\n}\n`,
     "those that wait": (port, { wait }) => `http://${HOST}:${port} {\n${wait}\n}\n`,
   },
+  traefik: {
+    "those that pass WebSocket on": (_, { pass }) => pass,
+    "those for stickiness": (_, { pass, stick }) => pass.replace(/ {2}services:[^]*/, stick.replace("http:\n", "")),
+    "those that wait": (_, { pass, wait }) => pass.replace(/ {2}services:[^]*/, wait.replace("http:\n", "")),
+  },
 };
-const names = { nginx: "nginx", apache: "Apache", haproxy: "HAProxy", caddy: "Caddy" };
+const names = { nginx: "nginx", apache: "Apache", haproxy: "HAProxy", caddy: "Caddy", traefik: "Traefik" };
 
 /** What the doctor shows of a proxy without stickiness. */
 const shown = async (kind, compose) => {
@@ -73,7 +78,7 @@ describe("the lines to paste", { skip, concurrency: 2 }, () => {
           const conf = compose(listen, { pass, stick, wait }).replaceAll("10.0.0.1:3000", `${HOST}:${one}`).replaceAll("10.0.0.2:3000", `${HOST}:${two}`);
           assert.doesNotMatch(conf, /undefined|10\.0\.0/);
           const url = await run(lab, kind, conf, listen);
-          // Apache's stickiness is a cookie.
+          // The stickiness of Apache and Traefik is a cookie.
           await connects({ withCredentials: true, timeout: SLOW })(url);
           const polling = connects({ withCredentials: true, timeout: SLOW, transports: ["polling"], over: "polling" });
           await Promise.all(Array.from({ length: 8 }, () => polling(url)));
