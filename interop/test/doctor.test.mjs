@@ -178,6 +178,10 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     assert.match(out, /✘ D15 el servidor no tiene el espacio de nombres \/nope {2}\(grave, seguro\)/);
     assert.match(out, /^ {4}remedio$/m);
     assert.doesNotMatch(out, /skipped|inconclusive|evidence|fault|requests/);
+    const { out: markdown } = await run(`${url}/nope`, "--lang", "es", "--md", "-");
+    assert.match(markdown, /^espacio de nombres `\/nope`, ruta `\/socket\.io\/`/m);
+    assert.match(markdown, /^\| D16 latido \| omitido \|/m);
+    assert.doesNotMatch(markdown, /Namespace|path `|requests|Fix|\| ok \|/);
     const nobody = await listening(createServer(), async (url) => url);
     const refused = await run(nobody, "--lang", "es");
     assert.match(refused.out, /conectar con 127\.0\.0\.1:\d+ → conexión rechazada/);

@@ -1,18 +1,22 @@
 //! The report for an issue or a message.
 
-use super::Report;
-use crate::doctor::texts::Texts;
+use super::{Layer, Report};
+use crate::doctor::check::Outcome;
+use crate::doctor::texts::{Texts, Words};
 
 pub(in crate::doctor) fn markdown(report: &Report, texts: &dyn Texts) -> String {
     let target = &report.target;
     let words = texts.words();
     let mut out = format!(
-        "# sio doctor: {}\n\nNamespace `{}`, path `{}`, {} ({} requests).\n",
+        "# sio doctor: {}\n\n{} `{}`, {} `{}`, {} ({} {}).\n",
         report.url(),
+        words.namespace,
         target.namespace,
+        words.path,
         target.path,
         report.started,
-        report.requests
+        report.requests,
+        words.requests
     );
     for (id, finding) in report.findings() {
         let told = report.tell(finding, texts);
@@ -33,7 +37,7 @@ pub(in crate::doctor) fn markdown(report: &Report, texts: &dyn Texts) -> String 
             let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
             out += &fenced(&lines.join("\n"));
         }
-        out += &format!("**Fix.** {}\n\n", told.text.fix);
+        out += &format!("**{}:** {}\n\n", words.fix, told.text.fix);
         for snippet in &told.snippets {
             out += &format!("{}:\n\n{}", texts.tool(snippet.tool), fenced(&snippet.text));
         }
@@ -41,7 +45,7 @@ pub(in crate::doctor) fn markdown(report: &Report, texts: &dyn Texts) -> String 
             out += &format!("{others}\n\n");
         }
     }
-    out += "\n| check | | |\n|---|---|---|\n";
+    out += &format!("\n| {} | | |\n|---|---|---|\n", words.check);
     for layer in &report.layers {
         let detail = report
             .redactor
@@ -51,10 +55,20 @@ pub(in crate::doctor) fn markdown(report: &Report, texts: &dyn Texts) -> String 
             "| {} {} | {} | {detail} |\n",
             layer.id.as_str(),
             texts.name(layer.id),
-            layer.status()
+            status(layer, words)
         );
     }
     out
+}
+
+fn status(layer: &Layer, words: &Words) -> &'static str {
+    match (&layer.outcome, layer.status()) {
+        (Outcome::Passed(..), "warning") => words.warning[0],
+        (Outcome::Passed(..), _) => words.ok,
+        (Outcome::Failed(_), _) => words.failed,
+        (Outcome::Inconclusive(_), _) => words.inconclusive,
+        (Outcome::Skipped(_), _) => words.skipped,
+    }
 }
 
 /// A block whose fence is longer than any in it.

@@ -13,10 +13,13 @@ const RESET: &str = "\x1b[0m";
 
 pub(in crate::doctor) fn pretty(report: &Report, texts: &dyn Texts, has_colors: bool) -> String {
     let target = &report.target;
+    let words = texts.words();
     let mut out = format!(
-        "sio doctor  {}  (namespace {}, path {})\n\n",
+        "sio doctor  {}  ({} {}, {} {})\n\n",
         paint(&report.url(), BOLD, has_colors),
+        words.namespace,
         plain(&target.namespace),
+        words.path,
         plain(&target.path)
     );
     for layer in &report.layers {
@@ -28,7 +31,7 @@ pub(in crate::doctor) fn pretty(report: &Report, texts: &dyn Texts, has_colors: 
         out.push('\n');
         out += &block(report, finding, texts, has_colors);
     }
-    out += &summary(report, &findings, texts.words());
+    out += &summary(report, &findings, words);
     out
 }
 

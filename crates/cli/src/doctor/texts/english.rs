@@ -11,10 +11,15 @@ pub(in crate::doctor) struct English;
 impl Texts for English {
     fn words(&self) -> &'static Words {
         &Words {
+            ok: "ok",
+            failed: "failed",
             skipped: "skipped",
             inconclusive: "inconclusive",
             evidence: "evidence",
             fix: "fix",
+            check: "check",
+            namespace: "namespace",
+            path: "path",
             healthy: "Healthy.",
             unclear: "No fault was found, but not all could be examined.",
             fault: ["fault", "faults"],
@@ -303,7 +308,7 @@ impl Texts for English {
             Verdict::OldServer { client } => text(
                 format!("the server is of Socket.IO 1 or 2, the client is {client}"),
                 "The server speaks an older revision of the protocol. Newer clients seem to connect, and are dropped when the heartbeat fails.",
-                &hint(Hint::OldServer, "Of that version are JavaScript 2.x, Java 1.x, Swift 15 and Python 4.x."),
+                &hint(Hint::OldServer, "Of that version are JavaScript 2.x, Java 1.x, Swift 15 or 16 with `.version(.two)`, and Python 4.x."),
             ),
             Verdict::OldClient { client } => text(
                 format!("the server refuses clients as old as {client}"),

@@ -51,10 +51,15 @@ pub(super) trait Texts: Sync {
 /// The words between the findings. The values of `--json` are the same in every language.
 #[derive(Debug)]
 pub(super) struct Words {
+    pub(super) ok: &'static str,
+    pub(super) failed: &'static str,
     pub(super) skipped: &'static str,
     pub(super) inconclusive: &'static str,
     pub(super) evidence: &'static str,
     pub(super) fix: &'static str,
+    pub(super) check: &'static str,
+    pub(super) namespace: &'static str,
+    pub(super) path: &'static str,
     pub(super) healthy: &'static str,
     /// Nothing was found, and not all was seen.
     pub(super) unclear: &'static str,

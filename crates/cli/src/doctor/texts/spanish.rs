@@ -11,10 +11,15 @@ pub(in crate::doctor) struct Spanish;
 impl Texts for Spanish {
     fn words(&self) -> &'static Words {
         &Words {
+            ok: "bien",
+            failed: "fallo",
             skipped: "omitido",
             inconclusive: "sin conclusión",
             evidence: "pruebas",
             fix: "remedio",
+            check: "comprobación",
+            namespace: "espacio de nombres",
+            path: "ruta",
             healthy: "Todo está bien.",
             unclear: "No se encontró ningún fallo, pero no se pudo examinar todo.",
             fault: ["fallo", "fallos"],
@@ -304,7 +309,7 @@ impl Texts for Spanish {
             Verdict::OldServer { client } => text(
                 format!("el servidor es de Socket.IO 1 o 2, el cliente es {client}"),
                 "El servidor habla una revisión más antigua del protocolo. Los clientes nuevos parecen conectar, y se caen cuando falla el latido.",
-                &hint(Hint::OldServer, "De esa versión son JavaScript 2.x, Java 1.x, Swift 15 y Python 4.x."),
+                &hint(Hint::OldServer, "De esa versión son JavaScript 2.x, Java 1.x, Swift 15 o 16 con `.version(.two)`, y Python 4.x."),
             ),
             Verdict::OldClient { client } => text(
                 format!("el servidor rechaza clientes tan antiguos como {client}"),

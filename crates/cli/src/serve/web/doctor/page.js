@@ -59,13 +59,13 @@ function markdown(base, path, outcomes) {
   const code = (lines) => `${fence}\n${lines.join("\n").replaceAll(fence, "'''")}\n${fence}\n\n`;
   const found = outcomes.flatMap((outcome) => outcome.findings.map(told));
   const parts = found.map(
-    ({ id, title, meaning, fix, evidence }) => `## ${id} ${title}\n\n${meaning}\n\n${evidence.length ? code(evidence) : ""}**${words.fix}.** ${fix}\n\n`,
+    ({ id, title, meaning, fix, evidence }) => `## ${id} ${title}\n\n${meaning}\n\n${evidence.length ? code(evidence) : ""}**${words.fix}:** ${fix}\n\n`,
   );
   const cell = (text) => text.replaceAll("|", "\\|");
   const rows = outcomes.map((outcome) => `| ${outcome.id} ${checks.find(({ id }) => id === outcome.id).name} | ${words[outcome.status]} | ${cell(detailOf(outcome))} |\n`);
   return (
-    `# sio doctor: ${base}\n\n${words.pageOf} ${location.origin}, ${words.path.toLowerCase()} \`${path}\`, ${new Date().toISOString()}\n${navigator.userAgent}\n\n` +
-    `${parts.join("")}| | | |\n|---|---|---|\n${rows.join("")}`
+    `# sio doctor: ${base}\n\n${words.pageOf} ${location.origin}, ${words.path} \`${path}\`, ${new Date().toISOString()}\n${navigator.userAgent}\n\n` +
+    `${parts.join("")}| ${words.check} | | |\n|---|---|---|\n${rows.join("")}`
   );
 }
 
