@@ -295,7 +295,7 @@ pub fn engine_request(data: &[u8]) {
             assert!(error.code() <= 5);
             assert!(error.body().starts_with("{\"code\":"));
             error.context();
-            assert!(!error.hint().is_empty());
+            assert!(!error.hint().as_str().is_empty());
         }
     }
     let _ = verify_protocol(&request, &config);
