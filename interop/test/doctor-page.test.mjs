@@ -173,7 +173,7 @@ describe("the page of the doctor", { skip, concurrency: 4 }, () => {
     });
     const { findings, titles } = await examine(impatient);
     assert.deepEqual(findings.sort(), ["D14", "D16"]);
-    assert.ok(titles.every((title) => /cut (off )?after [12]/.test(title)), titles.join());
+    assert.ok(titles.every((title) => /cut (off )?after \d/.test(title)), titles.join());
     const elsewhere = await proxy(lab, () => server, { upgrades: ({ url }) => !url.includes("sid=") });
     assert.deepEqual((await examine(elsewhere)).titles, ["D13 sessions cannot move to WebSocket: 1006"]);
   });

@@ -463,6 +463,16 @@ mod tests {
     }
 
     #[test]
+    fn a_redirect_says_where_to() {
+        let error = TransportError::answer(POLL_ERROR, 301, Some("https://b"), b"");
+        assert_eq!(error.hint(), Some(Hint::Redirect.as_str()));
+        assert_eq!(
+            error.to_string(),
+            "xhr poll error: the server answered 301: it redirects to https://b"
+        );
+    }
+
+    #[test]
     fn a_closed_websocket_says_with_which_code() {
         let error = TransportError::closed(1009, "too large");
         let gone = Disconnected::new(DisconnectReason::TransportClose, true, Some(&error));
