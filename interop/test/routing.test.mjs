@@ -55,11 +55,11 @@ const talk = (url, options) =>
   });
 
 const balancers = [
-  { name: "nginx, round-robin", kind: "nginx", file: "nginx-round-robin", count: 3 },
-  { name: "HAProxy, round-robin", kind: "haproxy", file: "haproxy-round-robin", count: 3 },
-  { name: "nginx, a server at random", kind: "nginx", file: "nginx-round-robin", count: 3, changes: [["upstream socketio {", "upstream socketio {\n    random;"]] },
-  { name: "nginx, sticky", kind: "nginx", file: "nginx", count: 2, sticky: true },
-  { name: "HAProxy, sticky", kind: "haproxy", file: "haproxy", count: 2, sticky: true },
+  { name: "nginx, round-robin", kind: "nginx", file: "nginx-round-robin.conf", count: 3 },
+  { name: "HAProxy, round-robin", kind: "haproxy", file: "haproxy-round-robin.conf", count: 3 },
+  { name: "nginx, a server at random", kind: "nginx", file: "nginx-round-robin.conf", count: 3, changes: [["upstream socketio {", "upstream socketio {\n    random;"]] },
+  { name: "nginx, sticky", kind: "nginx", count: 2, sticky: true },
+  { name: "HAProxy, sticky", kind: "haproxy", count: 2, sticky: true },
 ];
 
 for (const { name, kind, file, count, changes, sticky } of balancers) {
