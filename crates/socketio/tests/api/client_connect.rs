@@ -519,10 +519,9 @@ async fn an_id_of_the_application_s_own_survives() {
     io.middleware(async |socket: Socket, auth: Value| {
         let cookie = socket.handshake().header("cookie");
         let cookie = cookie.and_then(|cookie| cookie.strip_prefix("session="));
-        match auth["session"].as_str().or(cookie) {
-            Some(session) => Ok(socket.join(session)),
-            None => Err(ConnectError::new("who are you?")),
-        }
+        let session = auth["session"].as_str().or(cookie);
+        socket.join(session.ok_or_else(|| ConnectError::new("who are you?"))?);
+        Ok::<_, ConnectError>(())
     });
     let url = url(&io).await;
     for transports in ALL {
