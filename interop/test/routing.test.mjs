@@ -94,8 +94,8 @@ for (const { name, kind, file, count, changes, sticky } of balancers) {
       }));
 
     if (sticky) return;
-    it("S096 loses the sessions of a server that dies, and no others", () =>
-      withClients(12, url, { ...ways.polling, reconnection: true, reconnectionDelay: 50 }, async (clients) => {
+    it("S096 loses what a server that dies had or was passing on, and nothing else", () =>
+      withClients(24, url, { ...ways.polling, reconnection: true, reconnectionDelay: 50 }, async (clients) => {
         const lost = [];
         for (const socket of clients) socket.on("disconnect", (reason) => lost.push(reason));
         await servers[0].stop();
@@ -106,7 +106,8 @@ for (const { name, kind, file, count, changes, sticky } of balancers) {
             if (found === 1) return found;
           }
         };
-        // All are answered in the end, those of the dead server in a new session.
+        // All are answered in the end, those of the dead server in a new session, and so are those whose request was passing
+        // through it; who was lucky with both has not noticed.
         assert.deepEqual(await Promise.all(clients.map(answer)), clients.map(() => 1));
         assert.ok(lost.length > 0 && lost.length < clients.length, `${lost.length} were lost`);
         assert.deepEqual([...new Set(lost)], ["transport error"]);

@@ -157,6 +157,12 @@ fn text(metrics: &Metrics) -> String {
     ] {
         out.value("sio_forwarded_total", &[("result", result)], count as f64);
     }
+    out.family(
+        "sio_forwarding",
+        "gauge",
+        "Requests and WebSockets on their way to other servers.",
+    );
+    out.value("sio_forwarding", &[], metrics.forwarding as f64);
     out.family("sio_ready", "gauge", "1 while clients are let in.");
     out.value("sio_ready", &[], f64::from(u8::from(metrics.is_ready)));
     out.histogram(

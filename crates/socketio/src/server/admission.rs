@@ -43,7 +43,7 @@ struct Bucket {
     filled: Instant,
 }
 
-/// Why a session cannot be opened now.
+/// Why a session cannot be opened, or a request not be forwarded, now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Busy {
     /// The client's address has as many sessions as one may have.
@@ -52,6 +52,8 @@ pub(crate) enum Busy {
     Connections,
     /// The server is being drained.
     Draining,
+    /// Too many requests are on their way to other servers.
+    Forwards,
     /// Sessions are being opened too fast.
     Rate,
 }
@@ -63,6 +65,7 @@ impl Busy {
             Busy::Address => "Too many connections from this address",
             Busy::Connections => "Too many connections",
             Busy::Draining => "Server is shutting down",
+            Busy::Forwards => "Too many forwarded requests",
             Busy::Rate => "Too many handshakes",
         }
     }
@@ -70,7 +73,7 @@ impl Busy {
     /// The seconds after which it makes sense to try again.
     pub(crate) fn retry_after(self) -> u16 {
         match self {
-            Busy::Rate => 1,
+            Busy::Forwards | Busy::Rate => 1,
             Busy::Address | Busy::Connections | Busy::Draining => 5,
         }
     }

@@ -208,8 +208,8 @@ fn admit(shared: &Shared, parts: &Parts) -> Result<(), Busy> {
     admitted
 }
 
-/// Refuses a handshake that may come again later.
-fn refuse_for_now<B>(mut headers: HeaderMap, busy: Busy) -> Response<B> {
+/// Refuses a request that may come again later.
+pub(crate) fn refuse_for_now<B>(mut headers: HeaderMap, busy: Busy) -> Response<B> {
     headers.insert(RETRY_AFTER, busy.retry_after().into());
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub ack_seconds: Histogram,
     /// Bytes that wait for each client now.
     pub queue_bytes: Histogram,
+    /// Requests and WebSockets that are on their way to other servers now.
+    pub forwarding: usize,
     /// Says whether clients are let in.
     pub is_ready: bool,
 }
@@ -147,6 +149,7 @@ impl Shared {
             disconnects: self.counters().disconnects(),
             ack_seconds: self.counters().ack_times.histogram(),
             queue_bytes: Histogram::of(&QUEUE_BYTES, queued),
+            forwarding: self.router().map_or(0, |router| router.in_flight()),
             is_ready: self.is_ready(),
         }
     }

@@ -476,12 +476,13 @@ impl Shared {
         listeners.iter().for_each(|listener| listener(error));
     }
 
-    /// Counts a handshake that may come again later.
+    /// Counts a request that may come again later.
     pub(crate) fn refused_for_now(&self, busy: Busy) {
         match busy {
             Busy::Address => self.counters.refused_addresses(),
             Busy::Connections => self.counters.refused_connections(),
             Busy::Draining => self.counters.refused_draining(),
+            Busy::Forwards => self.counters.refused_forwards(),
             Busy::Rate => self.counters.refused_handshakes(),
         }
     }

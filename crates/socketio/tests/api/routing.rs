@@ -795,21 +795,43 @@ async fn it_works_under_axum() {
 #[tokio::test]
 async fn what_is_on_its_way_is_limited() {
     let owner = node(|routing| routing, Server::builder()).await;
-    let node = node(|routing| routing.max_forwarded(1), Server::builder()).await;
-    let polling = Polling::connect(owner.address).await;
-    let ws = upgraded(&polling, &node).await;
+    let node = node(|routing| routing.max_forwarded(4), Server::builder()).await;
+    let mut websockets = Vec::new();
+    for _ in 0..3 {
+        let polling = Polling::connect(owner.address).await;
+        websockets.push(upgraded(&polling, &node).await);
+    }
     let other = Polling::connect(owner.address).await;
-    let request = format!(
-        "POST {} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 1\r\n\r\n3",
-        target(other.sid())
+    let target = target(other.sid());
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let upgrade = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{upgrade}");
+    let post = format!(
+        "POST {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 1\r\n\r\n3"
     );
-    let answer = raw(node.address, request.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
-    assert_eq!(node.io.stats().refused_forwards, 1);
-    drop(ws);
-    // The place of the WebSocket becomes free.
-    soon(async { while !raw(node.address, request.as_bytes()).await.ends_with("ok") {} }).await;
+    let waiting = {
+        let address = node.address;
+        tokio::spawn(async move { http(address, "GET", &target, "").await })
+    };
+    until(|| node.io.metrics().forwarding == 4).await;
+    let refused = [raw(node.address, post.as_bytes()).await, {
+        // The last place is not for WebSockets, free or not.
+        owner.io.emit("news", 1);
+        assert_eq!(soon(waiting).await.expect("done").body, "42[\"news\",1]");
+        until(|| node.io.metrics().forwarding == 3).await;
+        raw(node.address, upgrade.as_bytes()).await
+    }];
+    for answer in refused {
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("retry-after: 1\r\n"), "{answer}");
+        assert!(
+            answer.ends_with(r#"{"message":"Too many forwarded requests"}"#),
+            "{answer}"
+        );
+    }
+    assert_eq!(node.io.stats().refused_forwards, 2);
+    assert!(raw(node.address, post.as_bytes()).await.ends_with("ok"));
+    drop(websockets);
+    until(|| node.io.metrics().forwarding == 0).await;
 }
 
 #[tokio::test]

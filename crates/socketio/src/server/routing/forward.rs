@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use ::http::request::Parts;
 use ::http::{Request, StatusCode, Uri, Version};
@@ -22,8 +22,9 @@ use socketio_proto::engine::RequestError;
 use super::passing::{Bounded, Passing};
 use super::{FORWARDED, Router, tunnel};
 use crate::server::Shared;
+use crate::server::admission::Busy;
 use crate::server::body::ResponseBody;
-use crate::server::http::{Response, client, is_upgrade, refuse, respond};
+use crate::server::http::{Response, client, is_upgrade, refuse, refuse_for_now};
 
 /// The time to connect to another server.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -45,11 +46,9 @@ where
     B: Send + 'static,
 {
     let is_upgrade = is_upgrade(&shared, &parts);
-    let Ok(place) = router.places.clone().try_acquire_owned() else {
-        shared.counters().refused_forwards();
-        let mut headers = own_headers(&shared, &parts);
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        return respond(StatusCode::SERVICE_UNAVAILABLE, headers, Bytes::new());
+    let Some(place) = router.place(is_upgrade) else {
+        shared.refused_for_now(Busy::Forwards);
+        return refuse_for_now(own_headers(&shared, &parts), Busy::Forwards);
     };
     shared.counters().forwarded();
     let upgraded = match is_upgrade {

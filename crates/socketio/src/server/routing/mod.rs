@@ -23,7 +23,7 @@ use http_body::Body;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use socketio_proto::engine::{Query, RequestError};
@@ -81,7 +81,8 @@ impl Routing {
     /// Sets how many requests and WebSockets may be on their way to other servers. Default: 25,000.
     ///
     /// One address has about 28,000 ports for connections to another. A request above this is refused
-    /// with status 503 and `Retry-After`.
+    /// with status 503 and `Retry-After`. WebSockets may take three quarters of the places: a client
+    /// whose upgrade is refused stays on polling, and needs one of the others.
     pub fn max_forwarded(mut self, count: usize) -> Self {
         self.max_forwarded = count;
         self
@@ -179,6 +180,16 @@ impl Router {
 
     pub(crate) fn generate_id(&self) -> SessionId {
         self.keys.seal(&self.address)
+    }
+
+    /// Takes a place for a request, or for a WebSocket, which keeps it.
+    fn place(&self, is_upgrade: bool) -> Option<OwnedSemaphorePermit> {
+        let reserved = match is_upgrade {
+            true => self.max_forwarded / 4,
+            false => 0,
+        };
+        let is_free = self.places.available_permits() > reserved;
+        is_free.then(|| self.places.clone().try_acquire_owned().ok())?
     }
 
     /// The number of requests and WebSockets that are on their way to other servers.
