@@ -30,10 +30,12 @@ impl Table {
         });
         let table = parts.collect::<Vec<_>>().join(".");
         Table {
-            // One statement, and so one transaction: whoever hears of the row finds it.
+            // One statement, and so one transaction: whoever hears of the row finds it. It does not wait
+            // for the disk: a row is of no use when Postgres has forgotten its notification.
             store: format!(
                 "WITH stored AS (INSERT INTO {table} (payload) VALUES ($1) RETURNING id) \
-                 SELECT pg_notify($2, $3 || id || $4) FROM stored"
+                 SELECT pg_notify($2, $3 || id || $4), \
+                 set_config('synchronous_commit', 'off', true) FROM stored"
             ),
             read: format!("SELECT payload FROM {table} WHERE id = $1"),
             clean: format!(
