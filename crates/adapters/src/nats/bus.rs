@@ -15,7 +15,7 @@ use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use socketio::cluster::{Bus, Channel, Inbox, PublishError};
 use socketio_proto::cluster::{Limits, Message, Uid};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::subjects::Subjects;
@@ -81,7 +81,9 @@ const UNHEARD: usize = 16 * 1024;
 /// So often NATS is asked whether it is there; after two that it does not answer, it is not.
 const PING: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// By then those that have lost their connections at the same time listen again.
+const SETTLED: Duration = Duration::from_secs(2);
 /// What waits is published within this time when a server ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -200,7 +202,8 @@ async fn run(
     dropped: Arc<AtomicU64>,
     gone: oneshot::Receiver<()>,
 ) {
-    let client = match connect(addresses).await {
+    let (settled, is_settled) = watch::channel(true);
+    let client = match connect(addresses, settled).await {
         Ok(client) => shared.get_or_init(|| client).clone(),
         Err(error) => return tracing::error!(%error, "there is no way to NATS"),
     };
@@ -209,13 +212,18 @@ async fn run(
         tokio::time::sleep(FLUSH).await;
     };
     tokio::select! {
-        () = work(&client, tasks, &dropped) => {}
+        () = work(&client, tasks, is_settled, &dropped) => {}
         () = too_late => {}
     }
 }
 
 /// Publishes in order.
-async fn work(client: &Client, mut tasks: mpsc::UnboundedReceiver<Task>, dropped: &AtomicU64) {
+async fn work(
+    client: &Client,
+    mut tasks: mpsc::UnboundedReceiver<Task>,
+    mut is_settled: watch::Receiver<bool>,
+    dropped: &AtomicU64,
+) {
     while let Some(task) = tasks.recv().await {
         match task {
             Task::Open(subjects, ears, gone) => {
@@ -228,7 +236,9 @@ async fn work(client: &Client, mut tasks: mpsc::UnboundedReceiver<Task>, dropped
                 }
             }
             Task::Publish(subject, payload, permit) => {
-                // Waits while NATS is away.
+                // Most likely NATS was away for all servers, and what waits is for them. When nobody tells
+                // any longer, publishing says why.
+                let _ = is_settled.wait_for(|settled| *settled).await;
                 if let Err(error) = client.publish(subject, payload.into()).await {
                     dropped.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(%error, "other servers do not get a message");
@@ -245,7 +255,11 @@ async fn work(client: &Client, mut tasks: mpsc::UnboundedReceiver<Task>, dropped
 }
 
 /// Gives a client at once, which connects by itself, now and each time the connection is lost.
-async fn connect(addresses: Vec<ServerAddr>) -> Result<Client, async_nats::ConnectError> {
+async fn connect(
+    addresses: Vec<ServerAddr>,
+    settled: watch::Sender<bool>,
+) -> Result<Client, async_nats::ConnectError> {
+    let settled = Arc::new(settled);
     let options = ConnectOptions::new()
         .retry_on_initial_connect()
         .max_reconnects(None)
@@ -257,15 +271,32 @@ async fn connect(addresses: Vec<ServerAddr>) -> Result<Client, async_nats::Conne
         .client_capacity(CLIENT_CAPACITY)
         .subscription_capacity(UNHEARD)
         .no_echo()
-        .event_callback(async |event| match event {
-            Event::Connected => tracing::debug!("connected to NATS"),
-            Event::Disconnected => tracing::warn!("the connection to NATS is lost"),
-            Event::SlowConsumer(_) => {
-                tracing::warn!("messages of other servers are lost: too many wait to be handled");
-            }
-            other => tracing::warn!(event = %other, "NATS"),
+        .event_callback(move |event| {
+            let settled = settled.clone();
+            async move { told(event, &settled).await }
         });
     options.connect(addresses).await
+}
+
+/// Learns what has become of the connection.
+async fn told(event: Event, settled: &watch::Sender<bool>) {
+    match event {
+        Event::Connected => {
+            tracing::debug!("connected to NATS");
+            if !*settled.borrow() {
+                tokio::time::sleep(SETTLED).await;
+                settled.send_replace(true);
+            }
+        }
+        Event::Disconnected => {
+            tracing::warn!("the connection to NATS is lost");
+            settled.send_replace(false);
+        }
+        Event::SlowConsumer(_) => {
+            tracing::warn!("messages of other servers are lost: too many wait to be handled");
+        }
+        other => tracing::warn!(event = %other, "NATS"),
+    }
 }
 
 /// What listens for one namespace.

@@ -30,6 +30,12 @@ pub(super) enum Line {
 
 /// Redis is awaited so long.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// A connection that is lost is tried again after this, then after twice as long each time ...
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// ... up to this.
+pub(super) const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// By then those that have lost their connections at the same time listen again.
+pub(super) const SETTLED: Duration = Duration::from_secs(2);
 /// A Redis Cluster refuses what is sent to the wrong node; so many times something is sent at most.
 const ATTEMPTS: u32 = 4;
 /// From one attempt to the next, while the nodes agree on who has what.

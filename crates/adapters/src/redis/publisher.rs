@@ -12,7 +12,7 @@ use socketio::cluster::PublishError;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-use super::line::{ANSWER, Backend, Line};
+use super::line::{ANSWER, Backend, FIRST_PAUSE, LAST_PAUSE, Line, SETTLED};
 
 pub(super) struct Publisher(Arc<Shared>);
 
@@ -47,8 +47,6 @@ const MAX_BYTES: usize = 64 * 1024 * 1024;
 const MAX_BATCH: usize = 1000;
 /// What a message costs besides its bytes.
 const OVERHEAD: usize = 64;
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Publisher {
     pub(super) fn new(client: Client) -> Publisher {
@@ -130,7 +128,7 @@ impl Drop for Publisher {
 /// Publishes what is queued until the publisher is gone.
 async fn run(this: Arc<Shared>) {
     let mut connection = None;
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut was_away) = (FIRST_PAUSE, false);
     loop {
         let is_idle = this.queue.lock().waiting.is_empty();
         if is_idle {
@@ -145,9 +143,16 @@ async fn run(this: Arc<Shared>) {
                 Ok(line) => {
                     connection = Some(line);
                     pause = FIRST_PAUSE;
+                    // Most likely Redis was away for all servers, and what waits is for them. A Redis
+                    // Cluster loses one node of several, and nothing waits for that one.
+                    if was_away && matches!(this.backend, Backend::Single(_)) {
+                        tokio::time::sleep(SETTLED).await;
+                    }
+                    was_away = false;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot publish: Redis cannot be reached");
+                    was_away = true;
                     if this.is_closed.load(Ordering::Acquire) {
                         return;
                     }
@@ -161,6 +166,7 @@ async fn run(this: Arc<Shared>) {
         if let Err(error) = this.send(line).await {
             tracing::warn!(%error, "the connection to Redis is lost");
             connection = None;
+            was_away = true;
         }
     }
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 
-use super::line::{Backend, Line};
+use super::line::{Backend, FIRST_PAUSE, LAST_PAUSE, Line};
 use super::subscriber::Listener;
 
 pub(super) struct Shards(Arc<Shared>);
@@ -38,8 +38,6 @@ struct State {
 const MAX_BATCH: usize = 100;
 /// So often Redis is asked whether it is there.
 const PING: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Shards {
     pub(super) fn new(backend: Backend) -> Shards {

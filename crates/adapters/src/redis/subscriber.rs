@@ -11,6 +11,8 @@ use redis::aio::{PubSubSink, PubSubStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::line::{FIRST_PAUSE, LAST_PAUSE};
+
 /// What is called for what comes.
 pub(super) trait Listener: Send + Sync {
     fn handle(&self, channel: &str, payload: &[u8]);
@@ -43,8 +45,6 @@ pub(super) struct Subscriber {
 const ANSWER: Duration = Duration::from_secs(5);
 /// So often Redis is asked whether it is there.
 const PING: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 impl Subscriber {
     pub(super) fn new(client: Client) -> Subscriber {

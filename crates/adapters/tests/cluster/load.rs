@@ -11,6 +11,8 @@ use tokio::time::MissedTickBehavior;
 use super::{Cluster, Guest, soon};
 
 pub(super) struct Figures {
+    /// How many were sent while there was trouble.
+    pub(super) meanwhile: u64,
     pub(super) lost: u64,
     pub(super) doubled: u64,
     /// How many came after a later one.
@@ -34,6 +36,7 @@ pub(super) async fn under_load<B: Bus>(
             io.emit("news", sent.fetch_add(1, Ordering::Relaxed));
         }
     };
+    let mut meanwhile = 0;
     let mut heard: [Vec<u64>; 3] = Default::default();
     let healed = async {
         soon(async {
@@ -42,8 +45,10 @@ pub(super) async fn under_load<B: Bus>(
             }
         })
         .await;
+        let start = sent.load(Ordering::Relaxed);
         trouble().await;
         let mark = sent.load(Ordering::Relaxed);
+        meanwhile = mark - start;
         for (client, heard) in cluster.clients.iter_mut().zip(&mut heard) {
             while heard.last().is_none_or(|&last| last < mark) {
                 heard.push(number(client).await.expect("a number"));
@@ -54,6 +59,7 @@ pub(super) async fn under_load<B: Bus>(
     cluster.of(0).emit("news", "end");
     let sent = sent.into_inner();
     let mut figures = Figures {
+        meanwhile,
         lost: 0,
         doubled: 0,
         late: 0,
