@@ -117,6 +117,31 @@ async fn a_rooms_channel_is_subscribed_to_while_somebody_is_there() {
 }
 
 #[tokio::test]
+async fn rooms_that_come_and_go_quickly_end_as_they_are() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut observer = Observer::new(&redis).await;
+    let cluster = Cluster::new(|| bus(&redis, SubscriptionMode::Dynamic), 0).await;
+    let rooms = ["a", "b", "c", "d"];
+    for _ in 0..200 {
+        cluster.of(1).local().sockets_join(rooms);
+        tokio::task::yield_now().await;
+        cluster.of(1).local().sockets_leave(rooms);
+        tokio::task::yield_now().await;
+    }
+    cluster.of(1).local().sockets_join(["a", "c"]);
+    observer
+        .sees(&["Dynamic#/#", "Dynamic#/#a#", "Dynamic#/#c#"])
+        .await;
+    // Nothing is under way that could change it.
+    soon(cluster.of(0).fetch_sockets()).await.expect("sockets");
+    observer
+        .sees(&["Dynamic#/#", "Dynamic#/#a#", "Dynamic#/#c#"])
+        .await;
+}
+
+#[tokio::test]
 async fn private_rooms_have_channels_where_that_is_the_mode() {
     let Some(redis) = Redis::start().await else {
         return;
