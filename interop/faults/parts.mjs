@@ -119,15 +119,16 @@ export async function sparePort() {
  *
  * `expect` are the checks that must find something, `may` those that are free to, `not` those that may not even inform; all
  * others may inform, and neither warn nor fail. `twin` names the set-up that differs only in the fault. `sees` is what a user
- * of the official client sees; where the doctor may also say that it cannot tell, the set-up is `inconclusive`; a healthy set-up needs none, for there the client connects. `{origin}` in an argument is the
- * origin of the URL.
+ * of the official client sees; `informs` are the checks that must at least inform; where the doctor may also say that it cannot tell, the set-up is `inconclusive`; a healthy set-up needs none, for there the client connects. `{origin}` in an argument is the
+ * origin of the URL, `{backend}` what `start` gives with the URL.
  */
-export function setup(name, { start, expect = [], may = [], not = [], twin, missing, sees, inconclusive = false, ...rest }) {
+export function setup(name, { start, expect = [], may = [], not = [], twin, missing, sees, informs = [], inconclusive = false, ...rest }) {
   return {
     name,
     expect,
     may,
     not,
+    informs,
     twin,
     inconclusive,
     missing: missing ?? (() => undefined),
@@ -136,7 +137,9 @@ export function setup(name, { start, expect = [], may = [], not = [], twin, miss
     start: async () => {
       const lab = new Lab();
       try {
-        return { url: await start(lab), stop: () => lab.stop() };
+        const started = await start(lab);
+        const { url, ...words } = typeof started === "string" ? { url: started } : started;
+        return { url, words: { origin: new URL(url).origin, ...words }, stop: () => lab.stop() };
       } catch (error) {
         await lab.stop();
         throw error;

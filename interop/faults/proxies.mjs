@@ -64,6 +64,25 @@ const before = (options, { count = 1, ...server } = {}) => async (lab) => {
   return proxy(lab, await nodes(lab, count, server), built);
 };
 
+/** The heartbeat is short, for the time of a test. */
+const patience = { pingInterval: 1_000, pingTimeout: 1_500 };
+const upload = { arguments: ["--payload", "120000", "--transport", "polling"], may: ["D16"] };
+/** Lets 50 kB pass in a second. */
+function slowed(req) {
+  if (!(Number(req.headers["content-length"]) > 10_000)) return;
+  const { pipe } = req;
+  req.pipe = async (to) => {
+    req.pipe = pipe;
+    for await (const chunk of req) {
+      for (let i = 0; i < chunk.length && !to.destroyed; i += 5_000) {
+        to.write(chunk.subarray(i, i + 5_000));
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+    to.end();
+  };
+}
+
 const hops = [
   setup("proxy", { start: before({}) }),
   ...[
@@ -145,6 +164,63 @@ const hops = [
     }, lively),
     sees: isThrownOut("transport close", { transports: ["websocket"] }),
   }),
+  setup("soaked", { arguments: ["--soak", "4"], start: before({}) }),
+  setup("idle-timeout", {
+    twin: "soaked",
+    arguments: ["--soak", "4"],
+    expect: ["D17"],
+    not: ["D12", "D14", "D16"],
+    start: before({
+      tunnel(client, backend) {
+        join(client, backend);
+        client.setTimeout(2_500, () => client.destroy());
+      },
+    }),
+    sees: isThrownOut("transport close", { transports: ["websocket"] }),
+  }),
+  // As with autoscaling: every connection ends when its time is over.
+  setup("life-timeout", {
+    twin: "soaked",
+    arguments: ["--soak", "4"],
+    expect: ["D17"],
+    not: ["D12", "D14", "D16"],
+    start: before({
+      tunnel(client, backend) {
+        join(client, backend);
+        setTimeout(() => client.destroy(), 1_500).unref();
+      },
+    }),
+    sees: isThrownOut("transport close", { transports: ["websocket"] }),
+  }),
+  setup("upload", { ...upload, start: before({}, patience) }),
+  setup("slow-upload", {
+    ...upload,
+    twin: "upload",
+    expect: ["D18"],
+    start: before({ early: (req) => (slowed(req), false) }, patience),
+    sees: isThrownOut("ping timeout|transport (close|error)", { transports: ["polling"], says: "x".repeat(120_000) }),
+  }),
+  ...[["backend-too", { transports: ["polling"] }, {}, []], ["proxy-at-fault", {}, { head: { drop: (name) => name === "upgrade" } }, ["D12", "D26"]]].map(
+    ([name, options, hop, expect]) =>
+      setup(name, {
+        twin: "proxy",
+        arguments: ["--backend", "{backend}"],
+        expect: expect.length ? expect : ["D09"],
+        informs: expect.length ? [] : ["D26"],
+        start: async (lab) => {
+          const port = await reference(lab, options);
+          return { url: await proxy(lab, [port], hop), backend: `http://${HOST}:${port}` };
+        },
+        sees: expect.length ? staysOnPolling() : connects({ over: "polling" }),
+      }),
+  ),
+  setup("backend", {
+    arguments: ["--backend", "{backend}"],
+    start: async (lab) => {
+      const port = await reference(lab);
+      return { url: await proxy(lab, [port]), backend: `http://${HOST}:${port}` };
+    },
+  }),
   setup("cache", {
     twin: "proxy",
     expect: ["D14"],
@@ -211,6 +287,35 @@ const withCookies = (from, res) => {
   from.pipe(res);
 };
 const spread = (route, count = 2) => before(() => ({ route: route(count), answer: withCookies }), { count });
+
+/** A server that offers recovery, and says something to whoever connects. */
+const recovering = [
+  { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } },
+  { prepare: (io) => io.on("connection", (socket) => socket.emit("welcome", 1)) },
+];
+const comesBack = (recovered) => async (url) => {
+  const { socket, error } = await attempt(url, { transports: ["websocket"], reconnection: true, reconnectionDelay: 10 });
+  assert.equal(error, undefined);
+  if (!socket._lastOffset) await new Promise((resolve) => socket.once("welcome", resolve));
+  const again = new Promise((resolve) => socket.once("connect", resolve));
+  socket.io.engine.close();
+  await again;
+  const found = socket.recovered;
+  socket.close();
+  assert.equal(found, recovered);
+};
+const recovery = [
+  ...[["recovery", 1, true], ["recovery-elsewhere", 2, false]].map(([name, count, recovered]) =>
+    setup(name, {
+      twin: "recovery",
+      arguments: ["--transport", "websocket"],
+      expect: recovered ? [] : ["D27"],
+      not: ["D10", "D12"],
+      start: async (lab) => proxy(lab, await nodes(lab, count, ...recovering), { route: inTurn(count) }),
+      sees: comesBack(recovered),
+    }),
+  ),
+];
 
 const sticky = [
   setup("sticky-source", { start: spread(bySource) }),
@@ -355,4 +460,4 @@ const limits = [
   }),
 ];
 
-export const proxies = [...hops, ...sticky, ...redirects, ...cors, ...limits];
+export const proxies = [...hops, ...sticky, ...recovery, ...redirects, ...cors, ...limits];

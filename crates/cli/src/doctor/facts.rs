@@ -8,6 +8,7 @@ use socketio_proto::engine::{OpenData, Transport};
 use super::args::DoctorArgs;
 use super::check::Id;
 use super::engine::{self, Reading};
+use super::report::Layer;
 use super::wire::{Answer, Ask, Exchange, Fault, Frame, Tls, WebSocket, Wire};
 
 pub(super) struct Patient {
@@ -32,10 +33,18 @@ pub(super) struct Patient {
     pub(super) is_elsewhere: bool,
     /// The check that has found that polling works only now and then.
     pub(super) polling_fault: Option<Id>,
-    /// The handshake of a page of another origin.
+    /// The handshake of a page of another origin, if one was made.
     pub(super) cors: Option<Exchange>,
     /// An open WebSocket with the namespace joined, for the heartbeat.
     pub(super) joined: Option<WebSocket>,
+    /// The server gives what recovery takes when a namespace is joined.
+    pub(super) has_recovery: bool,
+    /// What came of the handshake in revision 3.
+    pub(super) old: Option<Exchange>,
+    /// What the checks so far have come to.
+    pub(super) layers: Vec<Layer>,
+    /// What was asked behind the proxy.
+    pub(super) behind: Vec<Exchange>,
 }
 
 /// What became of an attempt to open a WebSocket.
@@ -77,6 +86,10 @@ impl Patient {
             polling_fault: None,
             cors: None,
             joined: None,
+            has_recovery: false,
+            old: None,
+            layers: Vec::new(),
+            behind: Vec::new(),
         }
     }
 
@@ -106,7 +119,18 @@ impl Patient {
     /// Opens a session over polling.
     pub(super) async fn handshake(&self, cookies: &[String]) -> (Exchange, Option<OpenData>) {
         let target = self.engine(self.revision(), Transport::Polling, None);
-        let exchange = self.wire.ask(Ask::get(target).with_cookies(cookies)).await;
+        self.open_by(Ask::get(target).with_cookies(cookies)).await
+    }
+
+    /// Opens a session over polling as a page of this origin.
+    pub(super) async fn handshake_of(&self, origin: &str) -> (Exchange, Option<OpenData>) {
+        let target = self.engine(self.revision(), Transport::Polling, None);
+        self.open_by(Ask::get(target).with_header("Origin", origin))
+            .await
+    }
+
+    async fn open_by(&self, ask: Ask) -> (Exchange, Option<OpenData>) {
+        let exchange = self.wire.ask(ask).await;
         let open = match exchange.answer().map(Reading::of) {
             Some(Reading::Open(open, _)) => Some(open),
             _ => None,

@@ -1,10 +1,18 @@
 //! The checks, in the order in which they are made.
 
+mod backend;
+mod client;
+mod cookies;
 mod cors;
+mod emit;
 mod handshake;
+mod limits;
 mod namespace;
+mod payload;
 mod polling;
 mod reach;
+mod recovery;
+mod soak;
 mod sticky;
 mod transports;
 mod versions;
@@ -15,7 +23,7 @@ mod tests;
 
 use super::check::Check;
 
-pub(super) const ALL: [&dyn Check; 20] = [
+pub(super) const ALL: [&dyn Check; 28] = [
     &reach::Address,
     &reach::Names,
     &reach::Tcp,
@@ -24,6 +32,7 @@ pub(super) const ALL: [&dyn Check; 20] = [
     &handshake::Handshake,
     &handshake::Path,
     &versions::Versions,
+    &client::Fit,
     &websocket::Direct,
     &transports::Transports,
     &sticky::Stickiness,
@@ -36,4 +45,11 @@ pub(super) const ALL: [&dyn Check; 20] = [
     &cors::Credentials,
     &cors::Errors,
     &cors::AnyOrigin,
+    &cookies::CrossSite,
+    &emit::Ack,
+    &recovery::Recovery,
+    &payload::Payload,
+    &soak::Soak,
+    &limits::Limits,
+    &backend::Behind,
 ];

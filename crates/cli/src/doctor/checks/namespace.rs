@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use socketio::Transport;
+use socketio_proto::engine::OpenData;
 use socketio_proto::socket::{EncodedMessage, MsgpackParser, Packet, PacketKind, Parser};
 use tokio::time::Instant;
 
@@ -40,33 +41,16 @@ impl Check for Join {
                 return Outcome::Inconclusive(Why::Unclear);
             };
             let namespace = patient.wire.target.namespace.clone();
-            let auth = patient
-                .args
-                .auth
-                .as_ref()
-                .map(Value::to_string)
-                .unwrap_or_default();
-            let connect = match &*namespace {
-                "/" => format!("40{auth}"),
-                name => format!("40{name},{auth}"),
-            };
-            // In revision 3 the main namespace is joined unasked.
-            if revision == 4 || namespace != "/" {
-                channel.send(patient, &connect).await;
-            }
-            let reply = channel.reply(patient, &namespace).await;
-            let shown: String = match namespace.as_str() {
-                "/" => "40".to_owned(),
-                name => format!("40{name},"),
-            };
-            let asked = if auth.is_empty() {
-                shown
-            } else {
-                format!("{shown}{{…}}")
+            let reply = channel.join(patient, patient.args.auth.as_ref()).await;
+            let asked = head(&namespace, "40");
+            let asked = match &patient.args.auth {
+                None => asked,
+                Some(_) => format!("{asked}{{…}}"),
             };
             let (finding, is_open) = match reply {
                 Reply::Joined(data) => {
                     let recovery = data.contains(r#""pid":"#);
+                    patient.has_recovery = recovery;
                     match channel {
                         Channel::WebSocket(websocket) => patient.joined = Some(websocket),
                         Channel::Polling { .. } => channel.close(patient).await,
@@ -111,7 +95,7 @@ impl Check for Join {
 }
 
 /// What came of the request to join.
-enum Reply {
+pub(super) enum Reply {
     Joined(String),
     Refused(String),
     Silent,
@@ -120,7 +104,7 @@ enum Reply {
 }
 
 /// A session over one of the transports.
-enum Channel {
+pub(super) enum Channel {
     Polling {
         sid: String,
         revision: u8,
@@ -131,7 +115,7 @@ enum Channel {
 
 impl Channel {
     /// Opens a session, over WebSocket if that works: its messages always reach the same server.
-    async fn open(patient: &Patient, revision: u8) -> Result<Option<Channel>, Why> {
+    pub(super) async fn open(patient: &Patient, revision: u8) -> Result<Option<Channel>, Why> {
         if patient.has_websocket() && patient.args.transport != Some(Only::Polling) {
             let (_, _, websocket) = patient.open_websocket(revision).await;
             return Ok(websocket.map(Channel::WebSocket));
@@ -157,7 +141,19 @@ impl Channel {
         }))
     }
 
-    async fn send(&mut self, patient: &Patient, packet: &str) {
+    /// Asks to join the namespace, and reads until it is known what came of it.
+    pub(super) async fn join(&mut self, patient: &Patient, auth: Option<&Value>) -> Reply {
+        let namespace = &patient.wire.target.namespace;
+        // In revision 3 the main namespace is joined unasked.
+        if patient.revision() == 4 || namespace != "/" {
+            let auth = auth.map(Value::to_string).unwrap_or_default();
+            let packet = format!("{}{auth}", head(namespace, "40"));
+            self.send(patient, &packet).await;
+        }
+        self.reply(patient, namespace).await
+    }
+
+    pub(super) async fn send(&mut self, patient: &Patient, packet: &str) {
         match self {
             Channel::WebSocket(websocket) => websocket.send_text(packet).await,
             Channel::Polling { sid, revision, .. } => {
@@ -166,7 +162,7 @@ impl Channel {
         }
     }
 
-    async fn next(&mut self, patient: &Patient, wait: Duration) -> Frame {
+    pub(super) async fn next(&mut self, patient: &Patient, wait: Duration) -> Frame {
         match self {
             Channel::WebSocket(websocket) => websocket.next(wait).await,
             Channel::Polling {
@@ -195,7 +191,7 @@ impl Channel {
     }
 
     /// Reads until it is known what came of the request to join a namespace.
-    async fn reply(&mut self, patient: &Patient, namespace: &str) -> Reply {
+    pub(super) async fn reply(&mut self, patient: &Patient, namespace: &str) -> Reply {
         let deadline = Instant::now() + patient.wire.budget.answer().min(ANSWER);
         for _ in 0..MAX_PACKETS {
             let wait = deadline.saturating_duration_since(Instant::now());
@@ -223,7 +219,7 @@ impl Channel {
         Reply::Unclear
     }
 
-    async fn close(self, patient: &Patient) {
+    pub(super) async fn close(self, patient: &Patient) {
         match self {
             Channel::WebSocket(websocket) => websocket.close().await,
             Channel::Polling { sid, revision, .. } => {
@@ -238,8 +234,16 @@ const ANSWER: Duration = Duration::from_millis(2500);
 /// A server that talks more before it answers is not listened to.
 const MAX_PACKETS: usize = 1000;
 
+/// How a packet of a namespace begins.
+pub(super) fn head(namespace: &str, kind: &str) -> String {
+    match namespace {
+        "/" => kind.to_owned(),
+        name => format!("{kind}{name},"),
+    }
+}
+
 /// The data of a packet, if it is of this namespace.
-fn of_namespace<'a>(rest: &'a str, namespace: &str) -> Option<&'a str> {
+pub(super) fn of_namespace<'a>(rest: &'a str, namespace: &str) -> Option<&'a str> {
     let (found, data) = match rest.starts_with('/') {
         // Old servers leave the comma out where no data follows.
         true => rest.split_once(',').unwrap_or((rest, "")),
@@ -366,19 +370,21 @@ impl Check for Heartbeat {
 
     fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
         async move {
-            let Some(interval) = patient.open.as_ref().map(|open| open.ping_interval) else {
+            let Some(open) = patient.open.clone() else {
                 return Outcome::Skipped(Why::Unclear);
             };
+            let interval = open.ping_interval;
+            let odd = odd(patient, &open);
             let is_short =
                 interval <= MAX_INTERVAL && interval + GRACE * 2 < patient.wire.budget.left();
             // In revision 3 it is the client that pings.
             let is_old = patient.revision() == 3;
             let Some(mut websocket) = patient.joined.take() else {
-                return Outcome::Passed(Note::NotObserved(interval), Vec::new());
+                return Outcome::Passed(Note::NotObserved(interval), odd);
             };
             if !is_short || is_old {
                 websocket.close().await;
-                return Outcome::Passed(Note::NotObserved(interval), Vec::new());
+                return Outcome::Passed(Note::NotObserved(interval), odd);
             }
             let start = Instant::now();
             let deadline = start + interval + GRACE;
@@ -388,7 +394,7 @@ impl Check for Heartbeat {
                     Frame::Text(text) if text == "2" => {
                         websocket.send_text("3").await;
                         websocket.close().await;
-                        return Outcome::Passed(Note::Heartbeat, Vec::new());
+                        return Outcome::Passed(Note::Heartbeat, odd);
                     }
                     Frame::Text(_) | Frame::Binary(_) => {}
                     Frame::Silent => {
@@ -419,6 +425,46 @@ impl Check for Heartbeat {
         .boxed()
     }
 }
+
+/// What is unusual about the times of the heartbeat.
+fn odd(patient: &Patient, open: &OpenData) -> Vec<Finding> {
+    let (interval, wait) = (open.ping_interval, open.ping_timeout);
+    let words = format!(
+        "pingInterval {} ms, pingTimeout {} ms",
+        interval.as_millis(),
+        wait.as_millis()
+    );
+    let mut findings = Vec::new();
+    if wait < MIN_TIMEOUT {
+        let verdict = Verdict::HastyTimeout { timeout: wait };
+        findings.push(Finding::warn(verdict, Confidence::Likely));
+    }
+    if interval > LONG_INTERVAL {
+        let verdict = Verdict::RarePings { interval };
+        findings.push(Finding::warn(verdict, Confidence::Possible));
+    }
+    // In revision 3 the client's own timer keeps the connection, which browsers slow down in tabs that
+    // nobody sees.
+    let client = patient.args.client.as_ref();
+    if patient.revision() == 3
+        && client.is_some_and(|client| client.name == "js")
+        && interval + wait < THROTTLED
+    {
+        let verdict = Verdict::TabPings {
+            limit: interval + wait,
+        };
+        findings.push(Finding::info(verdict, Confidence::Likely));
+    }
+    let told = |finding: Finding| finding.with_words("the handshake", words.clone());
+    findings.into_iter().map(told).collect()
+}
+
+/// Less is not enough for a phone that changes its network, or for a large message.
+const MIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most proxies cut a connection on which nothing is said for so long.
+const LONG_INTERVAL: Duration = Duration::from_secs(60);
+/// The timers of a hidden tab fire so rarely.
+const THROTTLED: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod unit {
