@@ -166,4 +166,19 @@ export async function reference(lab, options = {}, { tls, application, prepare =
   return port;
 }
 
+const here = (path) => new URL(path, import.meta.url).pathname;
+const target = process.env.CARGO_TARGET_DIR ?? here("../../target");
+
 export const first = (...paths) => paths.find((path) => path && existsSync(path));
+
+const scenario = process.env.SIO_SERVER === "reference" ? undefined : process.env.SIO_SERVER;
+/** The server of this project that the other suites use too. */
+const server = first(scenario, `${target}/release/examples/interop_server`);
+export const noOurs = () => (server ? undefined : "there is no server here: cargo build --release --example interop_server");
+
+/** It runs with options of the reference; gives the port. */
+export async function ours(lab, options = {}) {
+  const child = lab.spawn(server, ["--port", "0", "--options", JSON.stringify(options)]);
+  const [, port] = await lab.line(child, /"listening":(\d+)/);
+  return Number(port);
+}

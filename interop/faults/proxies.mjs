@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import net from "node:net";
-import { HOST, page, reference, setup } from "./parts.mjs";
+import { HOST, noOurs, ours, page, reference, setup } from "./parts.mjs";
 import { lively, ORIGIN } from "./servers.mjs";
 import { all, answers, attempt, connects, fails, HANDSHAKE, isThrownOut, losesSessions, readable, staysOnPolling } from "./symptoms.mjs";
 import { certificates } from "./tls.mjs";
@@ -200,6 +200,19 @@ const hops = [
     start: before({ early: (req) => (slowed(req), false) }, patience),
     sees: isThrownOut("ping timeout|transport (close|error)", { transports: ["polling"], says: "x".repeat(120_000) }),
   }),
+  // The same with this project's server.
+  ...[["ours-upload", {}], ["ours-slow-upload", { early: (req) => (slowed(req), false) }]].map(([name, hop], isSlow) =>
+    setup(name, {
+      ...upload,
+      missing: noOurs,
+      twin: "ours-upload",
+      expect: isSlow ? ["D18"] : [],
+      start: async (lab) => proxy(lab, [await ours(lab, patience)], hop),
+      sees: isSlow
+        ? isThrownOut("ping timeout|transport (close|error)", { transports: ["polling"], says: "x".repeat(120_000) })
+        : connects({ ask: false }),
+    }),
+  ),
   ...[["backend-too", { transports: ["polling"] }, {}, []], ["proxy-at-fault", {}, { head: { drop: (name) => name === "upgrade" } }, ["D12", "D26"]]].map(
     ([name, options, hop, expect]) =>
       setup(name, {
