@@ -59,9 +59,9 @@ function join(client, backend) {
 }
 
 const nodes = (lab, count, options, extra) => Promise.all(Array.from({ length: count }, () => reference(lab, options, extra)));
-const before = (options, { count = 1, ...server } = {}) => async (lab) => {
+const before = (options, { count = 1, ...server } = {}, extra) => async (lab) => {
   const built = typeof options === "function" ? options() : options;
-  return proxy(lab, await nodes(lab, count, server), built);
+  return proxy(lab, await nodes(lab, count, server, extra), built);
 };
 
 /** The heartbeat is short, for the time of a test. */
@@ -318,6 +318,14 @@ const comesBack = (recovered) => async (url) => {
   assert.equal(found, recovered);
 };
 const recovery = [
+  // The longest examination that asks for nothing costly.
+  setup("recovery-and-more", {
+    arguments: ["--origin", ORIGIN, "--header", "X-Key: a1b2c3"],
+    may: ["D25"],
+    not: ["D27"],
+    start: before({}, { ...recovering[0], allowEIO3: true, cors: { origin: ORIGIN, credentials: true } }, recovering[1]),
+    sees: comesBack(true),
+  }),
   ...[["recovery", 1, true], ["recovery-elsewhere", 2, false]].map(([name, count, recovered]) =>
     setup(name, {
       twin: "recovery",

@@ -147,6 +147,7 @@ describe("sio doctor", { skip, concurrency: 4 }, () => {
       assert.deepEqual(failed.sort(), [...fatal].sort());
       const more = setup.arguments.some((word) => ["--backend", "--emit", "--payload", "--soak"].includes(word));
       assert.ok(requests <= BUDGET || more, `${requests} requests`);
+      if (!expect.length && !inconclusive) assert.deepEqual(layers.filter(({ status }) => status === "inconclusive"), []);
       if (!accused.length && !inconclusive) assert.equal(code, HEALTHY);
       else assert.ok(ACCUSED.includes(code) || (code === HEALTHY && accused.every(({ severity }) => severity === "warn")), `exit code ${code}`);
       assert.ok(seconds < (more ? 2 * LIMIT : LIMIT), `it took ${seconds} s`);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::Value;
 use socketio_proto::engine::{OpenData, Transport};
 
 use super::args::DoctorArgs;
@@ -35,10 +36,12 @@ pub(super) struct Patient {
     pub(super) polling_fault: Option<Id>,
     /// The handshake of a page of another origin, if one was made.
     pub(super) cors: Option<Exchange>,
-    /// An open WebSocket with the namespace joined, for the heartbeat.
+    /// An open WebSocket with the namespace joined, for the heartbeat and for recovery.
     pub(super) joined: Option<WebSocket>,
-    /// The server gives what recovery takes when a namespace is joined.
-    pub(super) has_recovery: bool,
+    /// What the server said to who joined.
+    pub(super) greeting: Value,
+    /// The place of the first event that came on it, where the server tells places.
+    pub(super) offset: Option<String>,
     /// What came of the handshake in revision 3.
     pub(super) old: Option<Exchange>,
     /// What the checks so far have come to.
@@ -86,7 +89,8 @@ impl Patient {
             polling_fault: None,
             cors: None,
             joined: None,
-            has_recovery: false,
+            greeting: Value::Null,
+            offset: None,
             old: None,
             layers: Vec::new(),
             behind: Vec::new(),

@@ -152,6 +152,7 @@ async fn make_checks(
         });
     }
     progress("");
+    // Where a check was not made that would have closed it.
     if let Some(websocket) = patient.joined.take() {
         websocket.close().await;
     }

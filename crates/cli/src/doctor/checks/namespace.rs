@@ -13,6 +13,7 @@ use socketio_proto::engine::OpenData;
 use socketio_proto::socket::{EncodedMessage, MsgpackParser, Packet, PacketKind, Parser};
 use tokio::time::Instant;
 
+use super::recovery::offset;
 use crate::doctor::args::Only;
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
 use crate::doctor::engine;
@@ -50,7 +51,7 @@ impl Check for Join {
             let (finding, is_open) = match reply {
                 Reply::Joined(data) => {
                     let recovery = data.contains(r#""pid":"#);
-                    patient.has_recovery = recovery;
+                    patient.greeting = serde_json::from_str(&data).unwrap_or_default();
                     match channel {
                         Channel::WebSocket(websocket) => patient.joined = Some(websocket),
                         Channel::Polling { .. } => channel.close(patient).await,
@@ -383,7 +384,7 @@ impl Check for Heartbeat {
                 return Outcome::Passed(Note::NotObserved(interval), odd);
             };
             if !is_short || is_old {
-                websocket.close().await;
+                patient.joined = Some(websocket);
                 return Outcome::Passed(Note::NotObserved(interval), odd);
             }
             let start = Instant::now();
@@ -393,10 +394,14 @@ impl Check for Heartbeat {
                 match websocket.next(wait).await {
                     Frame::Text(text) if text == "2" => {
                         websocket.send_text("3").await;
-                        websocket.close().await;
+                        patient.joined = Some(websocket);
                         return Outcome::Passed(Note::Heartbeat, odd);
                     }
-                    Frame::Text(_) | Frame::Binary(_) => {}
+                    Frame::Text(text) => {
+                        let found = offset(&text, &patient.wire.target.namespace);
+                        patient.offset = patient.offset.take().or(found);
+                    }
+                    Frame::Binary(_) => {}
                     Frame::Silent => {
                         websocket.close().await;
                         let verdict = Verdict::NoPing {

@@ -29,28 +29,27 @@ impl Check for Recovery {
 
     fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
         async move {
-            if !patient.has_recovery {
-                return Outcome::Skipped(Why::NoRecovery);
-            }
-            if !patient.has_websocket() {
+            let Some(joined) = patient.joined.take() else {
                 return Outcome::Skipped(Why::NoWebSocket);
-            }
-            let auth = patient.args.auth.clone();
-            let Some((mut channel, greeting)) = join(patient, auth.as_ref()).await else {
-                return Outcome::Inconclusive(Why::Unclear);
             };
-            let Some(offset) = offset(patient, &mut channel).await else {
+            let mut channel = Channel::WebSocket(joined);
+            let Some(pid) = patient.greeting["pid"].as_str() else {
+                channel.close(patient).await;
+                return Outcome::Skipped(Why::NoRecovery);
+            };
+            let offset = match &patient.offset {
+                Some(offset) => Some(offset.clone()),
+                None => event(patient, &mut channel).await,
+            };
+            let Some(offset) = offset else {
                 channel.close(patient).await;
                 return Outcome::Passed(Note::NoOffset, Vec::new());
             };
             // It ends without a farewell of the namespace, so that the server keeps the state.
             channel.send(patient, "1").await;
             channel.close(patient).await;
-            let Some(pid) = greeting["pid"].as_str() else {
-                return Outcome::Inconclusive(Why::Unclear);
-            };
-            let mut again: Map<String, Value> = match auth {
-                Some(Value::Object(map)) => map,
+            let mut again: Map<String, Value> = match &patient.args.auth {
+                Some(Value::Object(map)) => map.clone(),
                 _ => Map::new(),
             };
             again.insert("pid".to_owned(), pid.into());
@@ -59,7 +58,7 @@ impl Check for Recovery {
                 return Outcome::Inconclusive(Why::Unclear);
             };
             channel.close(patient).await;
-            if second["sid"] == greeting["sid"] {
+            if second["sid"] == patient.greeting["sid"] {
                 return Outcome::Passed(Note::Recovered, Vec::new());
             }
             let finding = Finding::warn(Verdict::NotRecovered, Confidence::Likely);
@@ -80,25 +79,50 @@ async fn join(patient: &Patient, auth: Option<&Value>) -> Option<(Channel, Value
     Some((channel, serde_json::from_str(&data).unwrap_or_default()))
 }
 
-/// The offset of the first event that comes.
-async fn offset(patient: &Patient, channel: &mut Channel) -> Option<String> {
+/// The place of the first event that comes.
+async fn event(patient: &Patient, channel: &mut Channel) -> Option<String> {
     let start = Instant::now();
-    let namespace = &patient.wire.target.namespace;
     loop {
         let wait = EVENT.checked_sub(start.elapsed())?;
         match channel.next(patient, wait).await {
             Frame::Text(text) if text == "2" => channel.send(patient, "3").await,
             Frame::Text(text) => {
-                let event = text.strip_prefix("42");
-                let event = event.and_then(|rest| of_namespace(rest, namespace));
-                let event: Option<Vec<Value>> =
-                    event.and_then(|event| serde_json::from_str(event).ok());
-                if let Some(Value::String(offset)) = event.and_then(|mut event| event.pop()) {
+                if let Some(offset) = offset(&text, &patient.wire.target.namespace) {
                     return Some(offset);
                 }
             }
             Frame::Binary(_) => {}
             Frame::Broken(..) | Frame::Close(_) | Frame::Ended | Frame::Silent => return None,
         }
+    }
+}
+
+/// The place of an event, which a server that recovers adds to its arguments.
+pub(super) fn offset(packet: &str, namespace: &str) -> Option<String> {
+    let event = of_namespace(packet.strip_prefix("42")?, namespace)?;
+    let mut event: Vec<Value> = serde_json::from_str(event).ok()?;
+    match event.len() {
+        0 | 1 => None,
+        _ => Some(event.pop()?.as_str()?.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_an_event_is_its_last_argument() {
+        assert_eq!(
+            offset(r#"42["a",1,"place"]"#, "/"),
+            Some("place".to_owned())
+        );
+        assert_eq!(
+            offset(r#"42/b,["a","place"]"#, "/b"),
+            Some("place".to_owned())
+        );
+        assert_eq!(offset(r#"42["a",1]"#, "/"), None);
+        assert_eq!(offset(r#"42["a"]"#, "/"), None);
+        assert_eq!(offset(r#"42/b,["a","place"]"#, "/"), None);
     }
 }

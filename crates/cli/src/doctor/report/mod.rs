@@ -201,3 +201,55 @@ impl Layer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::check::Confidence;
+    use crate::doctor::texts::Verdict;
+
+    fn layer(id: Id, outcome: Outcome) -> Layer {
+        let took = Duration::ZERO;
+        Layer { id, outcome, took }
+    }
+
+    #[test]
+    fn a_finding_stands_in_the_layer_of_the_check_it_names() {
+        let found = || {
+            vec![Finding::fatal(
+                Verdict::WebSocketElsewhere,
+                Confidence::Likely,
+            )]
+        };
+        let layers = settled(vec![
+            layer(Id::D10, Outcome::Passed(Note::Rounds(4), Vec::new())),
+            layer(Id::D13, Outcome::Failed(found())),
+            layer(Id::D14, Outcome::Skipped(Why::Needs(Id::D13))),
+        ]);
+        let status: Vec<&str> = layers.iter().map(Layer::status).collect();
+        assert_eq!(status, ["failed", "skipped", "skipped"]);
+        assert_eq!(layers[0].findings().len(), 1);
+        for layer in &layers[1..] {
+            let because = Outcome::Skipped(Why::Needs(Id::D10));
+            assert_eq!(format!("{:?}", layer.outcome), format!("{because:?}"));
+        }
+    }
+
+    #[test]
+    fn a_check_that_names_nothing_has_not_failed_itself() {
+        let verdict = Verdict::WrongPath {
+            asked: "/a/".to_owned(),
+            found: "/b/".to_owned(),
+        };
+        let layers = settled(vec![
+            layer(Id::D06, Outcome::Failed(Vec::new())),
+            layer(
+                Id::D07,
+                Outcome::found(Finding::fatal(verdict, Confidence::Certain)),
+            ),
+            layer(Id::D12, Outcome::Skipped(Why::Needs(Id::D06))),
+        ]);
+        let status: Vec<&str> = layers.iter().map(Layer::status).collect();
+        assert_eq!(status, ["skipped", "failed", "skipped"]);
+    }
+}

@@ -516,7 +516,7 @@ impl Texts for Spanish {
             ),
             Verdict::IdleCut { after, interval } => text(
                 format!("las conexiones se cortan cuando no se dice nada durante {}", seconds(*after)),
-                &format!("Llega un ping cada {}, así que una conexión tranquila calla ese tiempo. Algo por el camino no espera tanto; una conexión en la que se hablaba todo el tiempo siguió abierta.", seconds(*interval)),
+                &format!("Llega un ping cada {}, así que una conexión tranquila calla ese tiempo. Algo por el camino no espera tanto; una conexión en la que se hablaba todo el tiempo siguió abierta.{}", seconds(*interval), owner(*after)),
                 "Suba el tiempo de inactividad del proxy por encima de pingInterval + pingTimeout (nginx: `proxy_read_timeout`, Apache: `ProxyTimeout`, HAProxy: `timeout tunnel`), o baje pingInterval.",
             ),
             Verdict::LifeCut { after } => text(
@@ -703,6 +703,19 @@ impl Texts for Spanish {
             Why::Unclear => "las respuestas no lo dicen".to_owned(),
             Why::Unneeded => "la ruta es correcta".to_owned(),
         }
+    }
+}
+
+/// Quién se sabe que espera tanto.
+fn owner(after: std::time::Duration) -> &'static str {
+    match after.as_secs() {
+        50..=56 => " El encaminador de Heroku espera 55 s.",
+        57..=63 => {
+            " 60 s es el valor por defecto de nginx, de Apache y de los balanceadores de AWS."
+        }
+        95..=104 => " Cloudflare espera 100 s.",
+        235..=244 | 345..=354 => " Algunos NAT olvidan las conexiones tras 240 s o 350 s.",
+        _ => "",
     }
 }
 
