@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::namespace::{Channel, Reply, head, of_namespace};
+use super::channel::{Channel, Reply, head, of_namespace};
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
 use crate::doctor::facts::Patient;
 use crate::doctor::texts::{Note, Verdict};

@@ -1,11 +1,13 @@
 //! The checks, in the order in which they are made.
 
 mod backend;
+mod channel;
 mod client;
 mod cookies;
 mod cors;
 mod emit;
 mod handshake;
+mod heartbeat;
 mod limits;
 mod namespace;
 mod payload;
@@ -39,7 +41,7 @@ pub(super) const ALL: [&dyn Check; 28] = [
     &websocket::Upgrade,
     &polling::LongPoll,
     &namespace::Join,
-    &namespace::Heartbeat,
+    &heartbeat::Heartbeat,
     &recovery::Recovery,
     &cors::Simple,
     &cors::Preflight,

@@ -8,7 +8,7 @@ use socketio::Transport;
 use socketio_proto::engine::OpenData;
 use tokio::time::Instant;
 
-use super::namespace::{Channel, Reply, head};
+use super::channel::{Channel, Reply, head};
 use super::sticky::cookies;
 use crate::doctor::args::{DoctorArgs, Only};
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};

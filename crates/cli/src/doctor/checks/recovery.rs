@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::namespace::{Channel, Reply, of_namespace};
+use super::channel::{Channel, Reply, of_namespace};
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
 use crate::doctor::facts::Patient;
 use crate::doctor::texts::{Note, Verdict};

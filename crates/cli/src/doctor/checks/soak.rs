@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
 use tokio::time::Instant;
 
-use super::namespace::{Channel, Reply};
+use super::channel::{Channel, Reply};
 use crate::doctor::args::DoctorArgs;
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
 use crate::doctor::facts::Patient;
