@@ -1,8 +1,9 @@
 // Servers of several makes with which nothing is wrong.
 import { readFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
+import ioV2 from "socket.io-client-v2";
 import { first, HOST, noOurs, ours, reference, setup } from "./parts.mjs";
-import { v3 } from "./servers.mjs";
+import { v2, v3 } from "./servers.mjs";
 import { connects } from "./symptoms.mjs";
 import { certificates } from "./tls.mjs";
 
@@ -27,18 +28,37 @@ const served = (args = [], scheme = "http") => async (lab) => {
 /** The chat of `sio serve` does not answer to "ask". */
 const quiet = (options) => connects({ ask: false, ...options });
 
+const pythonServer = async (lab) => {
+  const child = lab.spawn(paths.python, [here("python-server.py")]);
+  const [, port] = await lab.line(child, /^listening (\d+)$/);
+  await lab.accepting(child, Number(port));
+  return `http://${HOST}:${port}`;
+};
+/** What is examined only when it is asked for. */
+const everything = ["--soak", "2", "--payload", "--emit", 'ask="x"'];
+
 export const healthy = [
   setup("reference", { start: async (lab) => `http://${HOST}:${await reference(lab)}` }),
   setup("version-3", { start: async (lab) => `http://${HOST}:${await reference(lab, {}, { make: v3 })}` }),
-  setup("python", {
-    missing: python,
-    start: async (lab) => {
-      const child = lab.spawn(paths.python, [here("python-server.py")]);
-      const [, port] = await lab.line(child, /^listening (\d+)$/);
-      await lab.accepting(child, Number(port));
-      return `http://${HOST}:${port}`;
-    },
+  setup("version-3-all", { arguments: everything, start: async (lab) => `http://${HOST}:${await reference(lab, {}, { make: v3 })}` }),
+  setup("version-2-all", {
+    arguments: [...everything, "--client", "js@2"],
+    start: async (lab) => `http://${HOST}:${await reference(lab, {}, { make: v2 })}`,
+    sees: connects({ client: ioV2 }),
   }),
+  setup("eio3-all", {
+    arguments: [...everything, "--client", "js@2"],
+    start: async (lab) => `http://${HOST}:${await reference(lab, { allowEIO3: true })}`,
+    sees: connects({ client: ioV2 }),
+  }),
+  setup("ours-all", {
+    missing: noOurs,
+    arguments: everything.with(-1, 'ack="x"'),
+    start: async (lab) => `http://${HOST}:${await ours(lab)}`,
+    sees: quiet(),
+  }),
+  setup("python", { missing: python, start: pythonServer }),
+  setup("python-all", { missing: python, arguments: everything, start: pythonServer }),
   setup("sio-serve", { missing: noServe, start: served(() => []), sees: quiet() }),
   setup("sio-serve-path", {
     missing: noServe,

@@ -370,6 +370,15 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     assert.equal(gone.disconnect.id, connect.connect.id);
   });
 
+  test("nor is one when all is asked for", async ({ url }) => {
+    const all = ["--soak", "1", "--payload", "--emit", 'ack="x"', "--origin", "https://app.example", "--backend", url];
+    assert.equal((await run(url, ...all)).code, 0);
+    // The client that counts is the only one.
+    const counted = spawnSync(sio, ["connect", url, "--emit", "count", "--ack", "--json"], { encoding: "utf8" });
+    const records = counted.stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+    assert.deepEqual(records.find(({ type }) => type === "ack").args, [1]);
+  }, { cors: { origin: "https://app.example", credentials: true }, connectionStateRecovery: {} });
+
   test("the report for people, and as Markdown", async ({ url }) => {
     const directory = mkdtempSync(join(tmpdir(), "sio-doctor-"));
     const file = join(directory, "report.md");

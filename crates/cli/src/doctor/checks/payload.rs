@@ -152,6 +152,7 @@ async fn over_polling(patient: &Patient, open: &OpenData, size: u64) -> Sent {
         transport: Transport::Polling,
         size,
         passed,
+        is_promised: open.max_payload.is_some(),
     };
     // Servers say no more than the status.
     let is_page = exchange
@@ -171,7 +172,12 @@ async fn post(patient: &Patient, size: u64) -> Option<Exchange> {
     let sid = open?.sid;
     let cookies = cookies(&handshake);
     let target = patient.engine(revision, Transport::Polling, Some(&sid));
-    let body = engine::payload(revision, &packet(revision, size));
+    // In revision 3 the length stands before the packet; all of it is the body.
+    let around = match revision {
+        3 => size.to_string().len() as u64 + 1,
+        _ => 0,
+    };
+    let body = engine::payload(revision, &packet(revision, size.saturating_sub(around)));
     let ask = Ask::post(target, body).with_cookies(&cookies);
     let exchange = patient.wire.ask_for(ask, UPLOAD).await;
     patient.post(revision, &sid, "1", &cookies).await;
@@ -223,6 +229,7 @@ async fn over_websocket(patient: &Patient, open: &OpenData, size: u64) -> Sent {
                 transport,
                 size,
                 passed: 0,
+                is_promised: open.max_payload.is_some(),
             };
             Finding::fatal(verdict, Confidence::Likely)
         }

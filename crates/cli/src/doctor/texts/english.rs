@@ -523,13 +523,16 @@ impl Texts for English {
                 "Something on the way limits how long a connection lives (Google Cloud's backend service: 30 s by default), or was restarted. Clients connect again by themselves, and what was sent meanwhile may be lost.",
                 "Raise that limit (Google Cloud: timeoutSec of the backend service), and turn on connection state recovery for what remains.",
             ),
-            Verdict::BodyCapped { transport, size, passed } => text(
+            Verdict::BodyCapped { transport, size, passed, is_promised } => text(
                 match transport {
                     Transport::WebSocket => format!("a WebSocket message of {size} bytes does not pass"),
                     _ => format!("a request of {size} bytes does not pass, one of {passed} does"),
                 },
-                "The server takes messages of this size by its own word; something on the way does not. Who sends one is disconnected.",
-                "Raise the limit of the proxy (nginx: `client_max_body_size`), or send smaller messages.",
+                match is_promised {
+                    true => "The server takes messages of this size by its own word; something on the way does not. Who sends one is disconnected.",
+                    false => "The server, which does not tell its limit, or something on the way does not take messages of this size. Who sends one is disconnected.",
+                },
+                "Raise the limit of the proxy (nginx: `client_max_body_size`) or of the server (`maxHttpBufferSize`), or send smaller messages.",
             ),
             Verdict::MessageTooLarge { size, limit } => text(
                 format!("the server takes messages of up to {limit} bytes, not {size}"),

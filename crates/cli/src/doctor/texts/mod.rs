@@ -324,6 +324,8 @@ pub(super) enum Verdict {
         size: u64,
         /// A message of so many bytes has passed; 0 where that was not looked for.
         passed: u64,
+        /// The server says that it takes messages of this size.
+        is_promised: bool,
     },
     MessageTooLarge {
         size: u64,

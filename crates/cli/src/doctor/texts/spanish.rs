@@ -524,13 +524,16 @@ impl Texts for Spanish {
                 "Algo por el camino limita cuánto vive una conexión (el servicio de backend de Google Cloud: 30 s por defecto), o se reinició. Los clientes vuelven solos, y lo que se envió entretanto puede perderse.",
                 "Suba ese límite (Google Cloud: timeoutSec del servicio de backend), y active la recuperación del estado para el resto.",
             ),
-            Verdict::BodyCapped { transport, size, passed } => text(
+            Verdict::BodyCapped { transport, size, passed, is_promised } => text(
                 match transport {
                     Transport::WebSocket => format!("un mensaje de WebSocket de {size} bytes no pasa"),
                     _ => format!("una petición de {size} bytes no pasa, una de {passed} sí"),
                 },
-                "El servidor dice aceptar mensajes de este tamaño; algo por el camino no. Quien envía uno se desconecta.",
-                "Suba el límite del proxy (nginx: `client_max_body_size`), o envíe mensajes menores.",
+                match is_promised {
+                    true => "El servidor dice aceptar mensajes de este tamaño; algo por el camino no. Quien envía uno se desconecta.",
+                    false => "El servidor, que no dice su límite, o algo por el camino no acepta mensajes de este tamaño. Quien envía uno se desconecta.",
+                },
+                "Suba el límite del proxy (nginx: `client_max_body_size`) o del servidor (`maxHttpBufferSize`), o envíe mensajes menores.",
             ),
             Verdict::MessageTooLarge { size, limit } => text(
                 format!("el servidor acepta mensajes de hasta {limit} bytes, no de {size}"),
