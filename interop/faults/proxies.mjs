@@ -118,6 +118,20 @@ const hops = [
       assert.deepEqual(await lost, ["transport error", 413]);
     },
   }),
+  // A firewall that looks into WebSockets, and ends those that carry much.
+  setup("websocket-capped", {
+    twin: "body-uncapped",
+    arguments: ["--payload"],
+    expect: ["D18"],
+    start: before({
+      tunnel(client, backend) {
+        join(client, backend);
+        let sum = 0;
+        client.on("data", (bytes) => (sum += bytes.length) > 65_536 && client.destroy());
+      },
+    }),
+    sees: isThrownOut("transport close", { transports: ["websocket"], says: "x".repeat(100_000) }),
+  }),
   setup("answers-late", {
     twin: "proxy",
     expect: ["D14"],
@@ -338,6 +352,8 @@ const recovery = [
   ),
 ];
 
+const NONE = "; SameSite=None; Secure";
+const allowing = { origin: "https://app.example.com", credentials: true };
 const sticky = [
   setup("sticky-source", { start: spread(bySource) }),
   ...[["round-robin-2", inTurn, 2], ["round-robin-3", inTurn, 3], ["random-2", atRandom, 2]].map(([name, route, count]) =>
@@ -365,22 +381,28 @@ const sticky = [
     sees: connects({ withCredentials: true }),
   }),
   setup("sticky-cookie", { twin: "sticky-cookie-kept", expect: ["D10"], not: ["D12"], start: spread(byCookie), sees: losesSessions }),
-  ...[["sticky-cookie-cross-site-allowed", "; SameSite=None; Secure", []], ["sticky-cookie-cross-site", "", ["D11"]]].map(([name, attributes, expect]) =>
+  ...[
+    ["sticky-cookie-cross-site-allowed", NONE, allowing, []],
+    ["sticky-cookie-cross-site", "", allowing, ["D11"]],
+    ["sticky-cookie-cross-site-without-credentials", NONE, { origin: "*" }, ["D11"]],
+  ].map(([name, attributes, cors, expect]) =>
     setup(name, {
       twin: "sticky-cookie-cross-site-allowed",
-      arguments: ["--origin", "https://app.example.com", "--ca", certificates.root.file],
+      arguments: ["--origin", allowing.origin, "--ca", certificates.root.file],
       expect,
       may: ["D10", "D25"],
       start: async (lab) => {
-        const ports = await nodes(lab, 2, { cors: { origin: "https://app.example.com", credentials: true } });
+        const ports = await nodes(lab, 2, { cors });
         return proxy(lab, ports, { tls: certificates.good.tls(), route: byCookie(2, attributes), answer: withCookies });
       },
       sees: async (url) => {
         const ca = readFileSync(certificates.root.file);
         await connects({ ca, withCredentials: true })(url);
-        const res = await new Promise((resolve) => https.get(new URL(HANDSHAKE, url), { ca }, resolve));
+        const res = await new Promise((resolve) => https.get(new URL(HANDSHAKE, url), { ca, headers: { origin: allowing.origin } }, resolve));
         res.resume();
-        assert.equal(/SameSite=None; Secure/.test(res.headers["set-cookie"][0]), expect.length === 0);
+        const crosses = /SameSite=None; Secure/.test(res.headers["set-cookie"][0]);
+        const isAllowed = readable({ headers: new Headers({ ...res.headers, "set-cookie": "" }) }, allowing.origin, true);
+        assert.equal(crosses && isAllowed, expect.length === 0);
       },
     }),
   ),
@@ -464,6 +486,22 @@ const cors = [
 ];
 
 const limits = [
+  setup("forbidden-after-12", {
+    twin: "cors-proxy",
+    arguments: ["--origin", ORIGIN, "--header", "X-Key: a1b2c3"],
+    expect: ["D29"],
+    may: ["D25"],
+    not: ["D10", "D12", "D13", "D21", "D23"],
+    start: before(() => {
+      let count = 0;
+      return { early: (req, res) => ++count > 12 && (page(res, 403, "403 Forbidden"), true) };
+    }, exact),
+    sees: async (url) => {
+      const statuses = [];
+      for (let i = 0; i < 14; i++) statuses.push((await fetch(new URL(HANDSHAKE, url))).status);
+      assert.deepEqual([statuses[0], statuses[13]], [200, 403]);
+    },
+  }),
   setup("limited-after-12", {
     twin: "proxy",
     expect: ["D29"],

@@ -75,6 +75,8 @@ pub(super) enum Outcome {
 /// Why a check was not made, or came to no end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Why {
+    /// Something limits how many requests it answers.
+    Limited,
     /// This other check has failed.
     Needs(Id),
     /// What is examined behind the proxy cannot be reached, or its URL is wrong.

@@ -149,6 +149,7 @@ async fn make_checks(
             id: check.id(),
             outcome,
             took: start.elapsed(),
+            asked: patient.wire.log().len(),
         });
     }
     progress("");

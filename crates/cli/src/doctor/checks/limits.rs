@@ -3,7 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome};
+use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Severity, Why};
 use crate::doctor::facts::Patient;
 use crate::doctor::texts::{Note, Verdict};
 use crate::doctor::wire::Exchange;
@@ -22,15 +22,39 @@ impl Check for Limits {
     fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
         async move {
             let log = patient.wire.log();
-            let found = log.iter().enumerate().find_map(|(before, exchange)| {
-                Some((verdict(&log[..before], exchange)?, exchange))
-            });
-            match found {
-                Some(((verdict, confidence), exchange)) => {
-                    Outcome::found(Finding::warn(verdict, confidence).with(exchange))
+            let found = log
+                .iter()
+                .enumerate()
+                .find_map(|(before, exchange)| Some((verdict(&log[..before], exchange)?, before)));
+            let Some(((verdict, confidence), at)) = found else {
+                return Outcome::Passed(Note::None, Vec::new());
+            };
+            // Those before with the same status may have met the limit already.
+            let status = log[at].status();
+            let is_other = |exchange: &Exchange| exchange.status() != status;
+            let start = log[..at]
+                .iter()
+                .rposition(is_other)
+                .map_or(0, |other| other + 1);
+            if matches!(verdict, Verdict::Limited { .. }) {
+                for layer in &mut patient.layers {
+                    let is_accused = layer
+                        .findings()
+                        .iter()
+                        .any(|finding| finding.severity > Severity::Info);
+                    if is_accused && layer.asked > start {
+                        layer.outcome = Outcome::Inconclusive(Why::Limited);
+                    }
                 }
-                None => Outcome::Passed(Note::None, Vec::new()),
             }
+            let verdict = match verdict {
+                Verdict::Limited { status, .. } => Verdict::Limited {
+                    status,
+                    after: start,
+                },
+                other => other,
+            };
+            Outcome::found(Finding::warn(verdict, confidence).with(&log[at]))
         }
         .boxed()
     }

@@ -42,6 +42,8 @@ pub(super) struct Layer {
     pub(super) id: Id,
     pub(super) outcome: Outcome,
     pub(super) took: Duration,
+    /// So many requests had been answered when it ended.
+    pub(super) asked: usize,
 }
 
 /// A finding in words, without secrets.
@@ -209,8 +211,12 @@ mod tests {
     use crate::doctor::texts::Verdict;
 
     fn layer(id: Id, outcome: Outcome) -> Layer {
-        let took = Duration::ZERO;
-        Layer { id, outcome, took }
+        Layer {
+            id,
+            outcome,
+            took: Duration::ZERO,
+            asked: 0,
+        }
     }
 
     #[test]

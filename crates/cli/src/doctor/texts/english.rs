@@ -690,6 +690,7 @@ impl Texts for English {
 
     fn why(&self, why: Why) -> String {
         match why {
+            Why::Limited => "requests are limited".to_owned(),
             Why::NoBackend => "what is behind the proxy cannot be reached".to_owned(),
             Why::NoCookie => "sessions need no cookie".to_owned(),
             Why::NoRecovery => "the server does not offer it".to_owned(),

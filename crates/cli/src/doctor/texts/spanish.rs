@@ -691,6 +691,7 @@ impl Texts for Spanish {
 
     fn why(&self, why: Why) -> String {
         match why {
+            Why::Limited => "las peticiones están limitadas".to_owned(),
             Why::NoBackend => "no se llega a lo que está tras el proxy".to_owned(),
             Why::NoCookie => "las sesiones no necesitan cookies".to_owned(),
             Why::NoRecovery => "el servidor no la ofrece".to_owned(),
