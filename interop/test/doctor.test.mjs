@@ -418,6 +418,9 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     const first = log.entries[0];
     assert.deepEqual([first.request.method, first.response.status], ["GET", 200]);
     assert.match(first.response.content.text, /^0\{"sid":"…"/);
+    const upgraded = log.entries.filter(({ response }) => response.status === 101);
+    assert.ok(upgraded.length > 2);
+    for (const { request } of upgraded) assert.ok(request.headers.some(({ name, value }) => name === "Upgrade" && value === "websocket"));
     const frames = log.entries.flatMap(({ _webSocketMessages = [] }) => _webSocketMessages);
     assert.ok(frames.some(({ type, data }) => type === "send" && data.startsWith('40/guarded,{"token":"…"')), JSON.stringify(frames));
     assert.ok(frames.some(({ type, data, opcode, time }) => type === "receive" && opcode === 1 && time > 1e9 && data.startsWith("44/guarded,")));

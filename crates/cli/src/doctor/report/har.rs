@@ -60,13 +60,22 @@ fn request(exchange: &Exchange, redactor: &Redactor) -> Value {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             json!({ "name": name, "value": value })
         });
+    let mut sent = exchange.headers.clone();
+    if exchange.is_websocket() {
+        let own = [
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+        ];
+        sent.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
     let body = exchange.sent_body.as_deref();
     let mut request = json!({
         "method": exchange.method,
         "url": url,
         "httpVersion": "HTTP/1.1",
         "cookies": [],
-        "headers": headers(&exchange.headers, redactor),
+        "headers": headers(&sent, redactor),
         "queryString": query.collect::<Vec<_>>(),
         "headersSize": -1,
         "bodySize": body.map_or(0, str::len),

@@ -10,7 +10,7 @@ mod tls;
 mod websocket;
 
 use std::net::SocketAddr;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -43,7 +43,7 @@ pub(super) struct Ask {
     pub(super) method: &'static str,
     /// The path and query.
     pub(super) target: String,
-    pub(super) body: Option<String>,
+    pub(super) body: Option<Arc<str>>,
     /// Further headers.
     pub(super) headers: Vec<(String, String)>,
     /// Further cookies.
@@ -58,7 +58,7 @@ pub(super) struct Exchange {
     pub(super) origin: String,
     pub(super) target: String,
     pub(super) headers: Vec<(String, String)>,
-    pub(super) sent_body: Option<String>,
+    pub(super) sent_body: Option<Arc<str>>,
     pub(super) got: Result<Answer, Fault>,
     /// When it began.
     pub(super) started: jiff::Timestamp,
@@ -302,7 +302,7 @@ impl Ask {
         }
     }
 
-    pub(super) fn post(target: String, body: impl Into<String>) -> Ask {
+    pub(super) fn post(target: String, body: impl Into<Arc<str>>) -> Ask {
         Ask {
             method: "POST",
             body: Some(body.into()),
