@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::channel::{Channel, Reply, head, of_namespace};
+use crate::doctor::args::DoctorArgs;
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
 use crate::doctor::facts::Patient;
 use crate::doctor::texts::{Note, Verdict};
@@ -27,7 +28,7 @@ impl Check for Ack {
         &[Id::D15]
     }
 
-    fn allowance(&self, args: &crate::doctor::args::DoctorArgs) -> (usize, Duration) {
+    fn allowance(&self, args: &DoctorArgs) -> (usize, Duration) {
         match args.emit {
             Some(_) => (10, ANSWER * 3),
             None => (0, Duration::ZERO),
@@ -56,30 +57,30 @@ impl Check for Ack {
                 .collect();
             let event = json!(arguments);
             let begin = head(&patient.wire.target.namespace, "42");
+            let acknowledged = |took| Outcome::Passed(Note::Ack(took), Vec::new());
             // The first goes as early as can be; if it is lost, the second tells why.
             let first = ask(patient, &mut channel, &format!("{begin}1{event}")).await;
             let outcome = match first {
-                Some((_, took)) => Outcome::Passed(Note::Ack(took), Vec::new()),
-                None => {
-                    let second = ask(patient, &mut channel, &format!("{begin}2{event}")).await;
-                    let event = emit.event;
-                    let finding = match second {
-                        Some((2, took)) => {
-                            let verdict = Verdict::LateHandler { event };
-                            let words = format!("answered after {} ms", took.as_millis());
-                            Finding::fatal(verdict, Confidence::Certain)
-                                .with_words(
-                                    "the event, at once after joining",
-                                    "no acknowledgement",
-                                )
-                                .with_words("the event, later", words)
-                        }
-                        Some((_, took)) => return late(patient, channel, took).await,
-                        None => Finding::fatal(Verdict::NoAck { event }, Confidence::Likely)
-                            .with_words("the event, twice", "no acknowledgement"),
-                    };
-                    Outcome::found(finding)
-                }
+                Some((_, took)) => acknowledged(took),
+                None => match ask(patient, &mut channel, &format!("{begin}2{event}")).await {
+                    Some((2, took)) => {
+                        let verdict = Verdict::LateHandler { event: emit.event };
+                        let words = format!("answered after {} ms", took.as_millis());
+                        let finding = Finding::fatal(verdict, Confidence::Certain);
+                        Outcome::found(
+                            finding
+                                .with_words("the event, at once after joining", NOTHING)
+                                .with_words("the event, later", words),
+                        )
+                    }
+                    // It is the first one's, which took longer.
+                    Some((_, took)) => acknowledged(ANSWER + took),
+                    None => {
+                        let verdict = Verdict::NoAck { event: emit.event };
+                        let finding = Finding::fatal(verdict, Confidence::Likely);
+                        Outcome::found(finding.with_words("the event, twice", NOTHING))
+                    }
+                },
             };
             channel.close(patient).await;
             outcome
@@ -88,11 +89,7 @@ impl Check for Ack {
     }
 }
 
-/// The first event was acknowledged while the second was waited for.
-async fn late(patient: &Patient, channel: Channel, took: Duration) -> Outcome {
-    channel.close(patient).await;
-    Outcome::Passed(Note::Ack(ANSWER + took), Vec::new())
-}
+const NOTHING: &str = "no acknowledgement";
 
 /// Sends an event and waits for the acknowledgement; gives its number and how long it took.
 async fn ask(patient: &Patient, channel: &mut Channel, packet: &str) -> Option<(u64, Duration)> {

@@ -115,7 +115,7 @@ impl Texts for English {
                 "With --payload, sends a message that the server ignores, over polling and WebSocket: as large as the server takes by its own word, or of the size given. A proxy may take less, and a slow line may take longer than the heartbeat waits."
             }
             Id::D19 => {
-                "With --emit EVENT, emits the event once at once after joining and waits for its acknowledgement. If none comes it is emitted once more: a handler that was registered late answers only the second."
+                "With --emit EVENT, emits the event as soon as the namespace is joined, and waits for its acknowledgement. If none comes it is emitted once more: a handler that was registered late answers only the second."
             }
             Id::D20 => {
                 "Asks as a page of --origin would, and reads whether the browser would be allowed to see the answer (`Access-Control-Allow-Origin`)."
