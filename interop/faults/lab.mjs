@@ -11,7 +11,7 @@ import { tls } from "./tls.mjs";
 export const setups = [...healthy, ...servers, ...proxies, ...tls, ...realProxies];
 
 /** The arguments of the doctor, with what only a running set-up knows. */
-export const argumentsFor = (setup, url) => setup.arguments.map((word) => word.replaceAll("{origin}", new URL(url).origin));
+export const argumentsFor = (setup, words) => setup.arguments.map((word) => word.replaceAll(/\{(origin|backend)\}/g, (_, name) => words[name]));
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const wanted = process.argv[2];
@@ -22,8 +22,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   } else if (setup) {
     const why = setup.missing();
     if (why) throw new Error(why);
-    const { url, stop } = await setup.start();
-    console.log(["sio doctor", url, ...argumentsFor(setup, url).map((word) => (/[{" ]/.test(word) ? `'${word}'` : word))].join(" "));
+    const { url, words, stop } = await setup.start();
+    console.log(["sio doctor", url, ...argumentsFor(setup, words).map((word) => (/[{" ]/.test(word) ? `'${word}'` : word))].join(" "));
     process.once("SIGINT", stop).once("SIGTERM", stop);
   } else {
     for (const { name, expect, twin = "" } of setups) console.log(name.padEnd(30), (expect.join() || "healthy").padEnd(9), twin);

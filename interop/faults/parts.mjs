@@ -119,15 +119,16 @@ export async function sparePort() {
  *
  * `expect` are the checks that must find something, `may` those that are free to, `not` those that may not even inform; all
  * others may inform, and neither warn nor fail. `twin` names the set-up that differs only in the fault. `sees` is what a user
- * of the official client sees; where the doctor may also say that it cannot tell, the set-up is `inconclusive`; a healthy set-up needs none, for there the client connects. `{origin}` in an argument is the
- * origin of the URL.
+ * of the official client sees; `informs` are the checks that must at least inform; where the doctor may also say that it cannot tell, the set-up is `inconclusive`; a healthy set-up needs none, for there the client connects. `{origin}` in an argument is the
+ * origin of the URL, `{backend}` what `start` gives with the URL.
  */
-export function setup(name, { start, expect = [], may = [], not = [], twin, missing, sees, inconclusive = false, ...rest }) {
+export function setup(name, { start, expect = [], may = [], not = [], twin, missing, sees, informs = [], inconclusive = false, ...rest }) {
   return {
     name,
     expect,
     may,
     not,
+    informs,
     twin,
     inconclusive,
     missing: missing ?? (() => undefined),
@@ -136,7 +137,9 @@ export function setup(name, { start, expect = [], may = [], not = [], twin, miss
     start: async () => {
       const lab = new Lab();
       try {
-        return { url: await start(lab), stop: () => lab.stop() };
+        const started = await start(lab);
+        const { url, ...words } = typeof started === "string" ? { url: started } : started;
+        return { url, words: { origin: new URL(url).origin, ...words }, stop: () => lab.stop() };
       } catch (error) {
         await lab.stop();
         throw error;
@@ -163,4 +166,19 @@ export async function reference(lab, options = {}, { tls, application, prepare =
   return port;
 }
 
+const here = (path) => new URL(path, import.meta.url).pathname;
+const target = process.env.CARGO_TARGET_DIR ?? here("../../target");
+
 export const first = (...paths) => paths.find((path) => path && existsSync(path));
+
+const scenario = process.env.SIO_SERVER === "reference" ? undefined : process.env.SIO_SERVER;
+/** The server of this project that the other suites use too. */
+const server = first(scenario, `${target}/release/examples/interop_server`);
+export const noOurs = () => (server ? undefined : "there is no server here: cargo build --release --example interop_server");
+
+/** It runs with options of the reference; gives the port. */
+export async function ours(lab, options = {}) {
+  const child = lab.spawn(server, ["--port", "0", "--options", JSON.stringify(options)]);
+  const [, port] = await lab.line(child, /"listening":(\d+)/);
+  return Number(port);
+}

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import net from "node:net";
-import { HOST, page, reference, setup } from "./parts.mjs";
+import { HOST, noOurs, ours, page, reference, setup } from "./parts.mjs";
 import { lively, ORIGIN } from "./servers.mjs";
 import { all, answers, attempt, connects, fails, HANDSHAKE, isThrownOut, losesSessions, readable, staysOnPolling } from "./symptoms.mjs";
 import { certificates } from "./tls.mjs";
@@ -59,10 +59,29 @@ function join(client, backend) {
 }
 
 const nodes = (lab, count, options, extra) => Promise.all(Array.from({ length: count }, () => reference(lab, options, extra)));
-const before = (options, { count = 1, ...server } = {}) => async (lab) => {
+const before = (options, { count = 1, ...server } = {}, extra) => async (lab) => {
   const built = typeof options === "function" ? options() : options;
-  return proxy(lab, await nodes(lab, count, server), built);
+  return proxy(lab, await nodes(lab, count, server, extra), built);
 };
+
+/** The heartbeat is short, for the time of a test. */
+const patience = { pingInterval: 1_000, pingTimeout: 1_500 };
+const upload = { arguments: ["--payload", "120000", "--transport", "polling"], may: ["D16"] };
+/** Lets 50 kB pass in a second. */
+function slowed(req) {
+  if (!(Number(req.headers["content-length"]) > 10_000)) return;
+  const { pipe } = req;
+  req.pipe = async (to) => {
+    req.pipe = pipe;
+    for await (const chunk of req) {
+      for (let i = 0; i < chunk.length && !to.destroyed; i += 5_000) {
+        to.write(chunk.subarray(i, i + 5_000));
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+    to.end();
+  };
+}
 
 const hops = [
   setup("proxy", { start: before({}) }),
@@ -98,6 +117,20 @@ const hops = [
       socket.emit("ask", "x".repeat(100_000));
       assert.deepEqual(await lost, ["transport error", 413]);
     },
+  }),
+  // A firewall that looks into WebSockets, and ends those that carry much.
+  setup("websocket-capped", {
+    twin: "body-uncapped",
+    arguments: ["--payload"],
+    expect: ["D18"],
+    start: before({
+      tunnel(client, backend) {
+        join(client, backend);
+        let sum = 0;
+        client.on("data", (bytes) => (sum += bytes.length) > 65_536 && client.destroy());
+      },
+    }),
+    sees: isThrownOut("transport close", { transports: ["websocket"], says: "x".repeat(100_000) }),
   }),
   setup("answers-late", {
     twin: "proxy",
@@ -144,6 +177,76 @@ const hops = [
       },
     }, lively),
     sees: isThrownOut("transport close", { transports: ["websocket"] }),
+  }),
+  setup("soaked", { arguments: ["--soak", "4"], start: before({}) }),
+  setup("idle-timeout", {
+    twin: "soaked",
+    arguments: ["--soak", "4"],
+    expect: ["D17"],
+    not: ["D12", "D14", "D16"],
+    start: before({
+      tunnel(client, backend) {
+        join(client, backend);
+        client.setTimeout(2_500, () => client.destroy());
+      },
+    }),
+    sees: isThrownOut("transport close", { transports: ["websocket"] }),
+  }),
+  // As with autoscaling: every connection ends when its time is over.
+  setup("life-timeout", {
+    twin: "soaked",
+    arguments: ["--soak", "4"],
+    expect: ["D17"],
+    not: ["D12", "D14", "D16"],
+    start: before({
+      tunnel(client, backend) {
+        join(client, backend);
+        setTimeout(() => client.destroy(), 1_500).unref();
+      },
+    }),
+    sees: isThrownOut("transport close", { transports: ["websocket"] }),
+  }),
+  setup("upload", { ...upload, start: before({}, patience) }),
+  setup("slow-upload", {
+    ...upload,
+    twin: "upload",
+    expect: ["D18"],
+    start: before({ early: (req) => (slowed(req), false) }, patience),
+    sees: isThrownOut("ping timeout|transport (close|error)", { transports: ["polling"], says: "x".repeat(120_000) }),
+  }),
+  // The same with this project's server.
+  ...[["ours-upload", {}], ["ours-slow-upload", { early: (req) => (slowed(req), false) }]].map(([name, hop], isSlow) =>
+    setup(name, {
+      ...upload,
+      missing: noOurs,
+      twin: "ours-upload",
+      expect: isSlow ? ["D18"] : [],
+      start: async (lab) => proxy(lab, [await ours(lab, patience)], hop),
+      sees: isSlow
+        ? isThrownOut("ping timeout|transport (close|error)", { transports: ["polling"], says: "x".repeat(120_000) })
+        : connects({ ask: false }),
+    }),
+  ),
+  ...[["backend-too", { transports: ["polling"] }, {}, []], ["proxy-at-fault", {}, { head: { drop: (name) => name === "upgrade" } }, ["D12", "D26"]]].map(
+    ([name, options, hop, expect]) =>
+      setup(name, {
+        twin: "proxy",
+        arguments: ["--backend", "{backend}"],
+        expect: expect.length ? expect : ["D09"],
+        informs: expect.length ? [] : ["D26"],
+        start: async (lab) => {
+          const port = await reference(lab, options);
+          return { url: await proxy(lab, [port], hop), backend: `http://${HOST}:${port}` };
+        },
+        sees: expect.length ? staysOnPolling() : connects({ over: "polling" }),
+      }),
+  ),
+  setup("backend", {
+    arguments: ["--backend", "{backend}"],
+    start: async (lab) => {
+      const port = await reference(lab);
+      return { url: await proxy(lab, [port]), backend: `http://${HOST}:${port}` };
+    },
   }),
   setup("cache", {
     twin: "proxy",
@@ -212,6 +315,45 @@ const withCookies = (from, res) => {
 };
 const spread = (route, count = 2) => before(() => ({ route: route(count), answer: withCookies }), { count });
 
+/** A server that offers recovery, and says something to whoever connects. */
+const recovering = [
+  { connectionStateRecovery: { maxDisconnectionDuration: 60_000 } },
+  { prepare: (io) => io.on("connection", (socket) => socket.emit("welcome", 1)) },
+];
+const comesBack = (recovered) => async (url) => {
+  const { socket, error } = await attempt(url, { transports: ["websocket"], reconnection: true, reconnectionDelay: 10 });
+  assert.equal(error, undefined);
+  if (!socket._lastOffset) await new Promise((resolve) => socket.once("welcome", resolve));
+  const again = new Promise((resolve) => socket.once("connect", resolve));
+  socket.io.engine.close();
+  await again;
+  const found = socket.recovered;
+  socket.close();
+  assert.equal(found, recovered);
+};
+const recovery = [
+  // The longest examination that asks for nothing costly.
+  setup("recovery-and-more", {
+    arguments: ["--origin", ORIGIN, "--header", "X-Key: a1b2c3"],
+    may: ["D25"],
+    not: ["D27"],
+    start: before({}, { ...recovering[0], allowEIO3: true, cors: { origin: ORIGIN, credentials: true } }, recovering[1]),
+    sees: comesBack(true),
+  }),
+  ...[["recovery", 1, true], ["recovery-elsewhere", 2, false]].map(([name, count, recovered]) =>
+    setup(name, {
+      twin: "recovery",
+      arguments: ["--transport", "websocket"],
+      expect: recovered ? [] : ["D27"],
+      not: ["D10", "D12"],
+      start: async (lab) => proxy(lab, await nodes(lab, count, ...recovering), { route: inTurn(count) }),
+      sees: comesBack(recovered),
+    }),
+  ),
+];
+
+const NONE = "; SameSite=None; Secure";
+const allowing = { origin: "https://app.example.com", credentials: true };
 const sticky = [
   setup("sticky-source", { start: spread(bySource) }),
   ...[["round-robin-2", inTurn, 2], ["round-robin-3", inTurn, 3], ["random-2", atRandom, 2]].map(([name, route, count]) =>
@@ -239,22 +381,28 @@ const sticky = [
     sees: connects({ withCredentials: true }),
   }),
   setup("sticky-cookie", { twin: "sticky-cookie-kept", expect: ["D10"], not: ["D12"], start: spread(byCookie), sees: losesSessions }),
-  ...[["sticky-cookie-cross-site-allowed", "; SameSite=None; Secure", []], ["sticky-cookie-cross-site", "", ["D11"]]].map(([name, attributes, expect]) =>
+  ...[
+    ["sticky-cookie-cross-site-allowed", NONE, allowing, []],
+    ["sticky-cookie-cross-site", "", allowing, ["D11"]],
+    ["sticky-cookie-cross-site-without-credentials", NONE, { origin: "*" }, ["D11"]],
+  ].map(([name, attributes, cors, expect]) =>
     setup(name, {
       twin: "sticky-cookie-cross-site-allowed",
-      arguments: ["--origin", "https://app.example.com", "--ca", certificates.root.file],
+      arguments: ["--origin", allowing.origin, "--ca", certificates.root.file],
       expect,
       may: ["D10", "D25"],
       start: async (lab) => {
-        const ports = await nodes(lab, 2, { cors: { origin: "https://app.example.com", credentials: true } });
+        const ports = await nodes(lab, 2, { cors });
         return proxy(lab, ports, { tls: certificates.good.tls(), route: byCookie(2, attributes), answer: withCookies });
       },
       sees: async (url) => {
         const ca = readFileSync(certificates.root.file);
         await connects({ ca, withCredentials: true })(url);
-        const res = await new Promise((resolve) => https.get(new URL(HANDSHAKE, url), { ca }, resolve));
+        const res = await new Promise((resolve) => https.get(new URL(HANDSHAKE, url), { ca, headers: { origin: allowing.origin } }, resolve));
         res.resume();
-        assert.equal(/SameSite=None; Secure/.test(res.headers["set-cookie"][0]), expect.length === 0);
+        const crosses = /SameSite=None; Secure/.test(res.headers["set-cookie"][0]);
+        const isAllowed = readable({ headers: new Headers({ ...res.headers, "set-cookie": "" }) }, allowing.origin, true);
+        assert.equal(crosses && isAllowed, expect.length === 0);
       },
     }),
   ),
@@ -338,6 +486,22 @@ const cors = [
 ];
 
 const limits = [
+  setup("forbidden-after-12", {
+    twin: "cors-proxy",
+    arguments: ["--origin", ORIGIN, "--header", "X-Key: a1b2c3"],
+    expect: ["D29"],
+    may: ["D25"],
+    not: ["D10", "D12", "D13", "D21", "D23"],
+    start: before(() => {
+      let count = 0;
+      return { early: (req, res) => ++count > 12 && (page(res, 403, "403 Forbidden"), true) };
+    }, exact),
+    sees: async (url) => {
+      const statuses = [];
+      for (let i = 0; i < 14; i++) statuses.push((await fetch(new URL(HANDSHAKE, url))).status);
+      assert.deepEqual([statuses[0], statuses[13]], [200, 403]);
+    },
+  }),
   setup("limited-after-12", {
     twin: "proxy",
     expect: ["D29"],
@@ -355,4 +519,4 @@ const limits = [
   }),
 ];
 
-export const proxies = [...hops, ...sticky, ...redirects, ...cors, ...limits];
+export const proxies = [...hops, ...sticky, ...recovery, ...redirects, ...cors, ...limits];

@@ -5,7 +5,7 @@ import { spawnSync } from "node:child_process";
 import { chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { tmpdir } from "node:os";
-import { first, HOST, reference, setup, sparePort } from "./parts.mjs";
+import { first, HOST, noOurs, ours, reference, setup, sparePort } from "./parts.mjs";
 import { noServe, quiet, routed } from "./healthy.mjs";
 import { lively } from "./servers.mjs";
 import { all, attempt, connects, fails, isThrownOut, losesSessions, staysOnPolling } from "./symptoms.mjs";
@@ -88,7 +88,7 @@ export async function run(lab, kind, conf, listen) {
 
 /** A proxy with a template in which lines are replaced, or left out where nothing stands instead. */
 export const behind = (kind, changes = [], { options = {}, nodes, file = kinds[kind].template ?? `${kind}.conf` } = {}) => async (lab) => {
-  const ports = nodes ? await nodes(lab) : [await reference(lab, options), await reference(lab, options)];
+  const ports = nodes ? await nodes(lab, options) : [await reference(lab, options), await reference(lab, options)];
   const listen = await sparePort();
   const template = readFileSync(new URL(`../../docs/proxies/${file}`, import.meta.url), "utf8");
   // The first line, a comment, names the placeholders.
@@ -102,14 +102,17 @@ export const absent = (kind) => {
   return spawnSync(program, [["caddy", "traefik"].includes(kind) ? "version" : "-v"]).error ? `${program} does not run` : undefined;
 };
 
+/** Two of this project's servers. */
+const two = { needs: noOurs, nodes: async (lab, options) => [await ours(lab, options), await ours(lab, options)], options: lively };
+
 /** The set-ups of one proxy; a fault's twin is the correct configuration. */
 const of = (kind, correct, faults) => {
-  const missing = () => absent(kind);
+  const missing = (needs = () => undefined) => () => absent(kind) ?? needs();
   const name = (suffix) => (suffix ? `${kind}-${suffix}` : kind);
   return [
-    ...correct.map(({ suffix, options, ...rest }) => setup(name(suffix), { missing, start: behind(kind, [], { options }), ...rest })),
-    ...faults.map(({ suffix, changes, options, nodes, twin, ...rest }) =>
-      setup(name(suffix), { missing, twin: name(twin), start: behind(kind, changes, { options, nodes }), ...rest }),
+    ...correct.map(({ suffix, options, nodes, needs, ...rest }) => setup(name(suffix), { missing: missing(needs), start: behind(kind, [], { options, nodes }), ...rest })),
+    ...faults.map(({ suffix, changes, options, nodes, needs, twin, ...rest }) =>
+      setup(name(suffix), { missing: missing(needs), twin: name(twin), start: behind(kind, changes, { options, nodes }), ...rest }),
     ),
   ];
 };
@@ -141,7 +144,7 @@ const jar = { arguments: ["--origin", "{origin}"], may: ["D10", "D25"], sees: co
 export const realProxies = [
   routing("nginx"),
   routing("haproxy"),
-  ...of("nginx", [{}, payload, alive], [
+  ...of("nginx", [{}, payload, alive, { suffix: "ours", ...two, sees: connects({ ask: false }) }], [
     { suffix: "no-upgrade", changes: [["proxy_set_header Upgrade"], ["proxy_set_header Connection"]], ...polling },
     { suffix: "connection-close", changes: [["$connection_upgrade;", "close;"]], ...polling },
     { suffix: "http10", changes: [["proxy_http_version 1.1", "proxy_http_version 1.0"], ["proxy_set_header Connection"]], ...polling },
@@ -149,6 +152,7 @@ export const realProxies = [
     // When the one server has been silent for too long, nginx asks the other, which does not know the session: code 1 is the
     // symptom and stickiness is not the cause.
     { suffix: "read-timeout", changes: [["proxy_read_timeout 60s", "proxy_read_timeout 700ms"]], sees: thrownOut, ...late },
+    { suffix: "ours-read-timeout", changes: [["proxy_read_timeout 60s", "proxy_read_timeout 700ms"]], sees: thrownOut, ...late, ...two, twin: "ours" },
     {
       suffix: "body-capped",
       twin: "payload",
@@ -167,11 +171,22 @@ export const realProxies = [
     },
     { ...down, sees: fails("xhr poll error", { status: 502, body: /502 Bad Gateway/ }) },
   ]),
-  ...of("apache", [jar, { ...alive, ...jar }], [
+  ...of("apache", [jar, { ...alive, ...jar }, { suffix: "ours", ...two, ...jar, sees: connects({ ask: false, withCredentials: true }) }], [
     { suffix: "cookie-not-kept", expect: ["D10"], not: ["D12"], sees: losesSessions },
     { suffix: "no-upgrade", changes: [["route=1 upgrade=websocket", "route=1"], ["route=2 upgrade=websocket", "route=2"]], ...polling, ...jar, not: [], may: ["D10", "D13", "D25"], sees: staysOnPolling({ withCredentials: true }) },
     { suffix: "no-stickiness", changes: [["stickysession"]], ...lost },
     { suffix: "read-timeout", changes: [["ProxyTimeout 60", "ProxyTimeout 1"]], ...late, ...jar, not: ["D12"], may: ["D10", "D16", "D17", "D25"], sees: isThrownOut("transport error", { transports: ["polling"], withCredentials: true }) },
+    {
+      suffix: "ours-read-timeout",
+      changes: [["ProxyTimeout 60", "ProxyTimeout 1"]],
+      ...late,
+      ...jar,
+      ...two,
+      twin: "ours",
+      not: ["D12"],
+      may: ["D10", "D16", "D17", "D25"],
+      sees: isThrownOut("transport error", { transports: ["polling"], withCredentials: true }),
+    },
     { ...down, sees: fails("xhr poll error", { status: 503, body: /503 Service Unavailable/ }) },
   ]),
   ...of("haproxy", [{}, alive], [

@@ -8,7 +8,7 @@ import msgpackParser from "socket.io-msgpack-parser";
 import { WebSocketServer } from "ws";
 import { Ws } from "../harness.mjs";
 import { HOST, page, reference, setup, sparePort } from "./parts.mjs";
-import { all, answers, connects, fails, HANDSHAKE, isThrownOut, losesSessions, readable } from "./symptoms.mjs";
+import { all, answers, attempt, connects, fails, HANDSHAKE, isThrownOut, losesSessions, readable } from "./symptoms.mjs";
 
 const require = createRequire(import.meta.url);
 export const v2 = (server, options) => require("socket.io-v2")(server, options);
@@ -26,6 +26,10 @@ const other = (handler) => async (lab) => at(await lab.listen(lab.http(undefined
 /** A listener of raw bytes. */
 const raw = (handler) => async (lab) => at(await lab.listen(net.createServer(handler)));
 
+/** The raw requests of a client of some revision of Engine.IO. */
+const handshake = (revision) => `socket.io/?EIO=${revision}&transport=polling`;
+const told = (code, message) => (res, body) => assert.deepEqual([res.status, body], [400, JSON.stringify({ code, message })]);
+
 const html = { status: 404, body: /<h1>/ };
 const spa = (req, res) => page(res, 200, "My App");
 const json404 = (req, res) => {
@@ -41,6 +45,40 @@ const paths = [
     may: ["D06"],
     not: ["D12"],
     start: serve({ path: "/api/socket.io/" }),
+    sees: fails("xhr poll error", html),
+  }),
+  setup("path-in-url", {
+    start: async (lab) => at(await reference(lab, { path: "/my-custom-path/" })),
+    arguments: ["--path", "/my-custom-path/"],
+    sees: connects({ path: "/my-custom-path/" }),
+  }),
+  setup("path-is-namespace", {
+    twin: "path-in-url",
+    expect: ["D07"],
+    may: ["D01", "D06"],
+    not: ["D12"],
+    start: async (lab) => at(await reference(lab, { path: "/my-custom-path/" }), "/my-custom-path/"),
+    sees: fails("xhr poll error", { status: 404 }),
+  }),
+  setup("listens-alone", {
+    start: async (lab) => {
+      const io = new Server(0, { httpServer: undefined });
+      io.on("connection", (socket) => socket.on("ask", (...args) => args.pop()(...args)));
+      if (!io.httpServer.listening) await new Promise((resolve) => io.httpServer.once("listening", resolve));
+      lab.atEnd(() => io.close());
+      return at(io.httpServer.address().port);
+    },
+  }),
+  // As with Express: app.listen() makes another HTTP server than the one with Socket.IO.
+  setup("application-listens-instead", {
+    twin: "listens-alone",
+    expect: ["D06"],
+    not: ["D12"],
+    start: async (lab) => {
+      const application = (req, res) => page(res, 404, "Error");
+      new Server(lab.http(undefined, application));
+      return at(await lab.listen(lab.http(undefined, application)));
+    },
     sees: fails("xhr poll error", html),
   }),
   setup("spa", { start: serve({}, { application: spa }) }),
@@ -121,6 +159,24 @@ const cors = [
     start: serve({ cors: { origin: [`${ORIGIN}/`, "https://app.example.com"], credentials: true } }),
     sees: blocked(HANDSHAKE, { allowed: false }),
   }),
+  setup("preflight", {
+    arguments: ["--origin", ORIGIN, "--header", "X-Key: a1b2c3"],
+    may: ["D25"],
+    start: serve(exact),
+    sees: blocked(HANDSHAKE, { allowed: true, init: { headers: { "x-key": "a1b2c3" } } }),
+  }),
+  // The application allows the origin, and knows nothing of the question before.
+  setup("preflight-refused", {
+    arguments: ["--origin", ORIGIN, "--header", "X-Key: a1b2c3"],
+    twin: "preflight",
+    expect: ["D21"],
+    may: ["D23", "D25"],
+    start: serve({}, { prepare: (io) => io.engine.on("headers", (headers) => (headers["access-control-allow-origin"] = ORIGIN)) }),
+    sees: all(
+      blocked(HANDSHAKE, { allowed: true }),
+      answers(HANDSHAKE, { method: "OPTIONS" }, told(2, "Bad handshake method")),
+    ),
+  }),
   setup("cors-wildcard", { ...browser, start: serve({ cors: { origin: "*" } }), sees: blocked(HANDSHAKE, { allowed: true }) }),
   setup("cors-wildcard-credentials", {
     ...browser,
@@ -142,8 +198,7 @@ const versions = [
   setup("version-2", {
     twin: "version-2-client-2",
     expect: ["D08"],
-    may: ["D28"],
-    not: ["D15"],
+    not: ["D15", "D28"],
     start: async (lab) => at(await version2(lab)),
     sees: fails(/parser error|server error|silence|timeout/),
   }),
@@ -151,8 +206,7 @@ const versions = [
   setup("eio3-refused", {
     twin: "eio3-allowed",
     arguments: ["--client", "js@2"],
-    expect: ["D08"],
-    may: ["D28"],
+    expect: ["D28"],
     start: serve(),
     sees: all(
       fails("xhr poll error", { client: ioV2 }),
@@ -161,7 +215,57 @@ const versions = [
       ),
     ),
   }),
+  setup("patient-with-tabs", {
+    arguments: ["--client", "js@2"],
+    not: ["D16"],
+    start: async (lab) => at(await reference(lab, { pingTimeout: 60_000 }, { make: v2 })),
+    sees: connects({ client: ioV2 }),
+  }),
+  setup("hidden-tab", {
+    twin: "patient-with-tabs",
+    arguments: ["--client", "js@2"],
+    informs: ["D16"],
+    start: async (lab) => at(await version2(lab)),
+    // After 45 s without a ping of the client the server hangs up.
+    sees: answers(handshake(3), {}, (res, body) => assert.match(body, /"pingInterval":25000,"pingTimeout":20000\}/)),
+  }),
+  ...clients(),
 ];
+
+/** Each client of the documentation's tables with each kind of server. */
+function clients() {
+  const servers = { 2: version2, 4: reference, "4-eio3": (lab) => reference(lab, { allowEIO3: true }) };
+  const refusals = {
+    // By the tables version 1 goes with version 1 only.
+    "js@1": ["2", "4", "4-eio3"],
+    "js@2": ["4"],
+    "js@3": ["2"],
+    "js@4": ["2"],
+    "java@1": ["4"],
+    "java@2": ["2"],
+    "swift@15": ["4"],
+    "swift@16": ["2"],
+  };
+  const old = ["js@1", "js@2", "java@1", "swift@15"];
+  return Object.entries(refusals).flatMap(([client, refusing]) =>
+    Object.entries(servers).map(([name, server]) => {
+      const revision = old.includes(client) ? 3 : 4;
+      const isRefused = refusing.includes(name);
+      return setup(`client-${client.replace("@", "-")}-server-${name}`, {
+        arguments: ["--client", client],
+        twin: isRefused ? "client-js-4-server-4" : undefined,
+        expect: isRefused ? ["D28"] : [],
+        not: ["D08"],
+        start: async (lab) => at(await server(lab)),
+        sees: answers(handshake(revision), {}, (res, body) => {
+          if (name === "2") assert.match(body, /^\d+:0\{/);
+          else if (revision === 3 && name === "4") assert.equal(body, '{"code":5,"message":"Unsupported protocol version"}');
+          else assert.match(body, revision === 3 ? /^\d+:0\{/ : /^0\{/);
+        }),
+      });
+    }),
+  );
+}
 
 const transports = [
   setup("websocket-only", {
@@ -218,7 +322,36 @@ const transports = [
 const guarded = (middleware) => serve({}, { prepare: (io) => io.use(middleware) });
 const refuse = ({ handshake }, next) =>
   next(handshake.auth.token === "ok" ? undefined : Object.assign(new Error("not authorized"), { data: { reason: "token missing" } }));
+const heard = (when) => async (lab) => at(await reference(lab, {}, { prepare: (io) => io.on("connection", (socket) => when(socket)) }));
+const hear = (socket) => socket.on("say", (text, callback) => callback(text));
+const says = (expected) => async (url) => {
+  const { socket, error } = await attempt(url, { transports: ["websocket"] });
+  assert.equal(error, undefined);
+  const answer = await socket.timeout(400).emitWithAck("say", "x").catch(() => "silence");
+  socket.close();
+  assert.equal(answer, expected);
+};
+const events = [
+  setup("event", { arguments: ["--emit", 'say="x"'], start: heard(hear), sees: says("x") }),
+  setup("event-unheard", { twin: "event", arguments: ["--emit", 'say="x"'], expect: ["D19"], start: serve(), sees: says("silence") }),
+  setup("event-heard-late", {
+    twin: "event",
+    arguments: ["--emit", 'say="x"'],
+    expect: ["D19"],
+    start: heard((socket) => setTimeout(() => hear(socket), 300)),
+    sees: says("silence"),
+  }),
+];
+
 const namespaces = [
+  setup("allowed", { start: serve({ allowRequest: (req, decide) => decide(null, true) }) }),
+  setup("forbidden", {
+    twin: "allowed",
+    expect: ["D06"],
+    not: ["D07", "D12"],
+    start: serve({ allowRequest: (req, decide) => decide("no entry", false) }),
+    sees: fails("xhr poll error", { status: 403, body: /^\{"code":4,"message":"no entry"\}$/ }),
+  }),
   setup("namespace", { start: async (lab) => at(await reference(lab, {}, { prepare: (io) => ask(io.of("/chat")) }), "/chat") }),
   setup("namespace-unknown", {
     twin: "namespace",
@@ -270,6 +403,28 @@ const heartbeat = [
         }),
     }),
     sees: isThrownOut("ping timeout|transport close"),
+  }),
+  setup("hasty-heartbeat", {
+    twin: "lively",
+    expect: ["D16"],
+    start: serve({ pingInterval: 1_500, pingTimeout: 400 }),
+    // Who is busy for a moment is thrown out.
+    sees: async (url) => {
+      const ws = await Ws.open({ port: new URL(url).port }, "EIO=4&transport=websocket");
+      assert.match(await ws.next(), /^0/);
+      assert.equal(await ws.next(), "2");
+      const start = performance.now();
+      await new Promise((resolve) => ws.socket.once("close", resolve));
+      assert.ok(performance.now() - start < 2_000, "it waited for the answer");
+    },
+  }),
+  setup("message-allowed", { arguments: ["--payload", "2000000"], start: serve({ maxHttpBufferSize: 1e7 }) }),
+  setup("message-too-large", {
+    twin: "message-allowed",
+    arguments: ["--payload", "2000000"],
+    expect: ["D18"],
+    start: serve(),
+    sees: all(...["polling", "websocket"].map((transport) => isThrownOut("transport (error|close)", { transports: [transport], says: "x".repeat(1_500_000) }))),
   }),
   setup("two-servers-in-one", {
     twin: "reference",
@@ -355,4 +510,4 @@ const reach = [
   ),
 ];
 
-export const servers = [...paths, ...cors, ...versions, ...transports, ...namespaces, ...heartbeat, ...reach];
+export const servers = [...paths, ...cors, ...versions, ...transports, ...namespaces, ...events, ...heartbeat, ...reach];

@@ -67,11 +67,12 @@ export const staysOnPolling = (options = {}) => async (url) => {
   await fails("websocket error", { transports: ["websocket"], ...options })(url);
 };
 
-/** It connects, and is thrown out. */
-export const isThrownOut = (reason, options = {}) => async (url) => {
+/** It connects, says something if there is something to say, and is thrown out. */
+export const isThrownOut = (reason, { says, ...options } = {}) => async (url) => {
   const { socket, error } = await attempt(url, options);
   try {
     assert.equal(error, undefined, error?.message);
+    if (says) socket.emit("ask", says);
     const [found] = await within(
       new Promise((resolve) => socket.on("disconnect", (...args) => resolve(args))),
       "a disconnection",

@@ -6,6 +6,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { describe, it } from "node:test";
+import { WebSocketServer } from "ws";
 import { isReference, within, withServer } from "../harness.mjs";
 
 const built = isReference
@@ -313,6 +314,22 @@ describe("sio connect", { skip, concurrency: true }, () => {
     const [{ type, status }] = lost.records();
     assert.deepEqual([lost.code, type, status], [1, "connect_error", 404]);
   }, { path: "/my-io" });
+
+  it("M16 a plain WebSocket server is no Socket.IO server, whichever the transport", async () => {
+    const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+    server.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
+    await new Promise((resolve) => server.once("listening", resolve));
+    try {
+      const url = `http://127.0.0.1:${server.address().port}`;
+      for (const transport of ["websocket", "polling"]) {
+        const done = await run([url, "--transport", transport, "--timeout", "1", "--no-reconnect", "--emit", "ack 1", "--ack", "--json"]);
+        assert.deepEqual([done.code, done.records().map(({ type }) => type)], [1, ["connect_error"]], transport);
+      }
+    } finally {
+      for (const socket of server.clients) socket.terminate();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
 
   test("MessagePack", async ({ url }) => {
     const done = await run([url, "--parser", "msgpack", "--emit", 'ack {"a":[1.5,"x"]} @hex:ff', "--ack", "--json"]);

@@ -1,6 +1,6 @@
 // `sio doctor`: each fault is named, and its healthy twin is left alone.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, request } from "node:http";
 import net from "node:net";
@@ -43,13 +43,13 @@ async function examine(...args) {
 const told = ({ findings }) => findings.map(({ id, severity, title }) => `${id} ${severity} ${title}`);
 
 function healthy(report) {
-  assert.deepEqual(report.findings.filter(({ severity }) => severity !== "info"), []);
+  assert.deepEqual(report.findings.filter(({ id, severity }) => severity !== "info" && id !== "D25"), []);
   assert.equal(report.code, 0, JSON.stringify(report.layers));
 }
 
-/** One fatal finding and no other above info; what depends on it is skipped. */
+/** One fatal finding and no other above info, but the warning that WebSockets are open to all pages; what depends on it is skipped. */
 function faulty(report, id, title, confidence = "certain") {
-  const findings = report.findings.filter(({ severity }) => severity !== "info");
+  const findings = report.findings.filter((finding) => finding.severity !== "info" && finding.id !== "D25");
   assert.deepEqual(findings.map((finding) => finding.id), [id], told(report).join("\n"));
   const [finding] = findings;
   assert.match(finding.title, title);
@@ -126,14 +126,14 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
   }, { allowEIO3: true });
 
   test("D08 an old client of a server that takes none", async ({ url }) => {
-    const finding = faulty(await examine(url, "--client", "js@2"), "D08", /as old as js 2/);
+    const finding = faulty(await examine(url, "--client", "js@2"), "D28", /as old as js 2/);
     assert.match(finding.evidence[0].body, /"code":5/);
     assert.match(finding.fix.snippets.Node, /allowEIO3/);
     healthy(await examine(url, "--client", "js@4"));
   });
 
   it("D08 a server that speaks the old revision only", async () => {
-    const open = '{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000}';
+    const open = '{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":60000}';
     let sessions = 0;
     const server = createServer((req, res) => {
       const isPost = req.method === "POST";
@@ -147,7 +147,7 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
       const report = await examine(url, "--client", "js@4");
       // It has no WebSocket either, which is told as well.
       const ids = ({ findings }) => findings.map(({ id }) => id);
-      assert.deepEqual(ids(report), ["D08", "D09"]);
+      assert.deepEqual(ids(report), ["D28", "D09"]);
       assert.match(report.findings[0].title, /Socket\.IO 1 or 2/);
       assert.deepEqual(report.server.eio, [3]);
       assert.deepEqual(ids(await examine(url, "--client", "js@2")), ["D09"]);
@@ -320,10 +320,11 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     }
   });
 
-  it("a limit on requests accuses nobody", () =>
+  it("D29 a limit on requests accuses nobody else", () =>
     listening(answering(429, "text/plain", "slow down"), async (url) => {
       const report = await examine(url);
-      assert.deepEqual([report.findings, report.code, report.status.D06], [[], 4, "inconclusive"]);
+      assert.deepEqual(told(report), ["D29 warn requests are limited: status 429 after 0 of them"]);
+      assert.deepEqual([report.code, report.status.D06], [4, "inconclusive"]);
     }));
 
   it("D03 nobody listens", async () => {
@@ -339,7 +340,7 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     const report = await examine(url, ...origin);
     const finding = faulty(report, "D20", /says nothing about CORS/);
     assert.match(finding.fix.snippets.Node, /https:\/\/app\.example/);
-    assert.deepEqual(told(report).slice(1), ["D21 info the browser's question before the request (OPTIONS) is refused", "D25 info a WebSocket of a foreign page is accepted"]);
+    assert.deepEqual(told(report).slice(1), ["D21 info the browser's question before the request (OPTIONS) is refused", "D25 warn a WebSocket of a foreign page is accepted"]);
     // Pages of the server itself need none.
     healthy(await examine(url, "--origin", url));
   });
@@ -376,6 +377,15 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     assert.equal(gone.disconnect.id, connect.connect.id);
   });
 
+  test("nor is one when all is asked for", async ({ url }) => {
+    const all = ["--soak", "1", "--payload", "--emit", 'ack="x"', "--origin", "https://app.example", "--backend", url];
+    assert.equal((await run(url, ...all)).code, 0);
+    // The client that counts is the only one.
+    const counted = spawnSync(sio, ["connect", url, "--emit", "count", "--ack", "--json"], { encoding: "utf8" });
+    const records = counted.stdout.split("\n").filter(Boolean).map((line) => JSON.parse(line));
+    assert.deepEqual(records.find(({ type }) => type === "ack").args, [1]);
+  }, { cors: { origin: "https://app.example", credentials: true }, connectionStateRecovery: {} });
+
   test("the report for people, and as Markdown", async ({ url }) => {
     const directory = mkdtempSync(join(tmpdir(), "sio-doctor-"));
     const file = join(directory, "report.md");
@@ -385,6 +395,85 @@ describe("sio doctor", { skip, concurrency: 2 }, () => {
     assert.doesNotMatch(done.out, /\u001b/);
     assert.match(readFileSync(file, "utf8"), /^# sio doctor: .*\n[^]*## D15 the server has no namespace/);
     rmSync(directory, { recursive: true });
+  });
+
+  test("the exchanges as HAR 1.2, without secrets", async ({ url }) => {
+    const directory = mkdtempSync(join(tmpdir(), "sio-doctor-"));
+    const file = join(directory, "doctor.har");
+    const done = await run(`${url}/guarded`, "--har", file, "--json", "--auth", '{"token":"s3cretly"}', "--header", "X-Key: k3ypart", "--cookie", "a=c00kie");
+    const text = readFileSync(file, "utf8");
+    rmSync(directory, { recursive: true });
+    for (const secret of ["s3cretly", "k3ypart", "c00kie"]) assert.ok(!text.includes(secret), secret);
+    const { log } = JSON.parse(text);
+    assert.equal(log.version, "1.2");
+    assert.deepEqual(Object.keys(log.creator), ["name", "version"]);
+    assert.equal(log.entries.length, JSON.parse(done.out).requests);
+    const has = (object, names) => assert.deepEqual(names.filter((name) => !(name in object)), [], JSON.stringify(object));
+    for (const entry of log.entries) {
+      has(entry, ["startedDateTime", "time", "request", "response", "cache", "timings"]);
+      has(entry.request, ["method", "url", "httpVersion", "cookies", "headers", "queryString", "headersSize", "bodySize"]);
+      has(entry.response, ["status", "statusText", "httpVersion", "cookies", "headers", "content", "redirectURL", "headersSize", "bodySize"]);
+      has(entry.response.content, ["size", "mimeType"]);
+      const { send, wait, receive } = entry.timings;
+      assert.ok([send, wait, receive].every((time) => time >= 0) && Math.abs(send + wait + receive - entry.time) < 1);
+      assert.ok(Date.parse(entry.startedDateTime) > 0 && new URL(entry.request.url).pathname === "/socket.io/");
+      for (const { name, value } of [...entry.request.headers, ...entry.response.headers, ...entry.request.queryString]) {
+        assert.deepEqual([typeof name, typeof value], ["string", "string"]);
+        if (name === "sid") assert.equal(value, "…");
+      }
+    }
+    const first = log.entries[0];
+    assert.deepEqual([first.request.method, first.response.status], ["GET", 200]);
+    assert.match(first.response.content.text, /^0\{"sid":"…"/);
+    const upgraded = log.entries.filter(({ response }) => response.status === 101);
+    assert.ok(upgraded.length > 2);
+    for (const { request } of upgraded) assert.ok(request.headers.some(({ name, value }) => name === "Upgrade" && value === "websocket"));
+    const frames = log.entries.flatMap(({ _webSocketMessages = [] }) => _webSocketMessages);
+    assert.ok(frames.some(({ type, data }) => type === "send" && data.startsWith('40/guarded,{"token":"…"')), JSON.stringify(frames));
+    assert.ok(frames.some(({ type, data, opcode, time }) => type === "receive" && opcode === 1 && time > 1e9 && data.startsWith("44/guarded,")));
+  });
+
+  it("the checks as JUnit's XML", { skip: spawnSync("python3", ["--version"]).error ? "no python3" : false }, () =>
+    listening(answering(500, "text/html", "<h1>\u0007 a & b</h1>"), async (url) => {
+      // A parser that knows only XML; what it prints are name, outcome and message of each case.
+      const script = `import sys, json, xml.etree.ElementTree as E
+suite = E.fromstring(sys.stdin.buffer.read()).find("testsuite")
+print(json.dumps([dict(suite.attrib), [[c.get("name"), [[e.tag, e.get("message"), e.text] for e in c]] for c in suite.findall("testcase")]]))`;
+      const { out, code } = await run(url, "--junit", "-");
+      const parsed = spawnSync("python3", ["-c", script], { input: out, encoding: "utf8" });
+      assert.equal(parsed.stderr, "");
+      const [suite, cases] = JSON.parse(parsed.stdout);
+      const { findings, layers } = await examine(url);
+      assert.equal(code, 2);
+      assert.deepEqual(cases.map(([name]) => name), layers.map(({ id, name }) => `${id} ${name}`));
+      assert.deepEqual([suite.tests, suite.failures, suite.errors], [`${layers.length}`, "1", "0"]);
+      const told = cases.flatMap(([name, elements]) => elements.map(([tag, message, text]) => ({ id: name.slice(0, 3), tag, message, text })));
+      const [failure] = told.filter(({ tag }) => tag === "failure");
+      assert.deepEqual([failure.id, failure.message], [findings[0].id, findings[0].title]);
+      assert.match(failure.text, /a & b/);
+      assert.equal(`${told.filter(({ tag }) => tag === "skipped").length}`, suite.skipped);
+      assert.ok(told.some(({ message }) => /^skipped: /.test(message)));
+    }));
+
+  test("D26 the proxy or the server", async ({ url, port }) => {
+    const drop = (bytes) => Buffer.from(bytes.toString("latin1").replace(/^(Upgrade|Connection): .*\r\n/gim, ""), "latin1");
+    await listening(proxy(() => port, drop), async (through) => {
+      const { code, out } = await run(through, "--backend", url, "--json");
+      const report = JSON.parse(out);
+      assert.deepEqual(told(report).map((line) => line.slice(0, 9)), ["D12 fatal", "D26 fatal"]);
+      assert.deepEqual([report.findings[0].confidence, code], ["certain", 2]);
+      assert.match(report.findings[1].title, /breaks what works behind it: D12 \(WebSocket\)/);
+      const gone = JSON.parse((await run(through, "--backend", "http://127.0.0.1:1", "--json")).out);
+      assert.equal(gone.layers.find(({ id }) => id === "D26").status, "inconclusive");
+    });
+  });
+
+  test("D19 an event is emitted only when asked for, once if it is answered", async (server) => {
+    const args = ["--emit", 'ack={"a":1}', "--json"];
+    const { out } = await run(server.url, ...args);
+    const { findings, layers } = JSON.parse(out);
+    assert.deepEqual(findings, []);
+    assert.match(layers.find(({ id }) => id === "D19").detail, /acknowledged after \d+ ms/);
   });
 
   it("explains and lists its checks, and says what is wrong with its arguments", async () => {

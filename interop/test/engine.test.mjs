@@ -440,7 +440,7 @@ describe("WebSocket", { concurrency: true }, () => {
     ws.socket.terminate();
   }));
 
-  it("E039 E040 M47 heartbeat", withServer({ pingInterval: 50, pingTimeout: 500 }, {}, async (server) => {
+  it("E039 E040 M46 M47 heartbeat", withServer({ pingInterval: 50, pingTimeout: 500 }, {}, async (server) => {
     const ws = await Ws.connect(server);
     for (let i = 0; i < 3; i++) {
       assert.equal(await ws.next(), "2");

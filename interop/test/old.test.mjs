@@ -46,7 +46,7 @@ const refused = (io, server, options = {}) =>
   }), "an outcome");
 
 describe("old clients", { concurrency: true }, () => {
-  it("M21 M22 M23 S084 versions 1 and 2 are refused unless allowed", withServer({}, {}, async (server) => {
+  it("M19 M21 M22 M23 S084 versions 1 and 2 are refused unless allowed", withServer({}, {}, async (server) => {
     for (const io of [ioV1, ioV2]) {
       for (const transport of ["polling", "websocket"]) {
         const error = await refused(io, server, { transports: [transport] });

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use serde_json::Value;
+use url::Url;
 
 use super::check::Id;
+use super::target::Target;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(override_usage = "sio doctor <URL> [OPTIONS]", after_help = HELP)]
@@ -56,7 +58,24 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_enum)]
     pub(super) transport: Option<Only>,
 
-    /// How long the examination may take.
+    /// What the proxy passes requests on to: the same checks are made there, so that the proxy can be
+    /// blamed or cleared.
+    #[arg(long, value_name = "URL", value_parser = backend)]
+    pub(super) backend: Option<Url>,
+
+    /// Emits an event, with one JSON value if there is one, and waits for its acknowledgement.
+    #[arg(long, value_name = "EVENT[=JSON]", value_parser = emit)]
+    pub(super) emit: Option<Emit>,
+
+    /// Sends a message of so many bytes that the server ignores. Default: the server's own limit.
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, value_parser = bytes)]
+    pub(super) payload: Option<Option<u64>>,
+
+    /// Keeps connections open for so long, and looks whether something cuts them.
+    #[arg(long, value_name = "SECONDS", value_parser = soak)]
+    pub(super) soak: Option<Duration>,
+
+    /// How long the examination may take, without --backend, --emit, --payload and --soak.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "9.5")]
     pub(super) timeout: Duration,
 
@@ -67,6 +86,14 @@ pub(crate) struct DoctorArgs {
     /// Writes the report as Markdown, for an issue or a message, to a file (- for stdout).
     #[arg(long, value_name = "FILE")]
     pub(super) md: Option<PathBuf>,
+
+    /// Writes the checks as JUnit's XML, for continuous integration, to a file (- for stdout).
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+
+    /// Writes all requests and answers as HAR 1.2, which browsers read, to a file (- for stdout).
+    #[arg(long, value_name = "FILE")]
+    pub(super) har: Option<PathBuf>,
 
     /// Exits with 1 if there are warnings.
     #[arg(long)]
@@ -111,6 +138,13 @@ pub(super) enum Only {
     Websocket,
 }
 
+/// An event to be emitted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Emit {
+    pub(super) event: String,
+    pub(super) argument: Option<Value>,
+}
+
 /// A client of some language.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Client {
@@ -127,6 +161,45 @@ fn seconds(text: &str) -> Result<Duration, BoxError> {
     match duration.as_secs_f64() {
         0.5..=600.0 => Ok(duration),
         _ => Err("it must be between 0.5 and 600".into()),
+    }
+}
+
+fn soak(text: &str) -> Result<Duration, BoxError> {
+    let duration = Duration::try_from_secs_f64(text.trim_end_matches('s').parse()?)?;
+    match duration.as_secs() {
+        1..=3600 => Ok(duration),
+        _ => Err("it must be between 1 and 3600".into()),
+    }
+}
+
+fn bytes(text: &str) -> Result<u64, BoxError> {
+    match text.parse()? {
+        size @ 1..=100_000_000 => Ok(size),
+        _ => Err("it must be between 1 and 100000000".into()),
+    }
+}
+
+fn backend(text: &str) -> Result<Url, BoxError> {
+    Target::parse(text, "/", None)?;
+    Ok(Url::parse(text)?)
+}
+
+fn emit(text: &str) -> Result<Emit, BoxError> {
+    let (event, argument) = match text.split_once('=') {
+        Some((event, json)) => {
+            let argument = serde_json::from_str(json).map_err(|error| {
+                format!(r#"what follows = is not JSON ({error}), as in 'say="hello"'"#)
+            })?;
+            (event, Some(argument))
+        }
+        None => (text, None),
+    };
+    match event {
+        "" => Err("the event has no name".into()),
+        event => Ok(Emit {
+            event: event.to_owned(),
+            argument,
+        }),
     }
 }
 
@@ -147,7 +220,7 @@ fn origin(text: &str) -> Result<String, BoxError> {
     if text == "null" {
         return Ok(text.to_owned());
     }
-    let url = url::Url::parse(text)?;
+    let url = Url::parse(text)?;
     match url.origin() {
         origin @ url::Origin::Tuple(..) => Ok(origin.ascii_serialization()),
         url::Origin::Opaque(_) => Err("it must be like https://app.example.com".into()),
@@ -213,10 +286,13 @@ const HELP: &str = r#"Examples:
   sio doctor https://example.com/chat --path /api/socket.io/ --auth '{"token":"secret"}'
   sio doctor https://api.example.com --origin https://app.example.com
   sio doctor https://example.com --client js@2 --md report.md
+  sio doctor https://example.com --soak 120 --payload --backend http://10.0.0.5:3000
+  sio doctor https://example.com --junit doctor.xml --har doctor.har
   sio doctor --explain D10
 
-It makes at most 40 requests, ends the sessions it opens, and emits no event. Tokens, cookies and
-ids of sessions do not appear in reports.
+It makes at most 40 requests (more with --backend, --emit, --payload and --soak), ends the sessions
+it opens, and emits no event unless --emit says so. Tokens, cookies and ids of sessions do not appear
+in reports.
 
 Exit codes:
   0  healthy

@@ -1,6 +1,6 @@
 //! How much an examination may cost the server: so many requests, so many at once, and so long.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -9,8 +9,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 #[derive(Debug)]
 pub(super) struct Budget {
     used: AtomicUsize,
+    limit: AtomicUsize,
     slots: Semaphore,
     deadline: Instant,
+    /// What was allowed beyond the deadline, in milliseconds.
+    extra: AtomicU64,
     answer: Duration,
 }
 
@@ -25,18 +28,28 @@ impl Budget {
     pub(super) fn new(total: Duration) -> Budget {
         Budget {
             used: AtomicUsize::new(0),
+            limit: AtomicUsize::new(REQUESTS),
             slots: Semaphore::new(AT_ONCE),
             deadline: Instant::now() + total,
+            extra: AtomicU64::new(0),
             answer: ANSWER.min(total / 3),
         }
+    }
+
+    /// Allows more, for what was asked for expressly.
+    pub(super) fn allow(&self, requests: usize, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.limit.fetch_add(requests, Ordering::Relaxed);
+        self.extra.fetch_add(millis, Ordering::Relaxed);
     }
 
     /// Waits for a free place for one more request; `None` when there were too many.
     pub(super) async fn request(&self) -> Option<SemaphorePermit<'_>> {
         let slot = self.slots.acquire().await.ok()?;
+        let limit = self.limit.load(Ordering::Relaxed);
         self.used
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                (used < REQUESTS).then_some(used + 1)
+                (used < limit).then_some(used + 1)
             })
             .ok()?;
         Some(slot)
@@ -54,7 +67,8 @@ impl Budget {
 
     /// How long the examination may still take.
     pub(super) fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        let extra = Duration::from_millis(self.extra.load(Ordering::Relaxed));
+        (self.deadline + extra).saturating_duration_since(Instant::now())
     }
 }
 
@@ -70,5 +84,9 @@ mod tests {
         }
         assert!(budget.request().await.is_none());
         assert_eq!(budget.used(), 40);
+        budget.allow(1, Duration::from_secs(60));
+        assert!(budget.request().await.is_some());
+        assert!(budget.request().await.is_none());
+        assert!(budget.left() > Duration::from_secs(30));
     }
 }

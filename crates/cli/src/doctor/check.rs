@@ -1,7 +1,10 @@
 //! What a check is, and what it may find.
 
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 
+use super::args::DoctorArgs;
 use super::facts::Patient;
 use super::texts::Note;
 use super::texts::Verdict;
@@ -20,16 +23,24 @@ pub(crate) enum Id {
     D08,
     D09,
     D10,
+    D11,
     D12,
     D13,
     D14,
     D15,
     D16,
+    D17,
+    D18,
+    D19,
     D20,
     D21,
     D22,
     D23,
     D25,
+    D26,
+    D27,
+    D28,
+    D29,
 }
 
 /// One check. What it learns for others it notes in the patient's facts.
@@ -38,6 +49,12 @@ pub(super) trait Check: Sync {
 
     /// The checks without which this one makes no sense; they come earlier.
     fn needs(&self) -> &'static [Id];
+
+    /// How many requests and how much time it may take beyond what all share, if it was asked for
+    /// expressly.
+    fn allowance(&self, _args: &DoctorArgs) -> (usize, Duration) {
+        (0, Duration::ZERO)
+    }
 
     fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome>;
 }
@@ -58,16 +75,27 @@ pub(super) enum Outcome {
 /// Why a check was not made, or came to no end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Why {
+    /// Something limits how many requests it answers.
+    Limited,
     /// This other check has failed.
     Needs(Id),
+    /// What is examined behind the proxy cannot be reached, or its URL is wrong.
+    NoBackend,
+    /// No cookie is needed.
+    NoCookie,
     NoHttps,
-    NoOrigin,
     NoPolling,
+    /// The server does not give what recovery takes.
+    NoRecovery,
     NoTime,
     NoUpgrade,
     NoWebSocket,
+    /// It is made only with this option.
+    OnlyWith(&'static str),
     /// The page is the server's own.
     SameOrigin,
+    /// The page is of the server's site, though of another origin.
+    SameSite,
     /// The requests were answered in a way that says nothing.
     Unclear,
     /// It is not the path that is wrong.
@@ -112,7 +140,7 @@ pub(super) struct Evidence {
 }
 
 impl Id {
-    pub(super) const ALL: [Id; 20] = [
+    pub(super) const ALL: [Id; 28] = [
         Id::D01,
         Id::D02,
         Id::D03,
@@ -123,16 +151,24 @@ impl Id {
         Id::D08,
         Id::D09,
         Id::D10,
+        Id::D11,
         Id::D12,
         Id::D13,
         Id::D14,
         Id::D15,
         Id::D16,
+        Id::D17,
+        Id::D18,
+        Id::D19,
         Id::D20,
         Id::D21,
         Id::D22,
         Id::D23,
         Id::D25,
+        Id::D26,
+        Id::D27,
+        Id::D28,
+        Id::D29,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -147,16 +183,24 @@ impl Id {
             Id::D08 => "D08",
             Id::D09 => "D09",
             Id::D10 => "D10",
+            Id::D11 => "D11",
             Id::D12 => "D12",
             Id::D13 => "D13",
             Id::D14 => "D14",
             Id::D15 => "D15",
             Id::D16 => "D16",
+            Id::D17 => "D17",
+            Id::D18 => "D18",
+            Id::D19 => "D19",
             Id::D20 => "D20",
             Id::D21 => "D21",
             Id::D22 => "D22",
             Id::D23 => "D23",
             Id::D25 => "D25",
+            Id::D26 => "D26",
+            Id::D27 => "D27",
+            Id::D28 => "D28",
+            Id::D29 => "D29",
         }
     }
 }
@@ -290,7 +334,7 @@ impl Evidence {
             .answer()
             .map(super::wire::Answer::text)
             .unwrap_or_default();
-        let upgrade = if exchange.is_websocket {
+        let upgrade = if exchange.is_websocket() {
             " with Upgrade: websocket"
         } else {
             ""
@@ -306,7 +350,17 @@ impl Evidence {
 
 /// A line that repeats a request. What may be a secret is left out.
 fn curl(exchange: &Exchange) -> String {
-    let mut line = "curl -isS --http1.1 -m 5".to_owned();
+    let mut line = String::new();
+    let long = exchange
+        .sent_body
+        .as_deref()
+        .filter(|body| body.len() > MAX_ARGUMENT);
+    if let Some(body) = long {
+        // Long bodies are one letter again and again.
+        let letter = body.chars().last().unwrap_or_default();
+        line = format!("head -c {} /dev/zero | tr '\\0' {letter} | ", body.len());
+    }
+    line += "curl -isS --http1.1 -m 5";
     let mut add = |word: &str| {
         line.push(' ');
         line += &quoted(word);
@@ -315,7 +369,7 @@ fn curl(exchange: &Exchange) -> String {
         add("-X");
         add("OPTIONS");
     }
-    for (name, value) in &exchange.headers {
+    for (name, value) in exchange.own_headers() {
         let is_open = OPEN.contains(&&*name.to_ascii_lowercase());
         if name != "Content-Length" {
             add("-H");
@@ -329,7 +383,7 @@ fn curl(exchange: &Exchange) -> String {
             ));
         }
     }
-    if exchange.is_websocket {
+    if exchange.is_websocket() {
         for header in [
             "Connection: Upgrade",
             "Upgrade: websocket",
@@ -342,11 +396,14 @@ fn curl(exchange: &Exchange) -> String {
     }
     if let Some(body) = &exchange.sent_body {
         add("--data-binary");
-        add(body);
+        add(if long.is_some() { "@-" } else { body });
     }
     add(&format!("{}{}", exchange.origin, exchange.target));
     line
 }
+
+/// A longer body is not written out.
+const MAX_ARGUMENT: usize = 1000;
 
 /// A word for a shell.
 fn quoted(word: &str) -> String {

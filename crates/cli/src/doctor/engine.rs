@@ -137,8 +137,8 @@ mod tests {
         let body = body.as_bytes().to_vec();
         Reading::of(&Answer {
             status,
-            headers: Vec::new(),
             body,
+            ..Answer::default()
         })
     }
 

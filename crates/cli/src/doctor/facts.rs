@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use serde_json::Value;
 use socketio_proto::engine::{OpenData, Transport};
 
 use super::args::DoctorArgs;
 use super::check::Id;
 use super::engine::{self, Reading};
+use super::report::Layer;
 use super::wire::{Answer, Ask, Exchange, Fault, Frame, Tls, WebSocket, Wire};
 
 pub(super) struct Patient {
@@ -32,10 +34,20 @@ pub(super) struct Patient {
     pub(super) is_elsewhere: bool,
     /// The check that has found that polling works only now and then.
     pub(super) polling_fault: Option<Id>,
-    /// The handshake of a page of another origin.
+    /// The handshake of a page of another origin, if one was made.
     pub(super) cors: Option<Exchange>,
-    /// An open WebSocket with the namespace joined, for the heartbeat.
+    /// An open WebSocket with the namespace joined, for the heartbeat and for recovery.
     pub(super) joined: Option<WebSocket>,
+    /// What the server said to who joined.
+    pub(super) greeting: Value,
+    /// The place of the first event that came on it, where the server tells places.
+    pub(super) offset: Option<String>,
+    /// What came of the handshake in revision 3.
+    pub(super) old: Option<Exchange>,
+    /// What the checks so far have come to.
+    pub(super) layers: Vec<Layer>,
+    /// What was asked behind the proxy.
+    pub(super) behind: Vec<Exchange>,
 }
 
 /// What became of an attempt to open a WebSocket.
@@ -78,6 +90,11 @@ impl Patient {
             polling_fault: None,
             cors: None,
             joined: None,
+            greeting: Value::Null,
+            offset: None,
+            old: None,
+            layers: Vec::new(),
+            behind: Vec::new(),
         }
     }
 
@@ -107,7 +124,18 @@ impl Patient {
     /// Opens a session over polling.
     pub(super) async fn handshake(&self, cookies: &[String]) -> (Exchange, Option<OpenData>) {
         let target = self.engine(self.revision(), Transport::Polling, None);
-        let exchange = self.wire.ask(Ask::get(target).with_cookies(cookies)).await;
+        self.open_by(Ask::get(target).with_cookies(cookies)).await
+    }
+
+    /// Opens a session over polling as a page of this origin.
+    pub(super) async fn handshake_of(&self, origin: &str) -> (Exchange, Option<OpenData>) {
+        let target = self.engine(self.revision(), Transport::Polling, None);
+        self.open_by(Ask::get(target).with_header("Origin", origin))
+            .await
+    }
+
+    async fn open_by(&self, ask: Ask) -> (Exchange, Option<OpenData>) {
+        let exchange = self.wire.ask(ask).await;
         let open = match exchange.answer().map(Reading::of) {
             Some(Reading::Open(open, _)) => Some(open),
             _ => None,

@@ -18,7 +18,7 @@ mod wire;
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -28,9 +28,9 @@ pub(crate) use args::DoctorArgs;
 use check::{Check, Id, Outcome, Why};
 use facts::{Attempt, Patient};
 use redact::Redactor;
-use report::{Layer, Report};
+use report::{Layer, Report, settled};
 use target::Target;
-use texts::{Seen, language, tools};
+use texts::{Seen, Texts, language, tools};
 use wire::{Answer, Tls, Wire};
 
 /// What the page of `sio serve` says, by language.
@@ -78,68 +78,95 @@ pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
             return Exit::CannotRun.into();
         }
     };
-    let is_md_on_stdout = args.md.as_deref() == Some(Path::new("-"));
-    if let Some(path) = &args.md {
-        let markdown = report::markdown(&report, texts);
-        if is_md_on_stdout {
-            print(&markdown);
-        } else if let Err(error) = fs::write(path, markdown) {
+    type Form = fn(&Report, &dyn Texts, bool) -> String;
+    let forms: [(&Option<PathBuf>, Form); 3] = [
+        (&args.md, |report, texts, _| report::markdown(report, texts)),
+        (&args.junit, report::junit),
+        (&args.har, |report, _, _| report::har(report)),
+    ];
+    let mut is_on_stdout = false;
+    for (path, form) in forms {
+        let Some(path) = path else {
+            continue;
+        };
+        let text = form(&report, texts, args.strict);
+        if path == Path::new("-") {
+            is_on_stdout = true;
+            print(&text);
+        } else if let Err(error) = fs::write(path, text) {
             eprintln!("sio: {}: {error}", path.display());
             return Exit::CannotRun.into();
         }
     }
     if args.json {
         print(&report::json(&report, texts));
-    } else if !is_md_on_stdout {
+    } else if !is_on_stdout {
         print(&report::pretty(&report, texts, has_colors()));
     }
     report.exit(args.strict).into()
 }
 
-/// Examines a server.
+/// Examines a server and reports.
 async fn examine(args: &DoctorArgs, progress: fn(&str)) -> Result<Report, String> {
     let given = args.url.as_deref().unwrap_or_default();
     let target = Target::parse(given, &args.path, args.namespace.as_deref())
         .map_err(|error| format!("the URL cannot be used: {error}"))?;
     let redactor = redactor(args, &target);
-    let tls = Tls::new(args.ca.as_deref(), false)?;
     let start = Instant::now();
     let started = jiff::Timestamp::now();
-    let wire = Wire::new(target, args);
-    let mut patient = Patient::new(args.clone(), wire, Some(tls));
-    let mut layers: Vec<Layer> = Vec::new();
-    for check in checks::ALL {
-        progress(language(&args.locale()).name(check.id()));
-        let start = Instant::now();
-        let outcome = examine_one(check, &mut patient, &layers).await;
-        layers.push(Layer {
-            id: check.id(),
-            outcome,
-            took: start.elapsed(),
-        });
-    }
-    progress("");
-    if let Some(websocket) = patient.joined.take() {
-        websocket.close().await;
-    }
+    let patient = make_checks(args, target, progress).await?;
     let seen = seen(&patient);
+    let mut exchanges = patient.wire.log();
+    exchanges.extend(patient.behind);
     Ok(Report {
-        target: patient.wire.target.clone(),
+        target: patient.wire.target,
         started: started.to_string(),
         took: start.elapsed(),
         requests: patient.wire.budget.used(),
-        revisions: patient.revisions.clone(),
-        open: patient.open.clone(),
+        revisions: patient.revisions,
+        open: patient.open,
         seen,
-        layers,
+        layers: settled(patient.layers),
+        exchanges,
         redactor,
     })
 }
 
-async fn examine_one(check: &dyn Check, patient: &mut Patient, layers: &[Layer]) -> Outcome {
+/// Makes all checks of a server.
+async fn make_checks(
+    args: &DoctorArgs,
+    target: Target,
+    progress: fn(&str),
+) -> Result<Patient, String> {
+    let tls = Tls::new(args.ca.as_deref(), false)?;
+    let wire = Wire::new(target, args);
+    let mut patient = Patient::new(args.clone(), wire, Some(tls));
+    for check in checks::ALL {
+        progress(language(&args.locale()).name(check.id()));
+        let start = Instant::now();
+        let outcome = examine_one(check, &mut patient).await;
+        patient.layers.push(Layer {
+            id: check.id(),
+            outcome,
+            took: start.elapsed(),
+            asked: patient.wire.log().len(),
+        });
+    }
+    progress("");
+    // Where a check was not made that would have closed it.
+    if let Some(websocket) = patient.joined.take() {
+        websocket.close().await;
+    }
+    Ok(patient)
+}
+
+async fn examine_one(check: &dyn Check, patient: &mut Patient) -> Outcome {
+    let layers = &patient.layers;
     if let Some(id) = check.needs().iter().find_map(|id| blocked(*id, layers)) {
         return Outcome::Skipped(Why::Needs(id));
     }
+    let (requests, time) = check.allowance(&patient.args);
+    patient.wire.budget.allow(requests, time);
     let left = patient.wire.budget.left();
     if left.is_zero() {
         return Outcome::Inconclusive(Why::NoTime);

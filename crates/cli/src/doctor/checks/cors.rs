@@ -13,8 +13,12 @@ use crate::doctor::texts::{Note, Verdict};
 use crate::doctor::wire::Ask;
 
 /// The page's origin, if a browser would ask for permission.
-fn page(patient: &Patient) -> Result<String, Why> {
-    let origin = patient.args.origin.clone().ok_or(Why::NoOrigin)?;
+pub(super) fn page(patient: &Patient) -> Result<String, Why> {
+    let origin = patient
+        .args
+        .origin
+        .clone()
+        .ok_or(Why::OnlyWith("--origin"))?;
     let own =
         Url::parse(&patient.wire.target.origin()).map(|url| url.origin().ascii_serialization());
     if own.is_ok_and(|own| own == origin) {
@@ -44,9 +48,16 @@ impl Check for Simple {
                 Ok(origin) => origin,
                 Err(why) => return Outcome::Skipped(why),
             };
-            let revision = patient.revision();
-            let ask = Ask::get(patient.engine(revision, Transport::Polling, None));
-            let exchange = patient.wire.ask(ask.with_header("Origin", &origin)).await;
+            let exchange = match patient.cors.take() {
+                Some(exchange) => exchange,
+                None => {
+                    let (exchange, open) = patient.handshake_of(&origin).await;
+                    if let Some(open) = open {
+                        patient.leave(patient.revision(), &open.sid).await;
+                    }
+                    exchange
+                }
+            };
             let Some(answer) = exchange.answer() else {
                 return Outcome::Inconclusive(Why::Unclear);
             };
@@ -55,9 +66,7 @@ impl Check for Simple {
                 Outcome::found(finding)
             };
             match Reading::of(answer) {
-                Reading::Open(open, _) => {
-                    patient.leave(revision, &open.sid).await;
-                }
+                Reading::Open(..) => {}
                 Reading::OriginRefused => return finding(Verdict::OriginRefused { origin }),
                 _ => return Outcome::Inconclusive(Why::Unclear),
             }
@@ -262,7 +271,7 @@ impl Check for AnyOrigin {
     fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
         async move {
             if patient.args.origin.is_none() {
-                return Outcome::Skipped(Why::NoOrigin);
+                return Outcome::Skipped(Why::OnlyWith("--origin"));
             }
             if !patient.has_websocket() {
                 return Outcome::Skipped(Why::NoWebSocket);
@@ -274,7 +283,7 @@ impl Check for AnyOrigin {
                 return Outcome::Passed(Note::None, Vec::new());
             };
             websocket.close().await;
-            let finding = Finding::info(Verdict::AnyOrigin, Confidence::Certain);
+            let finding = Finding::warn(Verdict::AnyOrigin, Confidence::Certain);
             Outcome::found(finding.with(&exchange))
         }
         .boxed()

@@ -244,6 +244,13 @@ fn candidates(patient: &Patient) -> Vec<String> {
         target.path.trim_end_matches('/').to_owned(),
         "/socket.io/".to_owned(),
     ];
+    // Who gives the URL of the requests means its path by it.
+    paths.extend(
+        target
+            .url_path
+            .as_deref()
+            .map(|path| format!("{}/", path.trim_end_matches('/'))),
+    );
     let first = target
         .url_path
         .as_deref()

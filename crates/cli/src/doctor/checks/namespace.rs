@@ -1,6 +1,5 @@
-//! D15 and D16: joining the namespace, and the heartbeat.
+//! D15: joining the namespace.
 
-use std::collections::VecDeque;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -8,16 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
-use socketio::Transport;
 use socketio_proto::socket::{EncodedMessage, MsgpackParser, Packet, PacketKind, Parser};
-use tokio::time::Instant;
 
-use crate::doctor::args::Only;
+use super::channel::{ANSWER, Channel, Reply, head};
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
-use crate::doctor::engine;
 use crate::doctor::facts::Patient;
 use crate::doctor::texts::{Note, Token, Verdict};
-use crate::doctor::wire::{Ask, Fault, Frame, WebSocket};
+use crate::doctor::wire::Frame;
 
 pub(super) struct Join;
 
@@ -40,33 +36,16 @@ impl Check for Join {
                 return Outcome::Inconclusive(Why::Unclear);
             };
             let namespace = patient.wire.target.namespace.clone();
-            let auth = patient
-                .args
-                .auth
-                .as_ref()
-                .map(Value::to_string)
-                .unwrap_or_default();
-            let connect = match &*namespace {
-                "/" => format!("40{auth}"),
-                name => format!("40{name},{auth}"),
-            };
-            // In revision 3 the main namespace is joined unasked.
-            if revision == 4 || namespace != "/" {
-                channel.send(patient, &connect).await;
-            }
-            let reply = channel.reply(patient, &namespace).await;
-            let shown: String = match namespace.as_str() {
-                "/" => "40".to_owned(),
-                name => format!("40{name},"),
-            };
-            let asked = if auth.is_empty() {
-                shown
-            } else {
-                format!("{shown}{{…}}")
+            let reply = channel.join(patient, patient.args.auth.as_ref()).await;
+            let asked = head(&namespace, "40");
+            let asked = match &patient.args.auth {
+                None => asked,
+                Some(_) => format!("{asked}{{…}}"),
             };
             let (finding, is_open) = match reply {
                 Reply::Joined(data) => {
                     let recovery = data.contains(r#""pid":"#);
+                    patient.greeting = serde_json::from_str(&data).unwrap_or_default();
                     match channel {
                         Channel::WebSocket(websocket) => patient.joined = Some(websocket),
                         Channel::Polling { .. } => channel.close(patient).await,
@@ -108,145 +87,6 @@ impl Check for Join {
         }
         .boxed()
     }
-}
-
-/// What came of the request to join.
-enum Reply {
-    Joined(String),
-    Refused(String),
-    Silent,
-    Ended(String),
-    Unclear,
-}
-
-/// A session over one of the transports.
-enum Channel {
-    Polling {
-        sid: String,
-        revision: u8,
-        queue: VecDeque<String>,
-    },
-    WebSocket(WebSocket),
-}
-
-impl Channel {
-    /// Opens a session, over WebSocket if that works: its messages always reach the same server.
-    async fn open(patient: &Patient, revision: u8) -> Result<Option<Channel>, Why> {
-        if patient.has_websocket() && patient.args.transport != Some(Only::Polling) {
-            let (_, _, websocket) = patient.open_websocket(revision).await;
-            return Ok(websocket.map(Channel::WebSocket));
-        }
-        if !patient.has_polling() {
-            return Err(Why::Needs(Id::D12));
-        }
-        if let Some(id) = patient.polling_fault {
-            return Err(Why::Needs(id));
-        }
-        let (exchange, open) = patient.handshake(&[]).await;
-        let text = exchange
-            .answer()
-            .map(|answer| answer.text())
-            .unwrap_or_default();
-        Ok(open.map(|open| Channel::Polling {
-            sid: open.sid,
-            revision,
-            queue: engine::packets(revision, &text)
-                .into_iter()
-                .skip(1)
-                .collect(),
-        }))
-    }
-
-    async fn send(&mut self, patient: &Patient, packet: &str) {
-        match self {
-            Channel::WebSocket(websocket) => websocket.send_text(packet).await,
-            Channel::Polling { sid, revision, .. } => {
-                patient.post(*revision, sid, packet, &[]).await;
-            }
-        }
-    }
-
-    async fn next(&mut self, patient: &Patient, wait: Duration) -> Frame {
-        match self {
-            Channel::WebSocket(websocket) => websocket.next(wait).await,
-            Channel::Polling {
-                sid,
-                revision,
-                queue,
-            } => {
-                if let Some(packet) = queue.pop_front() {
-                    return Frame::Text(packet);
-                }
-                let target = patient.engine(*revision, Transport::Polling, Some(sid));
-                let exchange = patient.wire.ask_for(Ask::get(target), wait).await;
-                match &exchange.got {
-                    Err(Fault::Silent | Fault::Spent) => Frame::Silent,
-                    Err(_) => Frame::Ended,
-                    Ok(answer) => {
-                        queue.extend(engine::packets(*revision, &answer.text()));
-                        match queue.pop_front() {
-                            Some(packet) if answer.status == 200 => Frame::Text(packet),
-                            _ => Frame::Ended,
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads until it is known what came of the request to join a namespace.
-    async fn reply(&mut self, patient: &Patient, namespace: &str) -> Reply {
-        let deadline = Instant::now() + patient.wire.budget.answer().min(ANSWER);
-        for _ in 0..MAX_PACKETS {
-            let wait = deadline.saturating_duration_since(Instant::now());
-            match self.next(patient, wait).await {
-                Frame::Text(text) if text == "2" => self.send(patient, "3").await,
-                Frame::Text(text) if text == "1" => return Reply::Ended("1".to_owned()),
-                Frame::Text(text) => match text.split_at_checked(2) {
-                    Some(("40", rest)) => match of_namespace(rest, namespace) {
-                        Some(data) => return Reply::Joined(data.to_owned()),
-                        None => continue,
-                    },
-                    Some(("44", rest)) => match of_namespace(rest, namespace) {
-                        Some(data) => return Reply::Refused(data.to_owned()),
-                        None => continue,
-                    },
-                    _ => continue,
-                },
-                Frame::Binary(_) => continue,
-                Frame::Broken(what, _) => return Reply::Ended(what),
-                Frame::Close(code) => return Reply::Ended(format!("closed with code {code}")),
-                Frame::Ended => return Reply::Ended("the connection was closed".to_owned()),
-                Frame::Silent => return Reply::Silent,
-            }
-        }
-        Reply::Unclear
-    }
-
-    async fn close(self, patient: &Patient) {
-        match self {
-            Channel::WebSocket(websocket) => websocket.close().await,
-            Channel::Polling { sid, revision, .. } => {
-                patient.leave(revision, &sid).await;
-            }
-        }
-    }
-}
-
-/// So long the answer to a request to join is awaited.
-const ANSWER: Duration = Duration::from_millis(2500);
-/// A server that talks more before it answers is not listened to.
-const MAX_PACKETS: usize = 1000;
-
-/// The data of a packet, if it is of this namespace.
-fn of_namespace<'a>(rest: &'a str, namespace: &str) -> Option<&'a str> {
-    let (found, data) = match rest.starts_with('/') {
-        // Old servers leave the comma out where no data follows.
-        true => rest.split_once(',').unwrap_or((rest, "")),
-        false => ("/", rest),
-    };
-    let name = found.split('?').next().unwrap_or(found);
-    (name == namespace || found == namespace).then_some(data)
 }
 
 /// What a refusal means.
@@ -348,92 +188,11 @@ async fn speaks_msgpack(patient: &Patient, namespace: &str) -> bool {
     matches!(frame, Frame::Binary(_))
 }
 
-pub(super) struct Heartbeat;
-
-/// Longer intervals are not waited for.
-const MAX_INTERVAL: Duration = Duration::from_millis(3500);
-/// A ping may come so late.
-const GRACE: Duration = Duration::from_secs(1);
-
-impl Check for Heartbeat {
-    fn id(&self) -> Id {
-        Id::D16
-    }
-
-    fn needs(&self) -> &'static [Id] {
-        &[Id::D15]
-    }
-
-    fn run<'a>(&'a self, patient: &'a mut Patient) -> BoxFuture<'a, Outcome> {
-        async move {
-            let Some(interval) = patient.open.as_ref().map(|open| open.ping_interval) else {
-                return Outcome::Skipped(Why::Unclear);
-            };
-            let is_short =
-                interval <= MAX_INTERVAL && interval + GRACE * 2 < patient.wire.budget.left();
-            // In revision 3 it is the client that pings.
-            let is_old = patient.revision() == 3;
-            let Some(mut websocket) = patient.joined.take() else {
-                return Outcome::Passed(Note::NotObserved(interval), Vec::new());
-            };
-            if !is_short || is_old {
-                websocket.close().await;
-                return Outcome::Passed(Note::NotObserved(interval), Vec::new());
-            }
-            let start = Instant::now();
-            let deadline = start + interval + GRACE;
-            loop {
-                let wait = deadline.saturating_duration_since(Instant::now());
-                match websocket.next(wait).await {
-                    Frame::Text(text) if text == "2" => {
-                        websocket.send_text("3").await;
-                        websocket.close().await;
-                        return Outcome::Passed(Note::Heartbeat, Vec::new());
-                    }
-                    Frame::Text(_) | Frame::Binary(_) => {}
-                    Frame::Silent => {
-                        websocket.close().await;
-                        let verdict = Verdict::NoPing {
-                            interval: interval + GRACE,
-                        };
-                        let finding = Finding::fatal(verdict, Confidence::Likely);
-                        return Outcome::found(
-                            finding.with_words("a WebSocket that waits", "no ping"),
-                        );
-                    }
-                    // Who ends a connection on purpose says so: a proxy only hangs up.
-                    Frame::Ended if start.elapsed() < interval => {
-                        let after = start.elapsed();
-                        let verdict = Verdict::TunnelCut { after, interval };
-                        let finding = Finding::fatal(verdict, Confidence::Likely);
-                        let words = "it ended without a close frame";
-                        return Outcome::found(finding.with_words("a WebSocket that waits", words));
-                    }
-                    // The application may end connections as it likes.
-                    Frame::Broken(..) | Frame::Close(_) | Frame::Ended => {
-                        return Outcome::Inconclusive(Why::Unclear);
-                    }
-                }
-            }
-        }
-        .boxed()
-    }
-}
-
 #[cfg(test)]
 mod unit {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn packets_are_told_apart_by_their_namespace() {
-        assert_eq!(of_namespace(r#"{"sid":"a"}"#, "/"), Some(r#"{"sid":"a"}"#));
-        assert_eq!(of_namespace("/a,1", "/a"), Some("1"));
-        assert_eq!(of_namespace("/a", "/a"), Some(""));
-        assert_eq!(of_namespace("/b,1", "/a"), None);
-        assert_eq!(of_namespace("", "/a"), None);
-    }
 
     #[test]
     fn a_token_s_times_are_read() {

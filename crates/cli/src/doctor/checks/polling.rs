@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::sticky::cookies;
 use crate::doctor::args::Only;
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
+use crate::doctor::engine::Reading;
 use crate::doctor::facts::Patient;
 use crate::doctor::texts::{Note, Verdict};
 use crate::doctor::wire::{Answer, Ask, Fault};
@@ -76,17 +77,26 @@ impl Check for LongPoll {
                 waiting = Box::pin(patient.wire.ask_for(poll(), limit));
                 ended = timeout(hold, &mut waiting).await.ok();
             }
+            let buffered = buffered(patient);
             let Some(exchange) = ended else {
                 // The farewell ends the request too.
                 let farewell = timeout(FAREWELL, &mut waiting);
                 let (_, _) = tokio::join!(leave(), farewell);
-                return Outcome::Passed(Note::Held(hold), Vec::new());
+                return Outcome::Passed(Note::Held(hold), buffered);
             };
             leave().await;
             drop(waiting);
             let how = match &exchange.got {
                 Ok(answer) => match answer.status {
-                    200 => return Outcome::Passed(Note::Held(exchange.took), Vec::new()),
+                    200 => return Outcome::Passed(Note::Held(exchange.took), buffered),
+                    // Other requests of a session have met its server, and are answered at once: who
+                    // has waited in vain has asked another server.
+                    status @ 400
+                        if Reading::of(answer).code() == Some(1)
+                            && exchange.took > handshake.took * 4 + IMPATIENT =>
+                    {
+                        format!("status {status}, Session ID unknown")
+                    }
                     status @ (408 | 499 | 502..=504 | 520..=524) => format!("status {status}"),
                     _ => return Outcome::Inconclusive(Why::Unclear),
                 },
@@ -104,6 +114,33 @@ impl Check for LongPoll {
         .boxed()
     }
 }
+
+/// A delay of each body, if there is one. Head and body of an answer are short and come together,
+/// unless something collects what passes through.
+fn buffered(patient: &Patient) -> Vec<Finding> {
+    let log = patient.wire.log();
+    let answers = log.iter().filter(|exchange| !exchange.is_websocket());
+    let answers = answers.filter_map(|exchange| Some((exchange, exchange.answer()?)));
+    let mut bodies: Vec<_> = answers
+        .filter(|(_, answer)| !answer.body.is_empty())
+        .collect();
+    bodies.sort_by_key(|(_, answer)| answer.receive);
+    // Whatever one of them met by accident, the one in the middle did not.
+    match bodies.get(bodies.len() / 2) {
+        Some((exchange, answer)) if bodies.len() >= ENOUGH && answer.receive > IMPATIENT => {
+            let verdict = Verdict::Buffered {
+                after: answer.receive,
+            };
+            vec![Finding::warn(verdict, Confidence::Likely).with(exchange)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A shorter delay says nothing.
+const IMPATIENT: Duration = Duration::from_millis(200);
+/// So many delays are no accident.
+const ENOUGH: usize = 3;
 
 /// What in an answer's head tells that it came from a cache.
 fn stored(answer: &Answer) -> Option<String> {

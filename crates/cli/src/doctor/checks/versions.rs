@@ -1,4 +1,4 @@
-//! D08: which revisions of the protocol the server speaks, and whether the client's is among them.
+//! D08: which revisions of the protocol the server speaks.
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -37,47 +37,18 @@ impl Check for Versions {
                 // Whether revision 4 is spoken over WebSocket, the next check sees.
                 patient.revisions.push(4);
             }
-            let client = patient.args.client.clone();
-            let revision = client.as_ref().map_or(4, |client| client.revision);
-            let name = client
-                .as_ref()
-                .map(|client| format!("{} {}", client.name, client.major));
+            let is_old = patient.revisions == [3];
+            patient.old = old.map(|(exchange, _)| exchange);
             let mut revisions = patient.revisions.clone();
             revisions.sort_unstable();
-            if revisions.contains(&revision) {
-                return Outcome::Passed(Note::Engine(revisions), Vec::new());
-            }
-            match revision {
-                3 => {
-                    let Some((exchange, _)) = old else {
-                        return Outcome::Inconclusive(Why::Unclear);
-                    };
-                    let is_told = exchange
-                        .answer()
-                        .map(Reading::of)
-                        .and_then(|reading| reading.code())
-                        == Some(5);
-                    let confidence = if is_told {
-                        Confidence::Certain
-                    } else {
-                        Confidence::Likely
-                    };
-                    let client = name.unwrap_or_default();
-                    let finding = Finding::fatal(Verdict::OldClient { client }, confidence);
-                    Outcome::found(finding.with(&exchange))
-                }
-                _ => {
-                    // Without --client it is only assumed that the client is a recent one.
-                    let confidence = match &name {
-                        Some(_) => Confidence::Certain,
-                        None => Confidence::Likely,
-                    };
-                    let client = name.unwrap_or_else(|| {
-                        "of version 3 or 4 (assumed; tell it with --client)".to_owned()
-                    });
-                    let finding = Finding::fatal(Verdict::OldServer { client }, confidence);
-                    Outcome::found(finding.with(&first))
-                }
+            // Without --client it is assumed that the client is a recent one.
+            let findings = (is_old && patient.args.client.is_none()).then(|| {
+                let client = None;
+                Finding::fatal(Verdict::OldServer { client }, Confidence::Likely).with(&first)
+            });
+            match findings {
+                Some(finding) => Outcome::found(finding),
+                None => Outcome::Passed(Note::Engine(revisions), Vec::new()),
             }
         }
         .boxed()

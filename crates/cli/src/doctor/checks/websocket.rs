@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use socketio::Transport;
 use tokio::time::timeout;
 
+use super::cors::page;
 use super::sticky::cookies;
 use crate::doctor::args::Only;
 use crate::doctor::check::{Check, Confidence, Finding, Id, Outcome, Why};
@@ -139,7 +140,17 @@ impl Check for Upgrade {
             if let Some(why) = skip {
                 return Outcome::Skipped(why);
             }
-            let (handshake, open) = patient.handshake(&[]).await;
+            let mut opened = None;
+            if let Ok(origin) = page(patient) {
+                // The checks of CORS read the same answer, which saves requests.
+                let (exchange, open) = patient.handshake_of(&origin).await;
+                opened = open.map(|open| (exchange.clone(), Some(open)));
+                patient.cors = Some(exchange);
+            }
+            let (handshake, open) = match opened {
+                Some(opened) => opened,
+                None => patient.handshake(&[]).await,
+            };
             let Some(open) = open else {
                 return Outcome::Inconclusive(Why::Unclear);
             };

@@ -1,7 +1,9 @@
-//! What an examination has shown, and its three forms.
+//! What an examination has shown, and its forms.
 
 mod explain;
+mod har;
 mod json;
+mod junit;
 mod markdown;
 mod pretty;
 
@@ -13,10 +15,13 @@ use super::Exit;
 use super::check::{Evidence, Finding, Id, Outcome, Severity, Why};
 use super::redact::Redactor;
 use super::target::Target;
-use super::texts::{Advice, Seen, Snippet, Text, Texts};
+use super::texts::{Advice, Note, Seen, Snippet, Text, Texts};
+use super::wire::Exchange;
 
 pub(super) use explain::explain;
+pub(super) use har::har;
 pub(super) use json::json;
+pub(super) use junit::junit;
 pub(super) use markdown::markdown;
 pub(super) use pretty::pretty;
 
@@ -29,6 +34,8 @@ pub(super) struct Report {
     pub(super) open: Option<OpenData>,
     pub(super) seen: Seen,
     pub(super) layers: Vec<Layer>,
+    /// All that was asked, in this order.
+    pub(super) exchanges: Vec<Exchange>,
     pub(super) redactor: Redactor,
 }
 
@@ -37,6 +44,8 @@ pub(super) struct Layer {
     pub(super) id: Id,
     pub(super) outcome: Outcome,
     pub(super) took: Duration,
+    /// So many requests had been answered when it ended.
+    pub(super) asked: usize,
 }
 
 /// A finding in words, without secrets.
@@ -113,11 +122,84 @@ impl Told {
     }
 }
 
+/// The layers with each finding in the one whose check it names, so that the list and the findings
+/// say the same: a check may come upon what is another's.
+pub(super) fn settled(mut layers: Vec<Layer>) -> Vec<Layer> {
+    for at in 0..layers.len() {
+        let id = layers[at].id;
+        let (own, others): (Vec<Finding>, Vec<Finding>) = match &mut layers[at].outcome {
+            Outcome::Passed(_, findings) | Outcome::Failed(findings) => findings
+                .drain(..)
+                .partition(|finding| finding.verdict.id() == id),
+            Outcome::Inconclusive(_) | Outcome::Skipped(_) => continue,
+        };
+        let root = others.first().map(|finding| finding.verdict.id());
+        for finding in others {
+            let home = finding.verdict.id();
+            let home = layers.iter_mut().find(|layer| layer.id == home);
+            if let Some(home) = home {
+                home.take(finding);
+            }
+        }
+        let layer = &mut layers[at];
+        match &mut layer.outcome {
+            Outcome::Passed(_, findings) => *findings = own,
+            Outcome::Failed(findings) if !own.is_empty() => *findings = own,
+            _ => {}
+        }
+        let has_nothing =
+            matches!(&layer.outcome, Outcome::Failed(findings) if findings.is_empty());
+        if let Some(root) = root.filter(|_| has_nothing) {
+            excuse(&mut layers, id, root);
+        }
+    }
+    let empty = |layer: &&Layer| matches!(&layer.outcome, Outcome::Failed(list) if list.is_empty());
+    let told = |layer: &&Layer| matches!(&layer.outcome, Outcome::Failed(list) if !list.is_empty());
+    if let Some(id) = layers.iter().find(empty).map(|layer| layer.id)
+        && let Some(root) = layers.iter().find(told).map(|layer| layer.id)
+    {
+        excuse(&mut layers, id, root);
+    }
+    layers
+}
+
+/// A check has failed because of what another names.
+fn excuse(layers: &mut [Layer], id: Id, root: Id) {
+    for layer in layers {
+        if layer.id == id
+            || matches!(layer.outcome, Outcome::Skipped(Why::Needs(needed)) if needed == id)
+        {
+            layer.outcome = Outcome::Skipped(Why::Needs(root));
+        }
+    }
+}
+
 impl Layer {
+    /// Takes a finding that another check has come upon.
+    fn take(&mut self, finding: Finding) {
+        let mut findings = match &mut self.outcome {
+            Outcome::Passed(_, findings) | Outcome::Failed(findings) => std::mem::take(findings),
+            Outcome::Inconclusive(_) | Outcome::Skipped(_) => Vec::new(),
+        };
+        findings.push(finding);
+        let is_fatal = |finding: &Finding| finding.severity == Severity::Fatal;
+        self.outcome = match findings.iter().any(is_fatal) {
+            true => Outcome::Failed(findings),
+            false => Outcome::Passed(Note::None, findings),
+        };
+    }
+
     pub(super) fn findings(&self) -> &[Finding] {
         match &self.outcome {
             Outcome::Passed(_, findings) | Outcome::Failed(findings) => findings,
             Outcome::Inconclusive(_) | Outcome::Skipped(_) => &[],
+        }
+    }
+
+    pub(super) fn findings_mut(&mut self) -> &mut [Finding] {
+        match &mut self.outcome {
+            Outcome::Passed(_, findings) | Outcome::Failed(findings) => findings,
+            Outcome::Inconclusive(_) | Outcome::Skipped(_) => &mut [],
         }
     }
 
@@ -144,5 +226,61 @@ impl Layer {
             Outcome::Failed(_) => String::new(),
             Outcome::Inconclusive(reason) | Outcome::Skipped(reason) => why(*reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::check::Confidence;
+    use crate::doctor::texts::Verdict;
+
+    fn layer(id: Id, outcome: Outcome) -> Layer {
+        Layer {
+            id,
+            outcome,
+            took: Duration::ZERO,
+            asked: 0,
+        }
+    }
+
+    #[test]
+    fn a_finding_stands_in_the_layer_of_the_check_it_names() {
+        let found = || {
+            vec![Finding::fatal(
+                Verdict::WebSocketElsewhere,
+                Confidence::Likely,
+            )]
+        };
+        let layers = settled(vec![
+            layer(Id::D10, Outcome::Passed(Note::Rounds(4), Vec::new())),
+            layer(Id::D13, Outcome::Failed(found())),
+            layer(Id::D14, Outcome::Skipped(Why::Needs(Id::D13))),
+        ]);
+        let status: Vec<&str> = layers.iter().map(Layer::status).collect();
+        assert_eq!(status, ["failed", "skipped", "skipped"]);
+        assert_eq!(layers[0].findings().len(), 1);
+        for layer in &layers[1..] {
+            let because = Outcome::Skipped(Why::Needs(Id::D10));
+            assert_eq!(format!("{:?}", layer.outcome), format!("{because:?}"));
+        }
+    }
+
+    #[test]
+    fn a_check_that_names_nothing_has_not_failed_itself() {
+        let verdict = Verdict::WrongPath {
+            asked: "/a/".to_owned(),
+            found: "/b/".to_owned(),
+        };
+        let layers = settled(vec![
+            layer(Id::D06, Outcome::Failed(Vec::new())),
+            layer(
+                Id::D07,
+                Outcome::found(Finding::fatal(verdict, Confidence::Certain)),
+            ),
+            layer(Id::D12, Outcome::Skipped(Why::Needs(Id::D06))),
+        ]);
+        let status: Vec<&str> = layers.iter().map(Layer::status).collect();
+        assert_eq!(status, ["skipped", "failed", "skipped"]);
     }
 }

@@ -1,5 +1,6 @@
 //! The doctor's English.
 
+use socketio::Transport;
 use socketio_proto::Hint;
 
 use super::hints::sentence;
@@ -44,16 +45,24 @@ impl Texts for English {
             Id::D08 => "versions",
             Id::D09 => "transports",
             Id::D10 => "sticky sessions",
+            Id::D11 => "cookies across sites",
             Id::D12 => "WebSocket",
             Id::D13 => "upgrade to WebSocket",
             Id::D14 => "long polling",
             Id::D15 => "namespace",
             Id::D16 => "heartbeat",
+            Id::D17 => "endurance",
+            Id::D18 => "message size",
+            Id::D19 => "acknowledgement",
             Id::D20 => "CORS",
             Id::D21 => "CORS preflight",
             Id::D22 => "CORS with cookies",
             Id::D23 => "CORS on errors",
             Id::D25 => "WebSocket and origins",
+            Id::D26 => "proxy",
+            Id::D27 => "state recovery",
+            Id::D28 => "client",
+            Id::D29 => "rate limits",
         }
     }
 
@@ -89,6 +98,9 @@ impl Texts for English {
             Id::D10 => {
                 "Opens several sessions and follows each up on new connections, first without cookies, then with those that the server sets. With more than one server behind a load balancer, all requests of a client must reach the same one, or they are answered `Session ID unknown`."
             }
+            Id::D11 => {
+                "Where sessions stick by a cookie and --origin is of another site, looks whether the browser would send that cookie: it must be `SameSite=None; Secure`, and the server must allow credentials for exactly this origin."
+            }
             Id::D12 => {
                 "Opens a WebSocket directly. Proxies have to be told to pass it on; those that are not remove the header `Upgrade`, and the server sees an ordinary request."
             }
@@ -104,6 +116,15 @@ impl Texts for English {
             Id::D16 => {
                 "Waits for the server's ping, if one is due within the time of an examination. A default server pings every 25 s, which is not observed."
             }
+            Id::D17 => {
+                "With --soak SECONDS, keeps three WebSockets open: two say nothing but the heartbeat, one says something all the time. Who is cut tells whether something closes idle connections or old ones."
+            }
+            Id::D18 => {
+                "With --payload, sends a message that the server ignores, over polling and WebSocket: as large as the server takes by its own word, or of the size given. A proxy may take less, and a slow line may take longer than the heartbeat waits."
+            }
+            Id::D19 => {
+                "With --emit EVENT, emits the event as soon as the namespace is joined, and waits for its acknowledgement. If none comes it is emitted once more: a handler that was registered late answers only the second."
+            }
             Id::D20 => {
                 "Asks as a page of --origin would, and reads whether the browser would be allowed to see the answer (`Access-Control-Allow-Origin`)."
             }
@@ -118,6 +139,18 @@ impl Texts for English {
             }
             Id::D25 => {
                 "Opens a WebSocket as a page of a foreign site would. CORS does not hold for WebSocket, so that only the server can refuse it."
+            }
+            Id::D26 => {
+                "With --backend URL, makes the same checks of the server behind the proxy. What is wrong only in front of it is the proxy's doing."
+            }
+            Id::D27 => {
+                "Where the server offers the recovery of a connection's state, waits shortly for an event, loses the connection and comes back with what a client remembers. Without an event there is nothing to come back to."
+            }
+            Id::D28 => {
+                "Compares the client named by --client with the revisions of the protocol that the server speaks, by the tables of the Socket.IO documentation."
+            }
+            Id::D29 => {
+                "Looks through all answers for a limit on requests (status 429, a 403 where the same request was welcome before) and for pages that only a browser passes. Then the other checks say little, and accuse nobody."
             }
         }
     }
@@ -306,9 +339,17 @@ impl Texts for English {
                 "Set the same path on both sides, with the slash at the end.",
             ),
             Verdict::OldServer { client } => text(
-                format!("the server is of Socket.IO 1 or 2, the client is {client}"),
+                format!(
+                    "the server is of Socket.IO 1 or 2, the client is {}",
+                    client.as_deref().unwrap_or("of version 3 or 4 (assumed; tell it with --client)")
+                ),
                 "The server speaks an older revision of the protocol. Newer clients seem to connect, and are dropped when the heartbeat fails.",
                 &hint(Hint::OldServer, "Of that version are JavaScript 2.x, Java 1.x, Swift 15 or 16 with `.version(.two)`, and Python 4.x."),
+            ),
+            Verdict::FirstClient { client } => text(
+                format!("the client {client} is made for servers of Socket.IO 1 only"),
+                "Much works, but by its documentation it is not compatible with servers of version 2 and later, whatever they allow.",
+                "Update the client: to version 2 for a server of version 2, to version 4 for one of version 3 or 4.",
             ),
             Verdict::OldClient { client } => text(
                 format!("the server refuses clients as old as {client}"),
@@ -344,6 +385,16 @@ impl Texts for English {
                 format!("sessions are lost: {failed} of {total} requests got `Session ID unknown`"),
                 "The server forgets sessions, even on the very connection on which they were opened: two Socket.IO servers on one path, processes that end after each request, or many servers without sticky sessions.",
                 &hint(Hint::Sticky, "Make one Socket.IO server per process, and look for modules that bring their own (express-status-monitor)."),
+            ),
+            Verdict::CookieSameSite { cookie } => text(
+                format!("browsers do not send the cookie {cookie} from this page"),
+                "Sessions stick to their server by this cookie, the page is of another site, and the cookie is not `SameSite=None; Secure`. All requests come without it, and most are answered `Session ID unknown`.",
+                "Let the load balancer set the cookie with `SameSite=None; Secure` over HTTPS (AWS: AWSALBCORS), with `withCredentials: true` on the client and `cors: { origin: \"..\", credentials: true }` on the server; or use WebSocket only.",
+            ),
+            Verdict::CookieNotAllowed { cookie } => text(
+                format!("the server does not let browsers send the cookie {cookie}"),
+                "Sessions stick to their server by this cookie. A page of another site sends it only with `withCredentials: true`, and then the server must name the page's exact origin and allow credentials.",
+                "Set `cors: { origin: \"..\", credentials: true }` on the server and `withCredentials: true` on the client; or use WebSocket only.",
             ),
             Verdict::UpgradeStripped => text(
                 "the WebSocket request reaches the server without its header Upgrade".to_owned(),
@@ -415,6 +466,11 @@ impl Texts for English {
                 &format!("Polling lets a request wait until there is something to say, up to {}. Something on the way does not wait so long, and clients are disconnected.", seconds(*ping_interval)),
                 "Raise the proxy's read timeout above pingInterval + pingTimeout, or lower pingInterval.",
             ),
+            Verdict::Buffered { after } => text(
+                format!("bodies of answers come {} after their heads", seconds(*after)),
+                "Something on the way collects what passes through before it passes it on. Each message over polling is late by that time.",
+                "Switch buffering off for the path (nginx: `proxy_buffering off`; also antivirus programs and compression that waits).",
+            ),
             Verdict::NoNamespace { namespace, from_url } => text(
                 format!("the server has no namespace {namespace}"),
                 match from_url {
@@ -456,6 +512,87 @@ impl Texts for English {
                 format!("no ping within {}", seconds(*interval)),
                 "Server and client prove to each other that they are there. The server announced a ping that did not come, so clients will drop the connection.",
                 &hint(Hint::PingTimeout, "Look also for code that blocks the server."),
+            ),
+            Verdict::HastyTimeout { timeout } => text(
+                format!("pingTimeout is only {}", seconds(*timeout)),
+                "Who does not answer a ping in that time is thrown out (`ping timeout`): a phone that changes its network, a busy page, or a message that takes longer.",
+                "Set `pingTimeout` to 20 s, the default, unless there is a reason.",
+            ),
+            Verdict::RarePings { interval } => text(
+                format!("a ping comes only every {}", seconds(*interval)),
+                "Between two pings nothing is said on a quiet connection, and most proxies close one on which nothing is said for a minute (`transport close`).",
+                "Set `pingInterval` to 25 s, the default, or make sure that every proxy waits longer.",
+            ),
+            Verdict::TabPings { limit } => text(
+                format!("a minimised tab may be thrown out after {}", seconds(*limit)),
+                "In this revision of the protocol the client pings by a timer of its own, and browsers let the timers of hidden tabs fire once a minute. In revision 4 it is the server that pings.",
+                "Update client and server to version 4, or raise `pingTimeout` to more than 60 s.",
+            ),
+            Verdict::IdleCut { after, interval } => text(
+                format!("connections are cut when nothing is said for {}", seconds(*after)),
+                &format!("A ping comes every {}, so that a quiet connection is silent for that long. Something on the way does not wait; a connection on which something was said all the time stayed open.{}", seconds(*interval), owner(*after)),
+                "Raise the idle timeout of the proxy above pingInterval + pingTimeout (nginx: `proxy_read_timeout`, Apache: `ProxyTimeout`, HAProxy: `timeout tunnel`), or lower pingInterval.",
+            ),
+            Verdict::LifeCut { after } => text(
+                format!("connections are cut after {}, whether something is said or not", seconds(*after)),
+                "Something on the way limits how long a connection lives (Google Cloud's backend service: 30 s by default), or was restarted. Clients connect again by themselves, and what was sent meanwhile may be lost.",
+                "Raise that limit (Google Cloud: timeoutSec of the backend service), and turn on connection state recovery for what remains.",
+            ),
+            Verdict::BodyCapped { transport, size, passed, is_promised } => text(
+                match transport {
+                    Transport::WebSocket => format!("a WebSocket message of {size} bytes does not pass"),
+                    _ => format!("a request of {size} bytes does not pass, one of {passed} does"),
+                },
+                match is_promised {
+                    true => "The server takes messages of this size by its own word; something on the way does not. Who sends one is disconnected.",
+                    false => "The server, which does not tell its limit, or something on the way does not take messages of this size. Who sends one is disconnected.",
+                },
+                "Raise the limit of the proxy (nginx: `client_max_body_size`) or of the server (`maxHttpBufferSize`), or send smaller messages.",
+            ),
+            Verdict::MessageTooLarge { size, limit } => text(
+                format!("the server takes messages of up to {limit} bytes, not {size}"),
+                "Who sends a larger one is disconnected: over polling with status 413, over WebSocket with code 1009.",
+                "Raise `maxHttpBufferSize` on the server (`max_payload` here), or send smaller messages.",
+            ),
+            Verdict::SlowUpload { size, timeout } => text(
+                format!("a message of {size} bytes takes longer than pingTimeout ({})", seconds(*timeout)),
+                "While a client sends it cannot answer the server's ping, and is thrown out (`ping timeout`) before its message is complete.",
+                "Raise `pingTimeout`, send smaller messages, or upload files over plain HTTP.",
+            ),
+            Verdict::NoAck { event } => text(
+                format!("the event {event} is not acknowledged"),
+                "It was sent, and the connection stayed open. There is no handler for this event in this namespace, the handler does not call the acknowledgement, or it takes longer than is waited for (1.5 s).",
+                "Look for `socket.on(\"..\", (.., callback) => callback(..))` under this very name and namespace.",
+            ),
+            Verdict::LateHandler { event } => text(
+                format!("the handler of {event} is registered too late"),
+                "The event that was sent at once after joining was lost, the same a moment later was answered. A server drops events for which there is no handler yet.",
+                "Register all handlers at the beginning of `io.on(\"connection\", ..)`, before anything that is awaited.",
+            ),
+            Verdict::ProxyAtFault { ids } => text(
+                format!("the proxy breaks what works behind it: {}", self.names(ids)),
+                "The same checks of the server behind the proxy find nothing of this, so that the server is not to blame.",
+                "Change the proxy's configuration as the findings of these checks say.",
+            ),
+            Verdict::BehindToo { ids } => text(
+                format!("the same is wrong behind the proxy: {}", self.names(ids)),
+                "The proxy is not to blame for this.",
+                "Look at the server itself.",
+            ),
+            Verdict::NotRecovered => text(
+                "the state of a lost connection is not recovered".to_owned(),
+                "The server offers recovery (it gave a pid), an event came, and who came back at once with both got a new session: what was sent meanwhile is lost. With several servers the client has met another one, or their adapter cannot do it.",
+                "Let clients come back to the same server, or use an adapter that stores what was sent (Redis Streams, MongoDB).",
+            ),
+            Verdict::Limited { status, after } => text(
+                format!("requests are limited: status {status} after {after} of them"),
+                "Something allows only so many requests in so much time. Checks after that say little; clients that connect often, or many behind one address, meet the same.",
+                "Try again later or from another address, and let the path of Socket.IO through with more: polling makes many requests.",
+            ),
+            Verdict::Challenge { status } => text(
+                format!("a firewall asks whether this is a browser (status {status})"),
+                "Its page is for people. Clients outside browsers cannot pass it, and in a page the requests of Socket.IO cannot either.",
+                "Exempt the path of Socket.IO from the challenge.",
             ),
             Verdict::CorsMissing { origin } => text(
                 format!("pages of {origin} may not connect: the server says nothing about CORS"),
@@ -509,6 +646,18 @@ impl Texts for English {
     fn note(&self, note: &Note) -> String {
         match note {
             Note::None => String::new(),
+            Note::Ack(time) => format!("acknowledged after {} ms", time.as_millis()),
+            Note::CookieSent(cookie) => {
+                format!("{cookie} is sent if the client has withCredentials: true")
+            }
+            Note::Fits(client) => format!("{client} and the server understand each other"),
+            Note::NoOffset => {
+                "on, but no event came, without which nothing is recovered".to_owned()
+            }
+            Note::Payload(size) => format!("{size} bytes pass"),
+            Note::Recovered => "a lost connection was recovered".to_owned(),
+            Note::Same => "the proxy makes no difference".to_owned(),
+            Note::Soaked(time) => format!("nothing was cut in {}", seconds(*time)),
             Note::Addresses(1) => "1 address".to_owned(),
             Note::Addresses(count) => format!("{count} addresses"),
             Note::Aims(path, namespace) => format!("path {path}, namespace {namespace}"),
@@ -556,9 +705,14 @@ impl Texts for English {
 
     fn why(&self, why: Why) -> String {
         match why {
+            Why::Limited => "requests are limited".to_owned(),
+            Why::NoBackend => "what is behind the proxy cannot be reached".to_owned(),
+            Why::NoCookie => "sessions need no cookie".to_owned(),
+            Why::NoRecovery => "the server does not offer it".to_owned(),
+            Why::OnlyWith(option) => format!("only with {option}"),
+            Why::SameSite => "the page is of the same site".to_owned(),
             Why::Needs(id) => format!("because of {} ({})", id.as_str(), self.name(id)),
             Why::NoHttps => "the URL is http://".to_owned(),
-            Why::NoOrigin => "only with --origin".to_owned(),
             Why::NoPolling => "polling is not used".to_owned(),
             Why::NoTime => "no time was left".to_owned(),
             Why::NoUpgrade => "no upgrade is offered".to_owned(),
@@ -592,6 +746,17 @@ impl Texts for English {
 
     fn said(&self, line: &str) -> String {
         line.to_owned()
+    }
+}
+
+/// Who is known to wait so long.
+fn owner(after: std::time::Duration) -> &'static str {
+    match after.as_secs() {
+        50..=56 => " Heroku's router waits 55 s.",
+        57..=63 => " 60 s is the default of nginx, Apache and AWS load balancers.",
+        95..=104 => " Cloudflare waits 100 s.",
+        235..=244 | 345..=354 => " Some NAT gateways forget connections after 240 s or 350 s.",
+        _ => "",
     }
 }
 

@@ -160,8 +160,8 @@ pub(super) mod tests {
     use crate::doctor::check::Id;
 
     /// The check that finds the cause.
-    pub(in crate::doctor::texts) fn check(hint: Hint) -> Option<Id> {
-        Some(match hint {
+    pub(in crate::doctor::texts) fn check(hint: Hint) -> Id {
+        match hint {
             Hint::UnknownHost => Id::D02,
             Hint::Refused | Hint::Unreachable | Hint::Timeout | Hint::NoHttp => Id::D03,
             Hint::CertificateAuthority
@@ -199,7 +199,8 @@ pub(super) mod tests {
             Hint::Namespace => Id::D15,
             Hint::Broken | Hint::PingTimeout => Id::D16,
             Hint::HandshakeMethod => Id::D21,
-            _ => return None,
-        })
+            Hint::TooLarge => Id::D18,
+            _ => panic!("{hint:?} has no check"),
+        }
     }
 }

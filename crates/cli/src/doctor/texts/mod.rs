@@ -14,6 +14,8 @@ mod spanish;
 
 use std::time::Duration;
 
+use socketio::Transport;
+
 use super::check::{Id, Why};
 
 pub(super) use english::English;
@@ -46,6 +48,15 @@ pub(super) trait Texts: Sync {
 
     /// The doctor's own words in a line of evidence, which are English.
     fn said(&self, line: &str) -> String;
+
+    /// Several checks with their names.
+    fn names(&self, ids: &[Id]) -> String {
+        let names: Vec<String> = ids
+            .iter()
+            .map(|id| format!("{} ({})", id.as_str(), self.name(*id)))
+            .collect();
+        names.join(", ")
+    }
 }
 
 /// The words between the findings. The values of `--json` are the same in every language.
@@ -97,24 +108,39 @@ pub(super) struct Text {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Note {
     None,
+    /// An event was acknowledged after this time.
+    Ack(Duration),
     Addresses(usize),
     /// The path of the requests and the namespace.
     Aims(String, String),
+    /// A browser sends this cookie.
+    CookieSent(String),
     Cors(String),
     Engine(Vec<u8>),
+    /// This client and the server understand each other.
+    Fits(String),
     Heartbeat,
     Joined {
         namespace: String,
         recovery: bool,
     },
     Held(Duration),
+    /// No event came whose place a client could tell when it comes back.
+    NoOffset,
     NotObserved(Duration),
+    /// A message of so many bytes has passed.
+    Payload(u64),
+    Recovered,
     Rounds(usize),
+    /// The proxy makes no difference.
+    Same,
     Session {
         ping_interval: Duration,
         ping_timeout: Duration,
         max_payload: Option<u64>,
     },
+    /// Connections were open for so long.
+    Soaked(Duration),
     Tcp(Duration),
     Tls(&'static str),
     Transports(&'static str),
@@ -212,9 +238,14 @@ pub(super) enum Verdict {
         found: String,
     },
     OldServer {
-        client: String,
+        /// As it was named.
+        client: Option<String>,
     },
     OldClient {
+        client: String,
+    },
+    /// A client of version 1, which only servers of version 1 are made for.
+    FirstClient {
         client: String,
     },
     WebSocketOnly,
@@ -234,6 +265,12 @@ pub(super) enum Verdict {
     LostSessions {
         failed: usize,
         total: usize,
+    },
+    CookieSameSite {
+        cookie: String,
+    },
+    CookieNotAllowed {
+        cookie: String,
     },
     UpgradeStripped,
     WebSocketPage {
@@ -265,6 +302,9 @@ pub(super) enum Verdict {
         how: String,
         ping_interval: Duration,
     },
+    Buffered {
+        after: Duration,
+    },
     NoNamespace {
         namespace: String,
         from_url: bool,
@@ -284,6 +324,44 @@ pub(super) enum Verdict {
     },
     NoPing {
         interval: Duration,
+    },
+    HastyTimeout {
+        timeout: Duration,
+    },
+    RarePings {
+        interval: Duration,
+    },
+    TabPings {
+        limit: Duration,
+    },
+    IdleCut {
+        after: Duration,
+        interval: Duration,
+    },
+    LifeCut {
+        after: Duration,
+    },
+    BodyCapped {
+        transport: Transport,
+        size: u64,
+        /// A message of so many bytes has passed; 0 where that was not looked for.
+        passed: u64,
+        /// The server says that it takes messages of this size.
+        is_promised: bool,
+    },
+    MessageTooLarge {
+        size: u64,
+        limit: u64,
+    },
+    SlowUpload {
+        size: u64,
+        timeout: Duration,
+    },
+    NoAck {
+        event: String,
+    },
+    LateHandler {
+        event: String,
     },
     CorsMissing {
         origin: String,
@@ -306,6 +384,21 @@ pub(super) enum Verdict {
     AnyOrigin,
     Wildcard {
         with_cookies: bool,
+    },
+    ProxyAtFault {
+        ids: Vec<Id>,
+    },
+    BehindToo {
+        ids: Vec<Id>,
+    },
+    NotRecovered,
+    Limited {
+        status: u16,
+        /// So many requests were answered before.
+        after: usize,
+    },
+    Challenge {
+        status: u16,
     },
 }
 
@@ -353,12 +446,14 @@ impl Verdict {
             | Silent
             | NotHttp => Id::D06,
             WrongPath { .. } => Id::D07,
-            OldServer { .. } | OldClient { .. } => Id::D08,
+            OldServer { client: None } => Id::D08,
+            OldServer { client: Some(_) } | OldClient { .. } | FirstClient { .. } => Id::D28,
             WebSocketOnly | PollingUnreachable { .. } | PollingOnly => Id::D09,
             NoStickiness { .. }
             | CookieStickiness { .. }
             | LostSessions { .. }
             | WebSocketElsewhere => Id::D10,
+            CookieSameSite { .. } | CookieNotAllowed { .. } => Id::D11,
             UpgradeStripped
             | WebSocketPage { .. }
             | WebSocketGateway { .. }
@@ -368,18 +463,28 @@ impl Verdict {
             | WebSocketNoSession
             | WebSocketBroken => Id::D12,
             UpgradeRefused { .. } | ProbeUnanswered | PollNotReleased => Id::D13,
-            Cached { .. } | PollCut { .. } => Id::D14,
+            Cached { .. } | PollCut { .. } | Buffered { .. } => Id::D14,
             NoNamespace { .. }
             | ConnectRefused { .. }
             | ConnectUnanswered { .. }
             | OtherParser
             | ConnectClosed => Id::D15,
-            NoPing { .. } | TunnelCut { .. } => Id::D16,
+            NoPing { .. }
+            | TunnelCut { .. }
+            | HastyTimeout { .. }
+            | RarePings { .. }
+            | TabPings { .. } => Id::D16,
+            IdleCut { .. } | LifeCut { .. } => Id::D17,
+            BodyCapped { .. } | MessageTooLarge { .. } | SlowUpload { .. } => Id::D18,
+            NoAck { .. } | LateHandler { .. } => Id::D19,
             CorsMissing { .. } | CorsOther { .. } | OriginRefused { .. } => Id::D20,
             PreflightRefused | PreflightHeader { .. } => Id::D21,
             Wildcard { .. } => Id::D22,
             ErrorsWithoutCors { .. } => Id::D23,
             AnyOrigin => Id::D25,
+            ProxyAtFault { .. } | BehindToo { .. } => Id::D26,
+            NotRecovered => Id::D27,
+            Limited { .. } | Challenge { .. } => Id::D29,
         }
     }
 }

@@ -121,7 +121,7 @@ fn shared() -> [(&'static str, Verdict); 18] {
         (
             "oldServer",
             Verdict::OldServer {
-                client: "JavaScript 4".to_owned(),
+                client: Some("JavaScript 4".to_owned()),
             },
         ),
         ("sticky", Verdict::NoStickiness { failed, total }),

@@ -1,5 +1,6 @@
 //! El español del doctor.
 
+use socketio::Transport;
 use socketio_proto::Hint;
 
 use super::hints::{sentence, spanish};
@@ -44,16 +45,24 @@ impl Texts for Spanish {
             Id::D08 => "versiones",
             Id::D09 => "transportes",
             Id::D10 => "sesiones adherentes",
+            Id::D11 => "cookies entre sitios",
             Id::D12 => "WebSocket",
             Id::D13 => "paso a WebSocket",
             Id::D14 => "long polling",
             Id::D15 => "espacio de nombres",
             Id::D16 => "latido",
+            Id::D17 => "resistencia",
+            Id::D18 => "tamaño de mensajes",
+            Id::D19 => "acuse de recibo",
             Id::D20 => "CORS",
             Id::D21 => "CORS: pregunta previa",
             Id::D22 => "CORS con cookies",
             Id::D23 => "CORS en los errores",
             Id::D25 => "WebSocket y orígenes",
+            Id::D26 => "proxy",
+            Id::D27 => "recuperación",
+            Id::D28 => "cliente",
+            Id::D29 => "límites de peticiones",
         }
     }
 
@@ -89,6 +98,9 @@ impl Texts for Spanish {
             Id::D10 => {
                 "Abre varias sesiones y sigue cada una por conexiones nuevas, primero sin cookies, luego con las del servidor. Con más de un servidor tras un balanceador, todas las peticiones de un cliente deben llegar al mismo; si no, la respuesta es `Session ID unknown`."
             }
+            Id::D11 => {
+                "Donde las sesiones se adhieren por una cookie y --origin es de otro sitio, mira si el navegador enviaría esa cookie: debe ser `SameSite=None; Secure`, y el servidor debe permitir credenciales para ese origen exacto."
+            }
             Id::D12 => {
                 "Abre un WebSocket directamente. A los proxies hay que decirles que lo dejen pasar; si no, quitan la cabecera `Upgrade`, y el servidor ve una petición corriente."
             }
@@ -104,6 +116,15 @@ impl Texts for Spanish {
             Id::D16 => {
                 "Espera el ping del servidor, si debe llegar durante el examen. Un servidor corriente lo envía cada 25 s, lo que no se observa."
             }
+            Id::D17 => {
+                "Con --soak SEGUNDOS, mantiene abiertos tres WebSockets: dos no dicen más que el latido, uno habla todo el tiempo. Según cuál se corte, algo cierra las conexiones calladas o las viejas."
+            }
+            Id::D18 => {
+                "Con --payload, envía un mensaje que el servidor ignora, por polling y por WebSocket: tan grande como el servidor dice aceptar, o del tamaño dado. Un proxy puede aceptar menos, y una línea lenta puede tardar más de lo que espera el latido."
+            }
+            Id::D19 => {
+                "Con --emit EVENTO, emite el evento nada más entrar y espera su acuse de recibo. Si no llega, lo emite otra vez: un manejador registrado tarde solo responde al segundo."
+            }
             Id::D20 => {
                 "Pregunta como lo haría una página de --origin, y lee si el navegador podría ver la respuesta (`Access-Control-Allow-Origin`)."
             }
@@ -118,6 +139,18 @@ impl Texts for Spanish {
             }
             Id::D25 => {
                 "Abre un WebSocket como lo haría la página de un sitio ajeno. CORS no vale para WebSocket, así que solo el servidor puede rechazarlo."
+            }
+            Id::D26 => {
+                "Con --backend URL, hace las mismas comprobaciones en el servidor que está tras el proxy. Lo que solo falla delante es cosa del proxy."
+            }
+            Id::D27 => {
+                "Donde el servidor ofrece recuperar el estado de una conexión, espera un poco a un evento, pierde la conexión y vuelve con lo que recuerda un cliente. Sin ningún evento no hay a qué volver."
+            }
+            Id::D28 => {
+                "Compara el cliente nombrado con --client con las revisiones del protocolo que habla el servidor, según las tablas de la documentación de Socket.IO."
+            }
+            Id::D29 => {
+                "Busca en todas las respuestas un límite de peticiones (estado 429, un 403 donde la misma petición fue bien recibida antes) y páginas que solo pasa un navegador. Entonces las demás comprobaciones dicen poco, y no acusan a nadie."
             }
         }
     }
@@ -307,9 +340,17 @@ impl Texts for Spanish {
                 "Ponga la misma ruta en ambos lados, con la barra final.",
             ),
             Verdict::OldServer { client } => text(
-                format!("el servidor es de Socket.IO 1 o 2, el cliente es {client}"),
+                format!(
+                    "el servidor es de Socket.IO 1 o 2, el cliente es {}",
+                    client.as_deref().unwrap_or("de la versión 3 o 4 (se supone; dígalo con --client)")
+                ),
                 "El servidor habla una revisión más antigua del protocolo. Los clientes nuevos parecen conectar, y se caen cuando falla el latido.",
                 &hint(Hint::OldServer, "De esa versión son JavaScript 2.x, Java 1.x, Swift 15 o 16 con `.version(.two)`, y Python 4.x."),
+            ),
+            Verdict::FirstClient { client } => text(
+                format!("el cliente {client} está hecho solo para servidores de Socket.IO 1"),
+                "Mucho funciona, pero según su documentación no es compatible con servidores de la versión 2 y posteriores, permitan lo que permitan.",
+                "Actualice el cliente: a la versión 2 para un servidor de la 2, a la versión 4 para uno de la 3 o la 4.",
             ),
             Verdict::OldClient { client } => text(
                 format!("el servidor rechaza clientes tan antiguos como {client}"),
@@ -345,6 +386,16 @@ impl Texts for Spanish {
                 format!("se pierden sesiones: {failed} de {total} peticiones recibieron `Session ID unknown`"),
                 "El servidor olvida las sesiones, incluso en la misma conexión en que se abrieron: dos servidores de Socket.IO en una ruta, procesos que acaban tras cada petición, o muchos servidores sin sesiones adherentes.",
                 &hint(Hint::Sticky, "Cree un solo servidor de Socket.IO por proceso, y busque módulos que traigan el suyo (express-status-monitor)."),
+            ),
+            Verdict::CookieSameSite { cookie } => text(
+                format!("los navegadores no envían la cookie {cookie} desde esta página"),
+                "Las sesiones se adhieren a su servidor por esta cookie, la página es de otro sitio, y la cookie no es `SameSite=None; Secure`. Todas las peticiones llegan sin ella, y casi todas reciben `Session ID unknown`.",
+                "Haga que el balanceador ponga la cookie con `SameSite=None; Secure` sobre HTTPS (AWS: AWSALBCORS), con `withCredentials: true` en el cliente y `cors: { origin: \"..\", credentials: true }` en el servidor; o use solo WebSocket.",
+            ),
+            Verdict::CookieNotAllowed { cookie } => text(
+                format!("el servidor no deja que los navegadores envíen la cookie {cookie}"),
+                "Las sesiones se adhieren a su servidor por esta cookie. Una página de otro sitio solo la envía con `withCredentials: true`, y entonces el servidor debe nombrar el origen exacto de la página y permitir credenciales.",
+                "Ponga `cors: { origin: \"..\", credentials: true }` en el servidor y `withCredentials: true` en el cliente; o use solo WebSocket.",
             ),
             Verdict::UpgradeStripped => text(
                 "la petición de WebSocket llega al servidor sin su cabecera Upgrade".to_owned(),
@@ -416,6 +467,11 @@ impl Texts for Spanish {
                 &format!("Polling deja esperar una petición hasta que haya algo que decir, como mucho {}. Algo por el camino no espera tanto, y los clientes se desconectan.", seconds(*ping_interval)),
                 "Suba el tiempo de lectura del proxy por encima de pingInterval + pingTimeout, o baje pingInterval.",
             ),
+            Verdict::Buffered { after } => text(
+                format!("los cuerpos de las respuestas llegan {} después de sus cabeceras", seconds(*after)),
+                "Algo por el camino acumula lo que pasa antes de entregarlo. Cada mensaje por polling se retrasa ese tiempo.",
+                "Desactive el búfer para la ruta (nginx: `proxy_buffering off`; también antivirus y compresión que espera).",
+            ),
             Verdict::NoNamespace { namespace, from_url } => text(
                 format!("el servidor no tiene el espacio de nombres {namespace}"),
                 match from_url {
@@ -457,6 +513,87 @@ impl Texts for Spanish {
                 format!("ningún ping en {}", seconds(*interval)),
                 "Servidor y cliente se demuestran que están ahí. El servidor anunció un ping que no llegó, así que los clientes cortarán la conexión.",
                 &hint(Hint::PingTimeout, "Busque también código que bloquee el servidor."),
+            ),
+            Verdict::HastyTimeout { timeout } => text(
+                format!("pingTimeout es de solo {}", seconds(*timeout)),
+                "Quien no responde a un ping en ese tiempo es expulsado (`ping timeout`): un teléfono que cambia de red, una página ocupada, o un mensaje que tarda más.",
+                "Ponga `pingTimeout` en 20 s, el valor por defecto, salvo que haya un motivo.",
+            ),
+            Verdict::RarePings { interval } => text(
+                format!("solo llega un ping cada {}", seconds(*interval)),
+                "Entre dos pings no se dice nada en una conexión tranquila, y casi todos los proxies cierran aquella en la que no se dice nada durante un minuto (`transport close`).",
+                "Ponga `pingInterval` en 25 s, el valor por defecto, o asegúrese de que todo proxy espere más.",
+            ),
+            Verdict::TabPings { limit } => text(
+                format!("una pestaña minimizada puede ser expulsada tras {}", seconds(*limit)),
+                "En esta revisión del protocolo el cliente envía los pings con su propio temporizador, y los navegadores dejan que los de las pestañas ocultas se disparen una vez por minuto. En la revisión 4 es el servidor quien los envía.",
+                "Actualice cliente y servidor a la versión 4, o suba `pingTimeout` por encima de 60 s.",
+            ),
+            Verdict::IdleCut { after, interval } => text(
+                format!("las conexiones se cortan cuando no se dice nada durante {}", seconds(*after)),
+                &format!("Llega un ping cada {}, así que una conexión tranquila calla ese tiempo. Algo por el camino no espera tanto; una conexión en la que se hablaba todo el tiempo siguió abierta.{}", seconds(*interval), owner(*after)),
+                "Suba el tiempo de inactividad del proxy por encima de pingInterval + pingTimeout (nginx: `proxy_read_timeout`, Apache: `ProxyTimeout`, HAProxy: `timeout tunnel`), o baje pingInterval.",
+            ),
+            Verdict::LifeCut { after } => text(
+                format!("las conexiones se cortan tras {}, se diga algo o no", seconds(*after)),
+                "Algo por el camino limita cuánto vive una conexión (el servicio de backend de Google Cloud: 30 s por defecto), o se reinició. Los clientes vuelven solos, y lo que se envió entretanto puede perderse.",
+                "Suba ese límite (Google Cloud: timeoutSec del servicio de backend), y active la recuperación del estado para el resto.",
+            ),
+            Verdict::BodyCapped { transport, size, passed, is_promised } => text(
+                match transport {
+                    Transport::WebSocket => format!("un mensaje de WebSocket de {size} bytes no pasa"),
+                    _ => format!("una petición de {size} bytes no pasa, una de {passed} sí"),
+                },
+                match is_promised {
+                    true => "El servidor dice aceptar mensajes de este tamaño; algo por el camino no. Quien envía uno se desconecta.",
+                    false => "El servidor, que no dice su límite, o algo por el camino no acepta mensajes de este tamaño. Quien envía uno se desconecta.",
+                },
+                "Suba el límite del proxy (nginx: `client_max_body_size`) o del servidor (`maxHttpBufferSize`), o envíe mensajes menores.",
+            ),
+            Verdict::MessageTooLarge { size, limit } => text(
+                format!("el servidor acepta mensajes de hasta {limit} bytes, no de {size}"),
+                "Quien envía uno mayor se desconecta: por polling con el estado 413, por WebSocket con el código 1009.",
+                "Suba `maxHttpBufferSize` en el servidor (`max_payload` aquí), o envíe mensajes menores.",
+            ),
+            Verdict::SlowUpload { size, timeout } => text(
+                format!("un mensaje de {size} bytes tarda más que pingTimeout ({})", seconds(*timeout)),
+                "Mientras un cliente envía no puede responder al ping del servidor, y es expulsado (`ping timeout`) antes de que el mensaje esté completo.",
+                "Suba `pingTimeout`, envíe mensajes menores, o suba los archivos por HTTP.",
+            ),
+            Verdict::NoAck { event } => text(
+                format!("el evento {event} no recibe acuse de recibo"),
+                "Se envió, y la conexión siguió abierta. No hay manejador de este evento en este espacio de nombres, el manejador no llama al acuse, o tarda más de lo que se espera (1,5 s).",
+                "Busque `socket.on(\"..\", (.., callback) => callback(..))` con este mismo nombre y espacio de nombres.",
+            ),
+            Verdict::LateHandler { event } => text(
+                format!("el manejador de {event} se registra demasiado tarde"),
+                "El evento enviado nada más entrar se perdió; el mismo, un momento después, recibió respuesta. Un servidor descarta los eventos que aún no tienen manejador.",
+                "Registre todos los manejadores al principio de `io.on(\"connection\", ..)`, antes de esperar nada.",
+            ),
+            Verdict::ProxyAtFault { ids } => text(
+                format!("el proxy rompe lo que funciona tras él: {}", self.names(ids)),
+                "Las mismas comprobaciones en el servidor que está tras el proxy no encuentran nada de esto, así que el servidor no tiene la culpa.",
+                "Cambie la configuración del proxy como dicen los hallazgos de esas comprobaciones.",
+            ),
+            Verdict::BehindToo { ids } => text(
+                format!("lo mismo falla tras el proxy: {}", self.names(ids)),
+                "El proxy no tiene la culpa de esto.",
+                "Mire el propio servidor.",
+            ),
+            Verdict::NotRecovered => text(
+                "el estado de una conexión perdida no se recupera".to_owned(),
+                "El servidor ofrece la recuperación (dio un pid), llegó un evento, y quien volvió enseguida con ambos recibió una sesión nueva: lo enviado entretanto se pierde. Con varios servidores el cliente llegó a otro, o su adaptador no sabe hacerlo.",
+                "Haga que los clientes vuelvan al mismo servidor, o use un adaptador que guarde lo enviado (Redis Streams, MongoDB).",
+            ),
+            Verdict::Limited { status, after } => text(
+                format!("las peticiones están limitadas: estado {status} tras {after} de ellas"),
+                "Algo permite solo cierto número de peticiones en cierto tiempo. Las comprobaciones posteriores dicen poco; a los clientes que conectan a menudo, o a muchos tras una dirección, les pasa lo mismo.",
+                "Inténtelo más tarde o desde otra dirección, y permita más en la ruta de Socket.IO: polling hace muchas peticiones.",
+            ),
+            Verdict::Challenge { status } => text(
+                format!("un cortafuegos pregunta si esto es un navegador (estado {status})"),
+                "Su página es para personas. Los clientes que no son navegadores no la pasan, y en una página las peticiones de Socket.IO tampoco.",
+                "Exceptúe de la pregunta la ruta de Socket.IO.",
             ),
             Verdict::CorsMissing { origin } => text(
                 format!("las páginas de {origin} no pueden conectar: el servidor no dice nada de CORS"),
@@ -510,6 +647,18 @@ impl Texts for Spanish {
     fn note(&self, note: &Note) -> String {
         match note {
             Note::None => String::new(),
+            Note::Ack(time) => format!("acuse de recibo tras {} ms", time.as_millis()),
+            Note::CookieSent(cookie) => {
+                format!("{cookie} se envía si el cliente tiene withCredentials: true")
+            }
+            Note::Fits(client) => format!("{client} y el servidor se entienden"),
+            Note::NoOffset => {
+                "activa, pero no llegó ningún evento, sin el que no se recupera nada".to_owned()
+            }
+            Note::Payload(size) => format!("pasan {size} bytes"),
+            Note::Recovered => "se recuperó una conexión perdida".to_owned(),
+            Note::Same => "el proxy no cambia nada".to_owned(),
+            Note::Soaked(time) => format!("nada se cortó en {}", seconds(*time)),
             Note::Addresses(1) => "1 dirección".to_owned(),
             Note::Addresses(count) => format!("{count} direcciones"),
             Note::Aims(path, namespace) => format!("ruta {path}, espacio de nombres {namespace}"),
@@ -557,9 +706,14 @@ impl Texts for Spanish {
 
     fn why(&self, why: Why) -> String {
         match why {
+            Why::Limited => "las peticiones están limitadas".to_owned(),
+            Why::NoBackend => "no se llega a lo que está tras el proxy".to_owned(),
+            Why::NoCookie => "las sesiones no necesitan cookies".to_owned(),
+            Why::NoRecovery => "el servidor no la ofrece".to_owned(),
+            Why::OnlyWith(option) => format!("solo con {option}"),
+            Why::SameSite => "la página es del mismo sitio".to_owned(),
             Why::Needs(id) => format!("por {} ({})", id.as_str(), self.name(id)),
             Why::NoHttps => "la URL es http://".to_owned(),
-            Why::NoOrigin => "solo con --origin".to_owned(),
             Why::NoPolling => "no se usa polling".to_owned(),
             Why::NoTime => "no quedó tiempo".to_owned(),
             Why::NoUpgrade => "no se ofrece el paso".to_owned(),
@@ -596,6 +750,19 @@ impl Texts for Spanish {
 
     fn said(&self, line: &str) -> String {
         evidence::spanish(line)
+    }
+}
+
+/// Quién se sabe que espera tanto.
+fn owner(after: std::time::Duration) -> &'static str {
+    match after.as_secs() {
+        50..=56 => " El encaminador de Heroku espera 55 s.",
+        57..=63 => {
+            " 60 s es el valor por defecto de nginx, de Apache y de los balanceadores de AWS."
+        }
+        95..=104 => " Cloudflare espera 100 s.",
+        235..=244 | 345..=354 => " Algunos NAT olvidan las conexiones tras 240 s o 350 s.",
+        _ => "",
     }
 }
 

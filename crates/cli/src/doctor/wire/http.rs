@@ -15,6 +15,8 @@ pub(in crate::doctor) struct Answer {
     pub(in crate::doctor) status: u16,
     pub(in crate::doctor) headers: Vec<(String, String)>,
     pub(in crate::doctor) body: Vec<u8>,
+    /// From the end of the head to the end of the body.
+    pub(in crate::doctor) receive: Duration,
 }
 
 /// Why there is no answer.
@@ -75,7 +77,9 @@ pub(super) async fn exchange(
     let mut bytes = Vec::new();
     let (mut answer, length) = head_of(stream, &request, &mut bytes, deadline).await?;
     bytes.drain(..length);
+    let headed = Instant::now();
     answer.body = body(stream, &answer, bytes, deadline).await?;
+    answer.receive = headed.elapsed();
     Ok(answer)
 }
 
@@ -188,7 +192,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Answer, usize)>, Fault> {
             let answer = Answer {
                 status: response.code.ok_or_else(not_http)?,
                 headers: headers.collect(),
-                body: Vec::new(),
+                ..Answer::default()
             };
             Ok(Some((answer, length)))
         }

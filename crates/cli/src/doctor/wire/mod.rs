@@ -10,7 +10,7 @@ mod tls;
 mod websocket;
 
 use std::net::SocketAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,7 +22,7 @@ use super::target::Target;
 pub(super) use dial::TcpFault;
 pub(super) use http::{Answer, Fault};
 pub(super) use tls::{CertificateFault, Tls, TlsFault, TlsSeen};
-pub(super) use websocket::{Frame, WebSocket};
+pub(super) use websocket::{Direction, Frame, Message, Transcript, WebSocket};
 
 /// What all requests have in common.
 pub(super) struct Wire {
@@ -33,6 +33,8 @@ pub(super) struct Wire {
     tls: OnceLock<Tls>,
     headers: Vec<(String, String)>,
     cookies: Vec<String>,
+    /// All that was asked so far.
+    log: Mutex<Vec<Exchange>>,
 }
 
 /// One request.
@@ -41,7 +43,7 @@ pub(super) struct Ask {
     pub(super) method: &'static str,
     /// The path and query.
     pub(super) target: String,
-    pub(super) body: Option<String>,
+    pub(super) body: Option<Arc<str>>,
     /// Further headers.
     pub(super) headers: Vec<(String, String)>,
     /// Further cookies.
@@ -55,12 +57,14 @@ pub(super) struct Exchange {
     /// The scheme and host.
     pub(super) origin: String,
     pub(super) target: String,
-    /// The headers without those that every request has.
     pub(super) headers: Vec<(String, String)>,
-    pub(super) sent_body: Option<String>,
-    pub(super) is_websocket: bool,
+    pub(super) sent_body: Option<Arc<str>>,
     pub(super) got: Result<Answer, Fault>,
+    /// When it began.
+    pub(super) started: jiff::Timestamp,
     pub(super) took: Duration,
+    /// What was said on the WebSocket, if one was asked for.
+    pub(super) transcript: Option<Transcript>,
 }
 
 /// A TCP connection that stays for several requests.
@@ -80,7 +84,14 @@ impl Wire {
             tls: OnceLock::new(),
             headers: args.header.clone(),
             cookies: args.cookie.clone(),
+            log: Mutex::default(),
         }
+    }
+
+    /// All that was asked so far.
+    pub(super) fn log(&self) -> Vec<Exchange> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.clone()
     }
 
     /// From here on requests go to this address.
@@ -141,7 +152,7 @@ impl Wire {
                 Ok(mut line) => http::exchange(&mut *line.0, &ask, &headers, wait).await,
             },
         };
-        self.exchange(ask, headers, false, got, start)
+        self.exchange(ask, headers, None, got, start)
     }
 
     /// Makes a request without the user's headers and cookies, as a browser does that asks for
@@ -159,7 +170,7 @@ impl Wire {
                 }
             },
         };
-        self.exchange(ask, headers, false, got, start)
+        self.exchange(ask, headers, None, got, start)
     }
 
     /// Makes a request on a connection that stays.
@@ -170,7 +181,7 @@ impl Wire {
             None => Err(Fault::Spent),
             Some(_slot) => http::exchange(&mut *line.0, &ask, &headers, self.budget.answer()).await,
         };
-        self.exchange(ask, headers, false, got, start)
+        self.exchange(ask, headers, None, got, start)
     }
 
     /// Asks for a WebSocket. The place among those that are made at once is free when it is open.
@@ -178,39 +189,49 @@ impl Wire {
         let start = Instant::now();
         let origin = self.target.origin();
         let headers = self.headers(&ask, Some(&origin));
+        let transcript = Transcript::default();
         let opened = match self.budget.request().await {
             None => Err(Fault::Spent),
             Some(_slot) => match self.line().await {
                 Err(fault) => Err(fault),
-                Ok(line) => WebSocket::open(line.0, &ask, &headers, self.budget.answer()).await,
+                Ok(line) => {
+                    let wait = self.budget.answer();
+                    WebSocket::open(line.0, &ask, &headers, wait, transcript.clone()).await
+                }
             },
         };
         let (got, websocket) = match opened {
             Ok((answer, websocket)) => (Ok(answer), websocket),
             Err(fault) => (Err(fault), None),
         };
-        (self.exchange(ask, headers, true, got, start), websocket)
+        let exchange = self.exchange(ask, headers, Some(transcript), got, start);
+        (exchange, websocket)
     }
 
     fn exchange(
         &self,
         ask: Ask,
-        mut headers: Vec<(String, String)>,
-        is_websocket: bool,
+        headers: Vec<(String, String)>,
+        transcript: Option<Transcript>,
         got: Result<Answer, Fault>,
         start: Instant,
     ) -> Exchange {
-        headers.drain(..BASE_HEADERS);
-        Exchange {
+        let took = start.elapsed();
+        let now = jiff::Timestamp::now();
+        let exchange = Exchange {
             method: ask.method,
             origin: self.target.origin(),
             target: ask.target,
             headers,
             sent_body: ask.body,
-            is_websocket,
+            transcript,
             got,
-            took: start.elapsed(),
-        }
+            started: now.checked_sub(took).unwrap_or(now),
+            took,
+        };
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.push(exchange.clone());
+        exchange
     }
 
     /// The headers of a request, in a browser's order: first those that each has.
@@ -281,7 +302,7 @@ impl Ask {
         }
     }
 
-    pub(super) fn post(target: String, body: impl Into<String>) -> Ask {
+    pub(super) fn post(target: String, body: impl Into<Arc<str>>) -> Ask {
         Ask {
             method: "POST",
             body: Some(body.into()),
@@ -301,6 +322,15 @@ impl Ask {
 }
 
 impl Exchange {
+    /// The headers without those that every request has.
+    pub(super) fn own_headers(&self) -> &[(String, String)] {
+        self.headers.get(BASE_HEADERS..).unwrap_or_default()
+    }
+
+    pub(super) fn is_websocket(&self) -> bool {
+        self.transcript.is_some()
+    }
+
     /// The answer, if one came.
     pub(super) fn answer(&self) -> Option<&Answer> {
         self.got.as_ref().ok()

@@ -1,5 +1,6 @@
 //! One WebSocket, of which every frame and every ending is seen.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use socketio_proto::websocket::{self, Decoder, Item, Opcode, Role};
@@ -13,7 +14,32 @@ pub(in crate::doctor) struct WebSocket {
     stream: Box<dyn Stream>,
     decoder: Decoder,
     bytes: Vec<u8>,
+    transcript: Transcript,
 }
+
+/// What was said on a WebSocket, as far as it is kept.
+#[derive(Clone, Debug, Default)]
+pub(in crate::doctor) struct Transcript(Arc<Mutex<Vec<Message>>>);
+
+/// One message, without what is too long to be kept.
+#[derive(Clone, Debug)]
+pub(in crate::doctor) struct Message {
+    pub(in crate::doctor) direction: Direction,
+    pub(in crate::doctor) at: jiff::Timestamp,
+    pub(in crate::doctor) is_text: bool,
+    pub(in crate::doctor) data: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(in crate::doctor) enum Direction {
+    Received,
+    Sent,
+}
+
+/// More messages of a WebSocket are not kept.
+const MAX_KEPT: usize = 200;
+/// More of a message is not kept.
+const MAX_SHOWN: usize = 1000;
 
 /// What came, or what became of the WebSocket.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,6 +65,7 @@ impl WebSocket {
         ask: &Ask,
         headers: &[(String, String)],
         wait: Duration,
+        transcript: Transcript,
     ) -> Result<(Answer, Option<WebSocket>), Fault> {
         let deadline = Instant::now() + wait;
         let key = websocket::client_key(rand::random());
@@ -91,6 +118,7 @@ impl WebSocket {
             stream,
             decoder: Decoder::new(Role::Client, MAX_MESSAGE),
             bytes,
+            transcript,
         };
         Ok((answer, Some(websocket)))
     }
@@ -134,6 +162,12 @@ impl WebSocket {
                 self.send(Opcode::Pong, &data, deadline).await;
             }
             if let Some(frame) = frame {
+                let transcript = &self.transcript;
+                match &frame {
+                    Frame::Text(text) => transcript.add(Direction::Received, true, text.as_bytes()),
+                    Frame::Binary(bytes) => transcript.add(Direction::Received, false, bytes),
+                    _ => {}
+                }
                 return frame;
             }
         }
@@ -141,12 +175,19 @@ impl WebSocket {
 
     /// Sends a text. That it failed is seen at the next frame.
     pub(in crate::doctor) async fn send_text(&mut self, text: &str) {
-        self.send(Opcode::Text, text.as_bytes(), Instant::now() + WRITE)
+        self.send_text_for(text, WRITE).await;
+    }
+
+    /// Sends a text that may take so long.
+    pub(in crate::doctor) async fn send_text_for(&mut self, text: &str, wait: Duration) {
+        self.transcript.add(Direction::Sent, true, text.as_bytes());
+        self.send(Opcode::Text, text.as_bytes(), Instant::now() + wait)
             .await;
     }
 
     /// Sends bytes. That it failed is seen at the next frame.
     pub(in crate::doctor) async fn send_binary(&mut self, bytes: &[u8]) {
+        self.transcript.add(Direction::Sent, false, bytes);
         self.send(Opcode::Binary, bytes, Instant::now() + WRITE)
             .await;
     }
@@ -177,6 +218,26 @@ impl WebSocket {
             ) {}
         })
         .await;
+    }
+}
+
+impl Transcript {
+    /// What is kept of it.
+    pub(in crate::doctor) fn messages(&self) -> Vec<Message> {
+        let messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        messages.clone()
+    }
+
+    fn add(&self, direction: Direction, is_text: bool, data: &[u8]) {
+        let mut messages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if messages.len() < MAX_KEPT {
+            messages.push(Message {
+                direction,
+                at: jiff::Timestamp::now(),
+                is_text,
+                data: data[..data.len().min(MAX_SHOWN)].to_vec(),
+            });
+        }
     }
 }
 

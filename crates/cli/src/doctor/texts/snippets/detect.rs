@@ -83,6 +83,7 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             body: body.as_bytes().to_vec(),
+            receive: std::time::Duration::ZERO,
         }
     }
 

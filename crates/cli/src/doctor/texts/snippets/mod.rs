@@ -62,8 +62,12 @@ impl Advice {
             Verdict::NoStickiness { .. }
             | Verdict::UpgradeRefused { .. }
             | Verdict::WebSocketElsewhere => Advice::Stick,
-            Verdict::CookieStickiness { .. } => Advice::KeepCookies,
-            Verdict::PollCut { .. } | Verdict::TunnelCut { .. } => Advice::Wait,
+            Verdict::CookieStickiness { .. } | Verdict::CookieSameSite { .. } => {
+                Advice::KeepCookies
+            }
+            Verdict::PollCut { .. } | Verdict::TunnelCut { .. } | Verdict::IdleCut { .. } => {
+                Advice::Wait
+            }
             Verdict::WrongPath { found, .. } => Advice::Path(found.clone()),
             Verdict::PathIsNamespace { path } => Advice::Path(format!("{path}/")),
             Verdict::WebSocketOnly | Verdict::PollingUnreachable { .. } => Advice::OnlyWebSocket,
@@ -73,7 +77,7 @@ impl Advice {
             | Verdict::CorsOther { .. }
             | Verdict::OriginRefused { .. }
             | Verdict::PreflightRefused => Advice::Cors,
-            Verdict::Wildcard { .. } => Advice::CorsWithCookies,
+            Verdict::Wildcard { .. } | Verdict::CookieNotAllowed { .. } => Advice::CorsWithCookies,
             Verdict::NoNamespace { namespace, .. } => Advice::Namespace(namespace.clone()),
             Verdict::ConnectRefused { .. } => Advice::Auth,
             _ => return None,
@@ -88,8 +92,9 @@ impl Advice {
             Id::D08 => vec![Advice::AllowOldClients, Advice::OldVersion],
             Id::D09 => vec![Advice::OnlyWebSocket],
             Id::D10 => vec![Advice::Stick, Advice::KeepCookies],
+            Id::D11 => vec![Advice::KeepCookies, Advice::CorsWithCookies],
             Id::D13 => vec![Advice::Stick],
-            Id::D14 | Id::D16 => vec![Advice::Wait],
+            Id::D14 | Id::D16 | Id::D17 => vec![Advice::Wait],
             Id::D15 => vec![Advice::Namespace("/chat".to_owned()), Advice::Auth],
             Id::D20 | Id::D21 => vec![Advice::Cors],
             Id::D22 => vec![Advice::CorsWithCookies],
@@ -204,9 +209,7 @@ mod tests {
                 message: String::new(),
                 token: None,
             },
-            Verdict::OldServer {
-                client: String::new(),
-            },
+            Verdict::OldServer { client: None },
         ];
         for verdict in verdicts {
             let advice = Advice::of(&verdict).expect("advice");
