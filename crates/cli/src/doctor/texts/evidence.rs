@@ -1,7 +1,7 @@
 //! The doctor's own words among the evidence, in Spanish. What servers and systems say stays as it came.
 
 /// What a text may be or begin with; longer ones stand before those that they begin with.
-const BEGINNINGS: [(&str, &str); 23] = [
+const BEGINNINGS: [(&str, &str); 38] = [
     (
         "the connection was closed without an answer",
         "la conexión se cerró sin respuesta",
@@ -37,10 +37,39 @@ const BEGINNINGS: [(&str, &str); 23] = [
     ("the handshake did not end", "el saludo no terminó"),
     ("what came is not TLS", "lo que llegó no es TLS"),
     ("TLS handshake with ", "saludo de TLS con "),
+    ("the handshake", "el saludo"),
+    (
+        "the event, at once after joining",
+        "el evento, nada más entrar",
+    ),
+    ("the event, later", "el evento, más tarde"),
+    ("the event, twice", "el evento, dos veces"),
+    ("no acknowledgement", "ningún acuse de recibo"),
+    ("answered after ", "respondido tras "),
+    ("what the server speaks", "lo que habla el servidor"),
+    ("revisions ", "revisiones "),
+    ("a message of ", "un mensaje de "),
+    (
+        "joining with the pid and offset of before",
+        "entrar con el pid y el offset de antes",
+    ),
+    ("a session of another id", "una sesión con otro id"),
+    ("an idle WebSocket", "un WebSocket en silencio"),
+    ("another", "otro"),
+    (
+        "one on which something is said",
+        "uno en el que se dice algo",
+    ),
+    (
+        "cut without a close frame after ",
+        "cortada sin trama de cierre tras ",
+    ),
 ];
 
 /// What a text may end with.
-const ENDS: [(&str, &str); 2] = [
+const ENDS: [(&str, &str); 4] = [
+    (" s after the last message", " s tras el último mensaje"),
+    (" ms on its way", " ms en camino"),
     (" with Upgrade: websocket", " con Upgrade: websocket"),
     (" after 3probe", " después de 3probe"),
 ];
