@@ -115,11 +115,24 @@ impl Postgres {
     }
 
     async fn database(&self) -> Database {
-        let (client, connection) = soon(tokio_postgres::connect(&self.url(), NoTls))
-            .await
-            .expect("Postgres");
-        tokio::spawn(connection);
-        client
+        self.listener().await.0
+    }
+
+    /// A connection, and the notifications that come on it.
+    async fn listener(&self) -> (Database, mpsc::UnboundedReceiver<String>) {
+        let url = self.url();
+        let connecting = tokio_postgres::connect(&url, NoTls);
+        let (client, mut connection) = soon(connecting).await.expect("Postgres");
+        let (sender, notified) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            let mut next = async || std::future::poll_fn(|cx| connection.poll_message(cx)).await;
+            while let Some(Ok(message)) = next().await {
+                if let AsyncMessage::Notification(notification) = message {
+                    let _ = sender.send(notification.payload().to_owned());
+                }
+            }
+        });
+        (client, notified)
     }
 }
 
@@ -498,17 +511,7 @@ async fn who_says_that_it_has_come_hears_the_answers() {
     let Some(postgres) = Postgres::start().await else {
         return;
     };
-    let (client, mut connection) = soon(tokio_postgres::connect(&postgres.url(), NoTls))
-        .await
-        .expect("Postgres");
-    let (sender, mut notified) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-            if let AsyncMessage::Notification(notification) = message {
-                let _ = sender.send(notification.payload().to_owned());
-            }
-        }
-    });
+    let (client, mut notified) = postgres.listener().await;
     soon(client.batch_execute("LISTEN \"socket.io#/\""))
         .await
         .expect("to listen");
@@ -544,6 +547,37 @@ async fn who_says_that_it_has_come_hears_the_answers() {
     let next = join("new", "/");
     channel.publish(&next, None).expect("to be published");
     assert_eq!(soon(notified.recv()).await, Some(next.to_json()));
+}
+
+#[tokio::test]
+async fn who_comes_back_later_hears_what_waited() {
+    let Some(mut postgres) = Postgres::start().await else {
+        return;
+    };
+    let (client, mut notified) = postgres.listener().await;
+    let listen = "LISTEN \"socket.io#/\"";
+    soon(client.batch_execute(listen)).await.expect("to listen");
+    let bus = postgres.bus();
+    let channel = bus.open("/", &Uid::new("x"), ears().0);
+    let hello = r#"{"type":1,"uid":"x","nsp":"/"}"#;
+    assert_eq!(soon(notified.recv()).await.as_deref(), Some(hello));
+    postgres.stop().await;
+    // The connection has ended for the bus, too, when the first message is given up or waits.
+    let message = join("x", "/");
+    for _ in 0..2 {
+        channel.publish(&message, None).expect("to be published");
+        soon(channel.close()).await;
+    }
+    let waiting = 2 - bus.dropped();
+    postgres.run().await;
+    let (client, mut notified) = postgres.listener().await;
+    let there = "SELECT pid FROM pg_stat_activity \
+                 WHERE application_name = 'socketio' AND state = 'idle'";
+    soon(async { while client.query(there, &[]).await.expect("rows").len() < 2 {} }).await;
+    soon(client.batch_execute(listen)).await.expect("to listen");
+    for _ in 0..waiting {
+        assert_eq!(soon(notified.recv()).await, Some(message.to_json()));
+    }
 }
 
 #[tokio::test]
