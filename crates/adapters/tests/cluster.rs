@@ -1,24 +1,18 @@
 //! Several servers as one: the same tests for each bus, with clients on real sockets. S077.
 
 use std::collections::BTreeSet;
-use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use socketio::cluster::{Bus, MemoryBus};
 use socketio::{AdapterError, Args, BroadcastAckError, Client, Namespace, Server, Socket, client};
 use socketio_adapters::redis::{Emitter, RedisBus};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::sync::mpsc;
 
-/// Nothing that is tested takes as long as this; it only ends a test that hangs.
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    let deadline = Duration::from_secs(30);
-    tokio::time::timeout(deadline, future)
-        .await
-        .expect("in time")
-}
+mod support;
+
+use support::{Redis, soon};
 
 /// Three servers with a client each.
 struct Cluster {
@@ -352,58 +346,6 @@ async fn a_server_that_does_not_answer_is_named_and_what_came_is_kept() {
     );
 }
 
-/// A Redis of its own for each test.
-struct Redis {
-    child: Child,
-    url: String,
-}
-
-impl Redis {
-    /// `None` where there is no Redis: `./test` installs it.
-    async fn start() -> Option<Redis> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .ok()?
-            .local_addr()
-            .ok()?
-            .port();
-        Redis::start_on(port).await
-    }
-
-    async fn start_on(port: u16) -> Option<Redis> {
-        let child = Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-            ])
-            .args(["--appendonly", "no"])
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn();
-        let Ok(mut child) = child else {
-            eprintln!("redis-server is not installed: what goes through it is left out");
-            return None;
-        };
-        let mut lines = BufReader::new(child.stdout.take()?).lines();
-        while let Some(line) = soon(lines.next_line()).await.expect("its output") {
-            if line.contains("Ready to accept connections") {
-                // Read on, so that it can write on.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                let url = format!("redis://127.0.0.1:{port}");
-                return Some(Redis { child, url });
-            }
-        }
-        panic!("redis-server did not start");
-    }
-
-    fn bus(&self) -> RedisBus {
-        RedisBus::new(&self.url).expect("an address")
-    }
-}
-
 #[tokio::test]
 async fn broadcasts_through_redis() {
     let Some(redis) = Redis::start().await else {
@@ -438,6 +380,44 @@ async fn servers_through_redis() {
         return;
     };
     servers(|| redis.bus()).await;
+}
+
+#[tokio::test]
+async fn broadcasts_through_redis_streams() {
+    for count in [1, 3] {
+        let Some(redis) = Redis::start().await else {
+            return;
+        };
+        broadcasts(|| redis.streams(count)).await;
+    }
+}
+
+#[tokio::test]
+async fn answers_through_redis_streams() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    answers(|| redis.streams(1)).await;
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    a_silent_client_is_missed(|| redis.streams(1)).await;
+}
+
+#[tokio::test]
+async fn sockets_through_redis_streams() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    sockets(|| redis.streams(1)).await;
+}
+
+#[tokio::test]
+async fn servers_through_redis_streams() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    servers(|| redis.streams(1)).await;
 }
 
 #[tokio::test]
@@ -513,12 +493,7 @@ async fn a_redis_that_restarts_is_found_again() {
     };
     let mut cluster = Cluster::new(|| redis.bus(), 0).await;
     redis.child.kill().await.expect("to end");
-    let port = redis
-        .url
-        .rsplit_once(':')
-        .and_then(|(_, port)| port.parse().ok())
-        .expect("a port");
-    let redis = Redis::start_on(port).await.expect("Redis");
+    let redis = Redis::start_on(redis.port(), None).await.expect("Redis");
     cluster.count_to(3).await;
     cluster.of(0).emit("news", "again");
     for client in &mut cluster.clients {

@@ -244,6 +244,9 @@ pub struct StoredSession {
     pub rooms: Vec<String>,
     /// The one value that was kept with the socket.
     pub data: Values,
+    /// Whose the client is, while it is connected: a field `uid`, which the reference neither writes
+    /// nor reads.
+    pub owner: Option<Uid>,
 }
 
 impl StoredSession {
@@ -257,6 +260,10 @@ impl StoredSession {
         out.raw(",\"rooms\":");
         out.strings(&self.rooms);
         out.value(",\"data\":", Some(&self.data));
+        if let Some(owner) = &self.owner {
+            out.raw(",\"uid\":");
+            out.string(owner.as_str());
+        }
         out.raw("}");
         let attachments = self.data.attachments();
         BASE64_STANDARD.encode(to_msgpack(&out.finish(), attachments, Dialect::Msgpack))
@@ -270,6 +277,7 @@ impl StoredSession {
     pub fn decode(stored: &str, limits: &Limits) -> Result<StoredSession, DecodeError> {
         let text = from_base64(stored, limits)?;
         let (mut sid, mut pid, mut rooms, mut data) = (None, None, None, None);
+        let mut owner = None;
         let mut reader = Reader::new(&text.json);
         if !reader.enter_object()? {
             return Err(DecodeError::Malformed);
@@ -280,6 +288,7 @@ impl StoredSession {
                 "pid" => pid = reader.text()?,
                 "rooms" => rooms = read_strings(&mut reader, limits)?,
                 "data" => data = Some(reader.raw()?),
+                "uid" => owner = reader.text()?,
                 _ => reader.skip()?,
             }
         }
@@ -292,6 +301,7 @@ impl StoredSession {
             pid: pid.into_owned(),
             rooms,
             data: value(data.as_deref().unwrap_or("null"), text.attachments)?,
+            owner: owner.map(|owner| Uid::new(owner.into_owned())),
         })
     }
 
@@ -359,7 +369,13 @@ mod tests {
         assert_eq!(session.pid, "ltsGLeP9XJW3K4BmAAAB");
         assert_eq!(session.rooms, ["VxPNj_jR8pquulPzAAAA", "room1"]);
         assert_eq!(session.data.as_str(), r#"{"user":"bob"}"#);
-        assert_eq!(session.encode(), stored);
+        assert_eq!((&session.owner, session.encode()), (&None, stored.to_owned()));
+        let live = StoredSession {
+            owner: Some(Uid::new("9322e9305eeb5a7b")),
+            ..session.clone()
+        };
+        let read = StoredSession::decode(&live.encode(), &Limits::default());
+        assert_eq!(read, Ok(live));
         assert_eq!(
             session_key("sio:session:", &session.pid),
             "sio:session:ltsGLeP9XJW3K4BmAAAB"

@@ -1,0 +1,75 @@
+//! What tests of several servers share.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use socketio_adapters::redis::{RedisBus, StreamsBus};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Nothing that is tested takes as long as this; it only ends a test that hangs.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let deadline = Duration::from_secs(30);
+    tokio::time::timeout(deadline, future)
+        .await
+        .expect("in time")
+}
+
+/// A Redis of its own for each test.
+pub struct Redis {
+    pub child: Child,
+    pub url: String,
+}
+
+impl Redis {
+    /// `None` where there is no Redis: `./test` installs it.
+    pub async fn start() -> Option<Redis> {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .ok()?
+            .local_addr()
+            .ok()?
+            .port();
+        Redis::start_on(port, None).await
+    }
+
+    /// Starts one that keeps everything in a folder, if one is given.
+    pub async fn start_on(port: u16, folder: Option<&Path>) -> Option<Redis> {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly"]);
+        match folder {
+            Some(folder) => command.args(["yes", "--dir"]).arg(folder),
+            None => command.arg("no"),
+        };
+        let child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn();
+        let Ok(mut child) = child else {
+            eprintln!("redis-server is not installed: what goes through it is left out");
+            return None;
+        };
+        let mut lines = BufReader::new(child.stdout.take()?).lines();
+        while let Some(line) = soon(lines.next_line()).await.expect("its output") {
+            if line.contains("Ready to accept connections") {
+                // Read on, so that it can write on.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                let url = format!("redis://127.0.0.1:{port}");
+                return Some(Redis { child, url });
+            }
+        }
+        panic!("redis-server did not start");
+    }
+
+    pub fn port(&self) -> u16 {
+        let port = self.url.rsplit_once(':').map(|(_, port)| port.parse());
+        port.expect("a port").expect("a number")
+    }
+
+    pub fn bus(&self) -> RedisBus {
+        RedisBus::new(&self.url).expect("an address")
+    }
+
+    pub fn streams(&self, count: u32) -> StreamsBus {
+        let bus = StreamsBus::builder(&self.url).stream_count(count);
+        bus.build().expect("an address")
+    }
+}
