@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// Nothing that is tested takes as long as this; it only ends a test that hangs.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     let deadline = Duration::from_secs(30);
     tokio::time::timeout(deadline, future)
         .await
@@ -17,14 +17,14 @@ pub async fn soon<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// A Redis of its own for each test.
-pub struct Redis {
-    pub child: Child,
-    pub url: String,
+pub(crate) struct Redis {
+    pub(crate) child: Child,
+    pub(crate) url: String,
 }
 
 impl Redis {
     /// `None` where there is no Redis: `./test` installs it.
-    pub async fn start() -> Option<Redis> {
+    pub(crate) async fn start() -> Option<Redis> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .ok()?
             .local_addr()
@@ -34,7 +34,7 @@ impl Redis {
     }
 
     /// Starts one that keeps everything in a folder, if one is given.
-    pub async fn start_on(port: u16, folder: Option<&Path>) -> Option<Redis> {
+    pub(crate) async fn start_on(port: u16, folder: Option<&Path>) -> Option<Redis> {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly"]);
@@ -59,16 +59,16 @@ impl Redis {
         panic!("redis-server did not start");
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         let port = self.url.rsplit_once(':').map(|(_, port)| port.parse());
         port.expect("a port").expect("a number")
     }
 
-    pub fn bus(&self) -> RedisBus {
+    pub(crate) fn bus(&self) -> RedisBus {
         RedisBus::new(&self.url).expect("an address")
     }
 
-    pub fn streams(&self, count: u32) -> StreamsBus {
+    pub(crate) fn streams(&self, count: u32) -> StreamsBus {
         let bus = StreamsBus::builder(&self.url).stream_count(count);
         bus.build().expect("an address")
     }

@@ -1,7 +1,6 @@
 //! What a server reads from a stream: one connection for each stream, which comes back by itself and
 //! goes on where it was.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,7 +31,7 @@ struct Member {
 }
 
 /// One read entry: its place, and its fields.
-pub(super) type Row = (String, Vec<(Vec<u8>, Vec<u8>)>);
+pub(super) type Row = (String, Value);
 
 const COUNT: usize = 100;
 const BLOCK: Duration = Duration::from_secs(5);
@@ -136,12 +135,12 @@ impl Stream {
         read.arg(&self.name).arg(offset.to_string());
         let rows = timeout(
             BLOCK + ANSWER,
-            read.query_async::<Option<HashMap<String, Vec<Row>>>>(line),
+            read.query_async::<Option<Vec<(String, Vec<Row>)>>>(line),
         );
         let rows = rows.await.map_err(|_| "no answer".to_owned())?;
         let rows = rows.map_err(|error| error.to_string())?;
-        let rows = rows.and_then(|mut streams| streams.remove(&self.name));
-        Ok(rows.unwrap_or_default())
+        let streams = rows.unwrap_or_default();
+        Ok(streams.into_iter().flat_map(|(_, rows)| rows).collect())
     }
 
     /// Notices what cannot be read any more.
@@ -174,7 +173,7 @@ impl Stream {
         Ok(())
     }
 
-    fn deliver(&self, offset: Offset, fields: &[(Vec<u8>, Vec<u8>)]) {
+    fn deliver(&self, offset: Offset, fields: &Value) {
         let Some(entry) = entry(fields) else {
             // Of no namespace: counted once.
             let first = self.members.lock().first().map(|first| first.inbox.clone());
@@ -199,12 +198,22 @@ impl Stream {
 }
 
 /// Reads an entry's fields; `None` if it is none of Socket.IO's.
-fn entry(fields: &[(Vec<u8>, Vec<u8>)]) -> Option<Entry> {
+fn entry(fields: &Value) -> Option<Entry> {
+    let Value::Array(words) = fields else {
+        return None;
+    };
+    let fields = words.chunks_exact(2);
     let fields: Option<Vec<_>> = fields
-        .iter()
-        .map(|(name, value)| Some((str::from_utf8(name).ok()?, str::from_utf8(value).ok()?)))
+        .map(|field| Some((text(&field[0])?, text(&field[1])?)))
         .collect();
     Entry::from_fields(fields?)
+}
+
+fn text(word: &Value) -> Option<&str> {
+    match word {
+        Value::BulkString(bytes) => str::from_utf8(bytes).ok(),
+        _ => None,
+    }
 }
 
 /// Reads the message of a row, if it is one of this namespace.
@@ -225,7 +234,7 @@ async fn ids(
     line: &mut MultiplexedConnection,
     command: &redis::Cmd,
 ) -> Result<Option<Offset>, String> {
-    let rows = timeout(ANSWER, command.query_async::<Vec<(String, Value)>>(line)).await;
+    let rows = timeout(ANSWER, command.query_async::<Vec<Row>>(line)).await;
     let rows = rows.map_err(|_| "no answer".to_owned())?;
     let rows = rows.map_err(|error| error.to_string())?;
     Ok(rows.first().and_then(|(id, _)| id.parse().ok()))

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Value;
 use socketio::cluster::{BusError, KeptClient, NotTaken, Published, Store, Taken};
 use socketio_proto::cluster::streams::{Entry, Offset, StoredSession, session_key};
 use socketio_proto::cluster::{Body, BroadcastOptions, Limits, Message, Uid};
@@ -32,12 +31,7 @@ impl Channels {
         take.cmd("XRANGE").arg(stream).arg(&offset).arg(&offset);
         take.cmd("XREVRANGE").arg(stream).arg("+").arg("-");
         take.arg("COUNT").arg(1);
-        type Answer = (
-            Option<Vec<u8>>,
-            usize,
-            Vec<(String, Value)>,
-            Vec<(String, Value)>,
-        );
+        type Answer = (Option<Vec<u8>>, usize, Vec<Row>, Vec<Row>);
         let taken = shared.line.ask::<Answer>(&take).await;
         let (session, _, found, end) = taken.map_err(NotTaken::Unreachable)?;
         let session = session.and_then(|session| String::from_utf8(session).ok());
@@ -116,7 +110,7 @@ impl Store for Channels {
             // If it is there after the others were read, nothing of them was trimmed.
             let after = after.to_string();
             read.cmd("XRANGE").arg(stream).arg(&after).arg(&after);
-            type Answer = (Vec<Row>, Vec<(String, Value)>);
+            type Answer = (Vec<Row>, Vec<Row>);
             let (rows, before) = self.shared.line.ask::<Answer>(&read).await?;
             if before.is_empty() {
                 return Ok(None);
