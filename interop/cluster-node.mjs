@@ -1,5 +1,6 @@
 // One server of Node in a cluster on Redis: the counterpart of crates/adapters/examples/cluster_server.rs.
 import { createAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
 import { Server } from "socket.io";
@@ -7,20 +8,24 @@ import { Server } from "socket.io";
 const options = JSON.parse(process.argv[process.argv.indexOf("--options") + 1]);
 const fact = (fact) => console.log(JSON.stringify(fact));
 
-async function clients() {
-  if (options.client === "ioredis") return [new Redis(options.redis), new Redis(options.redis)];
-  const both = [createClient({ url: options.redis }), createClient({ url: options.redis })];
-  await Promise.all(both.map((client) => client.connect()));
-  return both;
+async function client() {
+  const client = options.client === "ioredis" ? new Redis(options.redis) : createClient({ url: options.redis });
+  if (options.client !== "ioredis") await client.connect();
+  client.on("error", (error) => fact({ trouble: `${error}` }));
+  return client;
 }
 
-const [pub, sub] = await clients();
-for (const client of [pub, sub]) client.on("error", (error) => fact({ trouble: `${error}` }));
+/** What makes the server one of a cluster. */
+async function cluster() {
+  if (!options.streams) return { adapter: createAdapter(await client(), await client(), { publishOnSpecificResponseChannel: options.specific ?? false }) };
+  return { adapter: createStreamsAdapter(await client(), { streamCount: options.streams }), connectionStateRecovery: {} };
+}
+
 process.on("uncaughtException", (error) => fact({ trouble: `${error.stack}` }));
 
-const io = new Server({ adapter: createAdapter(pub, sub, { publishOnSpecificResponseChannel: options.specific ?? false }) });
+const io = new Server(await cluster());
 io.on("connection", (socket) => {
-  socket.data = socket.handshake.auth;
+  if (!socket.recovered) socket.data = socket.handshake.auth;
 });
 io.on("hello", (...args) => {
   const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;

@@ -1,19 +1,29 @@
 //! One server of a cluster on Redis, which does what clients of its namespace `/control` say: for the
 //! tests with servers of Node in `interop/`.
 //!
-//! `cluster_server --port 0 --options '{"redis":"redis://127.0.0.1:6379","name":"a"}'`
+//! `cluster_server --port 0 --options '{"redis":"redis://127.0.0.1:6379","name":"a"}'`; with
+//! `"streams":1` it uses the streams adapter with so many streams, and clients may come back.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use socketio::{AdapterError, Args, BroadcastAckError, Server, Socket, Value};
-use socketio_adapters::redis::RedisBus;
+use socketio::{AdapterError, Args, BroadcastAckError, Recovery, Server, Socket, Value};
+use socketio_adapters::redis::{RedisBus, StreamsBus};
 
 #[derive(Deserialize)]
 struct Options {
     redis: String,
     name: String,
+    /// The number of streams, if they are used.
+    streams: Option<u32>,
+    /// How many entries a stream keeps.
+    #[serde(default = "ten_thousand")]
+    max_len: u64,
+}
+
+fn ten_thousand() -> u64 {
+    10_000
 }
 
 /// What is to be done.
@@ -51,12 +61,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             .ok_or(format!("{name} is missing"))
     };
     let options: Options = serde_json::from_str(after("--options")?)?;
-    let io = Server::builder()
-        .cluster(RedisBus::new(&options.redis)?)
-        .build();
+    let builder = Server::builder();
+    let io = match options.streams {
+        None => builder.cluster(RedisBus::new(&options.redis)?),
+        Some(count) => {
+            let bus = StreamsBus::builder(&options.redis).stream_count(count);
+            let bus = bus.max_len(options.max_len).build()?;
+            builder.cluster(bus).recovery(Recovery::new())
+        }
+    }
+    .build();
     io.on_connect(async |socket: Socket, auth: serde_json::Value| {
-        // The value comes from JSON.
-        let _ = socket.set_data(auth);
+        if !socket.is_recovered() {
+            // The value comes from JSON.
+            let _ = socket.set_data(auth);
+        }
     });
     let name = options.name;
     io.of("/").on_server_side("hello", move |args: Args| {

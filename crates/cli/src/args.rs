@@ -111,12 +111,18 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     pub(crate) max_handshakes: u32,
 
-    /// Joins the cluster of all servers, of Node too, that use the Redis adapter with this Redis, such
-    /// as redis://localhost:6379.
+    /// Joins the cluster of all servers, of Node too, that use this Redis in the same way, such as
+    /// redis://localhost:6379.
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
 
-    /// How the names of Redis channels begin; the servers of Node call it "key".
+    /// How Redis is used: as @socket.io/redis-adapter does, or as @socket.io/redis-streams-adapter,
+    /// with which --recovery brings clients back to any server.
+    #[arg(long, value_enum, default_value_t = RedisAdapter::Classic, requires = "redis")]
+    pub(crate) redis_adapter: RedisAdapter,
+
+    /// How the names of Redis channels, and of the stream, begin; the servers of Node call it "key",
+    /// or "channelPrefix" and "streamName".
     #[arg(
         long,
         value_name = "NAME",
@@ -141,6 +147,14 @@ pub(crate) struct ServeArgs {
     /// How it is logged.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum RedisAdapter {
+    /// As @socket.io/redis-adapter.
+    Classic,
+    /// As @socket.io/redis-streams-adapter.
+    Streams,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

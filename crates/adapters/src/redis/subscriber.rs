@@ -255,5 +255,7 @@ fn listeners(
     }
     let all = interests.values();
     let listening = all.filter(|interest| interest.names.iter().any(|name| name == channel));
-    listening.map(|interest| interest.listener.clone()).collect()
+    listening
+        .map(|interest| interest.listener.clone())
+        .collect()
 }

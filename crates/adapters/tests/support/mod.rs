@@ -16,6 +16,11 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
         .expect("in time")
 }
 
+pub(crate) fn free_port() -> Option<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").ok()?;
+    Some(listener.local_addr().ok()?.port())
+}
+
 /// A Redis of its own for each test.
 pub(crate) struct Redis {
     pub(crate) child: Child,
@@ -25,12 +30,7 @@ pub(crate) struct Redis {
 impl Redis {
     /// `None` where there is no Redis: `./test` installs it.
     pub(crate) async fn start() -> Option<Redis> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .ok()?
-            .local_addr()
-            .ok()?
-            .port();
-        Redis::start_on(port, None).await
+        Redis::start_on(free_port()?, None).await
     }
 
     /// Starts one that keeps everything in a folder, if one is given.
@@ -48,6 +48,7 @@ impl Redis {
             return None;
         };
         let mut lines = BufReader::new(child.stdout.take()?).lines();
+        let mut said = String::new();
         while let Some(line) = soon(lines.next_line()).await.expect("its output") {
             if line.contains("Ready to accept connections") {
                 // Read on, so that it can write on.
@@ -55,15 +56,18 @@ impl Redis {
                 let url = format!("redis://127.0.0.1:{port}");
                 return Some(Redis { child, url });
             }
+            said.push_str(&line);
         }
-        panic!("redis-server did not start");
+        panic!("redis-server did not start: {said}");
     }
 
+    #[allow(dead_code, reason = "each test uses what it needs")]
     pub(crate) fn port(&self) -> u16 {
         let port = self.url.rsplit_once(':').map(|(_, port)| port.parse());
         port.expect("a port").expect("a number")
     }
 
+    #[allow(dead_code, reason = "each test uses what it needs")]
     pub(crate) fn bus(&self) -> RedisBus {
         RedisBus::new(&self.url).expect("an address")
     }

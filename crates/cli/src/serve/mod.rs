@@ -10,10 +10,10 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use socketio::{Cors, PerMessageDeflate, Recovery, Server};
-use socketio_adapters::redis::RedisBus;
+use socketio_adapters::redis::{RedisBus, StreamsBus};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{LogFormat, ServeArgs};
+use crate::args::{LogFormat, RedisAdapter, ServeArgs};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -124,10 +124,17 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
         builder = builder.recovery(recovery);
     }
     if let Some(url) = &options.redis {
-        let bus = RedisBus::new(url).map_err(|error| {
-            format!("--redis {url:?}: {error}; it looks like redis://localhost:6379")
-        })?;
-        builder = builder.cluster(bus.prefix(&options.redis_prefix));
+        let prefix = &*options.redis_prefix;
+        let wrong = |error| format!("--redis {url:?}: {error}; it looks like redis://localhost:6379");
+        builder = match options.redis_adapter {
+            RedisAdapter::Classic => {
+                builder.cluster(RedisBus::new(url).map_err(wrong)?.prefix(prefix))
+            }
+            RedisAdapter::Streams => {
+                let bus = StreamsBus::builder(url).stream_name(prefix);
+                builder.cluster(bus.channel_prefix(prefix).build().map_err(wrong)?)
+            }
+        };
     }
     if options.allow_eio3 {
         builder = builder.allow_eio3();

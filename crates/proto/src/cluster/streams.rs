@@ -369,7 +369,10 @@ mod tests {
         assert_eq!(session.pid, "ltsGLeP9XJW3K4BmAAAB");
         assert_eq!(session.rooms, ["VxPNj_jR8pquulPzAAAA", "room1"]);
         assert_eq!(session.data.as_str(), r#"{"user":"bob"}"#);
-        assert_eq!((&session.owner, session.encode()), (&None, stored.to_owned()));
+        assert_eq!(
+            (&session.owner, session.encode()),
+            (&None, stored.to_owned())
+        );
         let live = StoredSession {
             owner: Some(Uid::new("9322e9305eeb5a7b")),
             ..session.clone()

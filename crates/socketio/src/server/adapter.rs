@@ -446,7 +446,9 @@ impl LocalAdapter {
                 &finished
             }
         };
-        let returns = packet.offset.and_then(|offset| Some((self.returns()?, offset)));
+        let returns = packet
+            .offset
+            .and_then(|offset| Some((self.returns()?, offset)));
         let live = returns.map(|(returns, offset)| (returns.live(), offset));
         let shared = SharedFrames::new(frames);
         let number = numbered.as_ref().map(|numbered| numbered.number);

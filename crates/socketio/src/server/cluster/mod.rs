@@ -13,7 +13,7 @@ mod store;
 mod wire;
 
 pub(crate) use adapter::{ClusterAdapter, packet};
-pub(crate) use store::Lifetimes;
 pub use bus::{Bus, BusError, Channel, Inbox, PublishError};
 pub use memory::MemoryBus;
+pub(crate) use store::Lifetimes;
 pub use store::{Change, KeptClient, NotTaken, Published, Store, Taken};

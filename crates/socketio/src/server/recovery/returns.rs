@@ -26,8 +26,8 @@ use super::super::cluster::{self, KeptClient, Lifetimes, NotTaken, Store};
 use super::super::connect::welcome;
 use super::super::namespace::NamespaceInner;
 use super::super::socket::Socket;
-use super::log::{Finished, NotRecovered, SUPERSEDED, is_recoverable};
 use super::Recovery;
+use super::log::{Finished, NotRecovered, SUPERSEDED, is_recoverable};
 use crate::encode;
 use crate::id::{Pid, SocketId};
 

@@ -1,0 +1,432 @@
+//! Redis streams: clients that come back to another server, and a Redis that fails.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use serde_json::{Value, json};
+use socketio::{Args, Client, Recovery, Server, Socket, Transport, client};
+use socketio_adapters::redis::StreamsBus;
+use tokio::sync::mpsc;
+
+#[path = "support/proxy.rs"]
+mod proxy;
+mod support;
+
+use proxy::{Cut, Proxy};
+use support::{Redis, free_port, soon};
+
+struct Node {
+    io: Server,
+    bus: StreamsBus,
+    address: SocketAddr,
+    left: mpsc::UnboundedReceiver<String>,
+}
+
+async fn node(bus: StreamsBus, recovery: Recovery) -> Node {
+    let io = Server::builder()
+        .cluster(bus.clone())
+        .recovery(recovery)
+        .build();
+    let (sender, left) = mpsc::unbounded_channel();
+    io.on_disconnect(async move |_: Socket, reason: socketio::DisconnectReason| {
+        let _ = sender.send(reason.as_str().to_owned());
+    });
+    io.on("join", async |socket: Socket, room: String| {
+        socket.join(room);
+        socket.set_data(json!({"name": "Ada"})).expect("JSON");
+        true
+    });
+    let listening = io.listen("127.0.0.1:0").await.expect("a port");
+    let address = listening.local_addr().expect("an address");
+    tokio::spawn(async move { listening.await });
+    let node = Node {
+        io,
+        bus,
+        address,
+        left,
+    };
+    soon(async { while node.io.of("/").server_count().await.is_err() {} }).await;
+    node
+}
+
+struct Guest {
+    socket: client::Socket,
+    heard: mpsc::UnboundedReceiver<String>,
+    came: mpsc::UnboundedReceiver<bool>,
+}
+
+/// What was heard: the arguments without the offset, the sizes of attachments, the offset.
+fn heard(args: &Args) -> String {
+    let bytes = args.attachments().iter().map(|bytes| bytes.len());
+    let bytes: Vec<_> = bytes.collect();
+    let mut texts: Vec<_> = args.iter().collect();
+    // What is volatile has no offset.
+    let is_offset = |text: &str| text.contains('-');
+    texts.pop_if(|last| is_offset(last));
+    format!("{} {bytes:?}", texts.join(","))
+}
+
+impl Guest {
+    async fn come(url: &str) -> Guest {
+        let (sender, heard_events) = mpsc::unbounded_channel();
+        let (coming, came) = mpsc::unbounded_channel();
+        let socket = Client::builder(url)
+            .transports([Transport::WebSocket])
+            .reconnection_delay(Duration::from_millis(20))
+            .reconnection_delay_max(Duration::from_millis(50))
+            .on("news", async move |_: client::Socket, args: Args| {
+                let _ = sender.send(heard(&args));
+            })
+            .connect()
+            .await
+            .expect("to connect");
+        assert!(!socket.is_recovered());
+        socket.on_connect(async move |socket: client::Socket| {
+            let _ = coming.send(socket.is_recovered());
+        });
+        Guest {
+            socket,
+            heard: heard_events,
+            came,
+        }
+    }
+
+    async fn comes(&mut self) -> bool {
+        soon(self.came.recv()).await.expect("a connection")
+    }
+
+    async fn hears(&mut self, expected: &str) {
+        assert_eq!(soon(self.heard.recv()).await.as_deref(), Some(expected));
+    }
+
+    async fn joins(&self, room: &str) {
+        let joined = self.socket.emit_with_ack::<Value>("join", room);
+        soon(joined).await.expect("an answer");
+    }
+
+    fn id(&self) -> String {
+        self.socket.id().expect("an id").to_string()
+    }
+}
+
+async fn ask(redis: &Redis) -> MultiplexedConnection {
+    let client = redis::Client::open(&*redis.url).expect("an address");
+    let connection = client.get_multiplexed_async_connection();
+    soon(connection).await.expect("Redis")
+}
+
+async fn command<T: redis::FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    words: &[&str],
+) -> T {
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    soon(command.query_async(connection))
+        .await
+        .expect("an answer")
+}
+
+/// The keys of all sessions.
+async fn sessions(connection: &mut MultiplexedConnection) -> Vec<String> {
+    command(connection, &["KEYS", "sio:session:*"]).await
+}
+
+#[tokio::test]
+async fn a_client_comes_back_to_another_server_once_and_in_order() {
+    for (how, count) in [(Cut::Closed, 1), (Cut::HalfOpen, 1), (Cut::HalfOpen, 3)] {
+        let Some(redis) = Redis::start().await else {
+            return;
+        };
+        let mut first = node(redis.streams(count), Recovery::new()).await;
+        let second = node(redis.streams(count), Recovery::new()).await;
+        let proxy = Proxy::to(first.address).await;
+        let mut guest = Guest::come(&proxy.url).await;
+        let mut other = Guest::come(&format!("http://{}", second.address)).await;
+        let id = guest.id();
+        guest.joins("room").await;
+        second.io.of("/").emit("news", "first");
+        guest.hears("\"first\" []").await;
+        other.hears("\"first\" []").await;
+
+        proxy.cut(how);
+        if how == Cut::Closed {
+            assert_eq!(soon(first.left.recv()).await.unwrap(), "transport close");
+        }
+        let (one, two) = (first.io.of("/"), second.io.of("/"));
+        two.emit("news", ("missed", 1));
+        two.to("room")
+            .emit("news", socketio::Value::Binary(vec![1, 2, 3].into()));
+        two.to("elsewhere").emit("news", "not for us");
+        two.to("room").except("room").emit("news", "except us");
+        two.volatile().emit("news", "volatile");
+        two.to(&*id).emit("news", "alone");
+        soon(async {
+            // The first server may be slower, and what it emits comes in its own turn.
+            while two.to("room").fetch_sockets().await.is_err() {}
+        })
+        .await;
+        one.emit("news", "by the first");
+        for text in ["\"missed\",1 []", "\"volatile\" []", "\"by the first\" []"] {
+            other.hears(text).await;
+        }
+        proxy.lead_to(second.address);
+        assert!(guest.comes().await, "{how:?}");
+        assert_eq!(guest.id(), id);
+        let placeholder = r#"{"_placeholder":true,"num":0} [3]"#;
+        for text in [
+            "\"missed\",1 []",
+            placeholder,
+            "\"alone\" []",
+            "\"by the first\" []",
+        ] {
+            guest.hears(text).await;
+        }
+        let socket = two.socket(&id.as_str().into()).expect("it is here");
+        assert!(socket.is_recovered());
+        assert_eq!(socket.data::<Value>(), Some(json!({"name": "Ada"})));
+        assert!(socket.rooms().contains(&"room".to_owned()));
+        // An event to it alone takes its turn behind the broadcasts.
+        one.to("room").emit("news", "live");
+        guest.hears("\"live\" []").await;
+        socket.emit("news", "own").now().expect("to be sent");
+        guest.hears("\"own\" []").await;
+        if how == Cut::HalfOpen {
+            // The first server is told that its connection is dead.
+            let reason = soon(first.left.recv()).await.unwrap();
+            assert_eq!(reason, "server namespace disconnect");
+        }
+        assert_eq!(one.sockets().len(), 0);
+        assert_eq!(second.io.stats().recovered, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_used_once_and_only_in_time() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut connection = ask(&redis).await;
+    let short = Recovery::new().max_disconnection(Duration::from_millis(50));
+    let mut first = node(redis.streams(1), short.clone()).await;
+    let mut second = node(redis.streams(1), short).await;
+    let proxy = Proxy::to(first.address).await;
+    let mut guest = Guest::come(&proxy.url).await;
+    first.io.of("/").emit("news", "first");
+    guest.hears("\"first\" []").await;
+    // Too late.
+    proxy.cut(Cut::Closed);
+    soon(first.left.recv()).await;
+    soon(async { while !sessions(&mut connection).await.is_empty() {} }).await;
+    proxy.lead_to(second.address);
+    assert!(!guest.comes().await);
+    assert_eq!(second.io.stats().not_recovered_unknown, 1);
+
+    // By somebody else, with the same proof, while it is there: one of both.
+    let first_offset: Vec<(String, redis::Value)> =
+        command(&mut connection, &["XRANGE", "socket.io", "-", "+"]).await;
+    soon(async { while sessions(&mut connection).await.len() != 1 {} }).await;
+    let key = sessions(&mut connection).await.remove(0);
+    let pid = key.strip_prefix("sio:session:").expect("a session");
+    let proof = json!({"pid": pid, "offset": first_offset[0].0});
+    for address in [first.address, second.address] {
+        let socket = Client::builder(format!("http://{address}"))
+            .auth(proof.clone())
+            .connect()
+            .await
+            .expect("to connect");
+        socket.disconnect();
+    }
+    let here = first.io.stats().recovered + second.io.stats().recovered;
+    assert_eq!(here, 1);
+    // The client that the session was taken from has no place any more.
+    assert_eq!(
+        soon(second.left.recv()).await.unwrap(),
+        "server namespace disconnect"
+    );
+}
+
+#[tokio::test]
+async fn who_has_missed_what_is_trimmed_starts_anew() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut connection = ask(&redis).await;
+    let mut node = node(redis.streams(1), Recovery::new()).await;
+    let proxy = Proxy::to(node.address).await;
+    let mut guest = Guest::come(&proxy.url).await;
+    node.io.of("/").emit("news", "first");
+    guest.hears("\"first\" []").await;
+    proxy.cut(Cut::Closed);
+    soon(node.left.recv()).await;
+    let _: usize = command(&mut connection, &["XTRIM", "socket.io", "MAXLEN", "0"]).await;
+    proxy.lead_to(node.address);
+    assert!(!guest.comes().await);
+    assert_eq!(node.io.stats().not_recovered_offset, 1);
+    node.io.of("/").emit("news", "again");
+    guest.hears("\"again\" []").await;
+}
+
+#[tokio::test]
+async fn what_is_no_entry_is_counted_and_ignored() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut connection = ask(&redis).await;
+    let node = node(redis.streams(1), Recovery::new()).await;
+    let mut guest = Guest::come(&format!("http://{}", node.address)).await;
+    let foreign: [&[&str]; 7] = [
+        &["a", "b"],
+        &["uid", "x", "type", "3"],
+        &["uid", "x", "nsp", "/", "type", "3"],
+        &["uid", "x", "nsp", "/", "type", "three", "data", "{}"],
+        &["uid", "x", "nsp", "/", "type", "99", "data", "{}"],
+        &["uid", "x", "nsp", "/", "type", "3", "data", "{\"packet\":"],
+        &["uid", "x", "nsp", "/", "type", "3", "data", "!!!"],
+    ];
+    for fields in foreign {
+        let words = [&["XADD", "socket.io", "*"], fields].concat();
+        let _: String = command(&mut connection, &words).await;
+    }
+    // Of a namespace that is not here: nobody's business.
+    let elsewhere = ["uid", "x", "nsp", "/elsewhere", "type", "3", "data", "{"];
+    let words = [&["XADD", "socket.io", "*"], &elsewhere[..]].concat();
+    let _: String = command(&mut connection, &words).await;
+    let _: usize = command(&mut connection, &["PUBLISH", "socket.io#/#", "\u{1}"]).await;
+    node.io.of("/").emit("news", "fine");
+    guest.hears("\"fine\" []").await;
+    soon(async {
+        while node.io.stats().cluster_rejected < 8 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(node.io.stats().cluster_rejected, 8);
+}
+
+/// Emits from all servers while something happens to Redis; every client is to hear everything, once
+/// and in the same order.
+async fn under_load(redis: &mut Redis, name: &str, trouble: impl AsyncFnOnce(&mut Redis)) {
+    const EACH: usize = 2000;
+    let (mut nodes, mut guests) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let node = node(redis.streams(1), Recovery::new()).await;
+        guests.push(Guest::come(&format!("http://{}", node.address)).await);
+        nodes.push(node);
+    }
+    let started = Instant::now();
+    let emitting: Vec<_> = nodes
+        .iter()
+        .enumerate()
+        .map(|(i, node)| {
+            let all = node.io.of("/");
+            tokio::spawn(async move {
+                let mut ticks = tokio::time::interval(Duration::from_millis(1));
+                for n in 0..EACH {
+                    ticks.tick().await;
+                    all.emit("news", (i, n));
+                }
+            })
+        })
+        .collect();
+    let mut orders = vec![Vec::new(); guests.len()];
+    orders[0].push(soon(guests[0].heard.recv()).await.expect("news"));
+    trouble(redis).await;
+    for emitting in emitting {
+        soon(emitting).await.expect("to end");
+    }
+    for (guest, order) in guests.iter_mut().zip(&mut orders) {
+        while order.len() < nodes.len() * EACH {
+            order.push(soon(guest.heard.recv()).await.expect("news"));
+        }
+    }
+    let sent = nodes.len() * EACH;
+    let (mut lost, mut doubled) = (0, 0);
+    for order in &orders {
+        let mut times = BTreeMap::new();
+        for text in order {
+            *times.entry(text).or_insert(0) += 1;
+        }
+        lost += sent - times.len();
+        doubled += times.values().filter(|&&times| times > 1).count();
+    }
+    // Nothing comes after all.
+    for node in &nodes {
+        node.io.of("/").emit("news", "end");
+    }
+    for guest in &mut guests {
+        for _ in 0..nodes.len() {
+            guest.hears("\"end\" []").await;
+        }
+    }
+    let delivered: usize = orders.iter().map(Vec::len).sum();
+    println!(
+        "{name}: {sent} sent, {delivered} of {} delivered, {lost} lost, {doubled} doubled, {:?}",
+        sent * guests.len(),
+        started.elapsed()
+    );
+    assert_eq!((lost, doubled), (0, 0));
+    assert!(orders.iter().all(|order| *order == orders[0]));
+    for i in 0..nodes.len() {
+        let of_one = orders[0]
+            .iter()
+            .filter(|text| text.starts_with(&format!("{i},")));
+        assert!(
+            of_one.eq((0..EACH)
+                .map(|n| format!("{i},{n} []"))
+                .collect::<Vec<_>>()
+                .iter())
+        );
+    }
+    for node in &nodes {
+        assert_eq!((node.bus.dropped(), node.bus.gaps()), (0, 0));
+    }
+}
+
+async fn signal(redis: &Redis, name: &str) {
+    let id = redis.child.id().expect("it runs").to_string();
+    let mut kill = tokio::process::Command::new("kill");
+    let status = kill.args([name, &id]).status().await;
+    assert!(status.expect("kill").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_killed_under_load_loses_and_doubles_nothing() {
+    let folder = std::env::temp_dir().join(format!("sio-streams-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let port = free_port().expect("a port");
+    if let Some(mut redis) = Redis::start_on(port, Some(&folder)).await {
+        under_load(&mut redis, "Redis killed 3 times", async |redis| {
+            for _ in 0..3 {
+                redis.child.kill().await.expect("to end");
+                *redis = Redis::start_on(port, Some(&folder)).await.expect("Redis");
+                let mut connection = ask(redis).await;
+                let len = ["XLEN", "socket.io"];
+                let before: usize = command(&mut connection, &len).await;
+                soon(async {
+                    while command::<usize>(&mut connection, &len).await < before + 100 {}
+                })
+                .await;
+            }
+        })
+        .await;
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_pauses_under_load_loses_and_doubles_nothing() {
+    let Some(mut redis) = Redis::start().await else {
+        return;
+    };
+    under_load(&mut redis, "Redis paused", async |redis| {
+        // Longer than an answer is waited for: what was on its way is sent again.
+        signal(redis, "-STOP").await;
+        tokio::time::sleep(Duration::from_millis(5500)).await;
+        signal(redis, "-CONT").await;
+        let mut connection = ask(redis).await;
+        let _: String = command(&mut connection, &["CLIENT", "PAUSE", "300"]).await;
+    })
+    .await;
+}
