@@ -203,6 +203,126 @@ async fn a_client_comes_back_to_another_server_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn a_client_comes_back_when_its_server_has_closed() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let first = node(redis.streams(1), Recovery::new()).await;
+    let second = node(redis.streams(1), Recovery::new()).await;
+    let proxy = Proxy::to(first.address).await;
+    let mut guest = Guest::come(&proxy.url).await;
+    first.io.of("/").emit("news", "first");
+    guest.hears("\"first\" []").await;
+    guest.joins("room").await;
+    proxy.lead_to(second.address);
+    soon(first.io.close()).await;
+    second.io.of("/").to("room").emit("news", "missed");
+    assert!(guest.comes().await);
+    guest.hears("\"missed\" []").await;
+}
+
+#[tokio::test]
+async fn what_is_stored_is_what_the_server_that_has_the_client_stores() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut connection = ask(&redis).await;
+    let mut node = node(redis.streams(1), Recovery::new()).await;
+    let mut guest = Guest::come(&format!("http://{}", node.address)).await;
+    let all = node.io.of("/");
+    let key = async |connection: &mut MultiplexedConnection| {
+        soon(async {
+            loop {
+                if let Some(key) = sessions(connection).await.pop() {
+                    return key;
+                }
+            }
+        })
+        .await
+    };
+    let name = key(&mut connection).await;
+    let socket = all.socket(&guest.id().as_str().into()).expect("it is here");
+    // Somebody has taken it: what changes here is not written.
+    let _: usize = command(&mut connection, &["DEL", &name]).await;
+    socket.join("room");
+    all.emit("news", "written after it");
+    guest.hears("\"written after it\" []").await;
+    assert!(sessions(&mut connection).await.is_empty());
+    // Somebody else has written it: that stays, also when the client leaves for good.
+    let _: String = command(&mut connection, &["SET", &name, "another's"]).await;
+    socket.join("another room");
+    socket.disconnect();
+    soon(node.left.recv()).await;
+    // The queue is written in order.
+    all.emit("news", "nobody hears it");
+    soon(async { while command::<usize>(&mut connection, &["XLEN", "socket.io"]).await < 2 {} })
+        .await;
+    let value: String = command(&mut connection, &["GET", &name]).await;
+    assert_eq!(value, "another's");
+}
+
+#[tokio::test]
+async fn a_session_lives_as_long_as_its_client_answers() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut connection = ask(&redis).await;
+    let io = Server::builder()
+        .cluster(redis.streams(1))
+        .recovery(Recovery::new().max_disconnection(Duration::from_secs(5)))
+        .ping_interval(Duration::from_millis(100))
+        .build();
+    let listening = io.listen("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listening.local_addr().expect("an address"));
+    tokio::spawn(async move { listening.await });
+    let _guest = Guest::come(&url).await;
+    soon(async { while sessions(&mut connection).await.is_empty() {} }).await;
+    let key = sessions(&mut connection).await.remove(0);
+    // It has less and less time, and then more.
+    let mut last = u64::MAX;
+    soon(async {
+        loop {
+            let left: u64 = command(&mut connection, &["PTTL", &key]).await;
+            if left > last {
+                break;
+            }
+            last = left;
+        }
+    })
+    .await;
+    // A Redis that has lost it gets it again.
+    let _: usize = command(&mut connection, &["DEL", &key]).await;
+    soon(async { while sessions(&mut connection).await != [&*key] {} }).await;
+}
+
+#[tokio::test]
+async fn a_private_id_is_one_of_its_namespace() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut connection = ask(&redis).await;
+    let node = node(redis.streams(1), Recovery::new()).await;
+    node.io
+        .of("/guarded")
+        .middleware(async |_: Socket| Err::<(), _>(socketio::ConnectError::new("not you")));
+    let url = format!("http://{}", node.address);
+    let mut guest = Guest::come(&url).await;
+    node.io.of("/").emit("news", "first");
+    guest.hears("\"first\" []").await;
+    soon(async { while sessions(&mut connection).await.is_empty() {} }).await;
+    let key = sessions(&mut connection).await.remove(0);
+    let pid = key.strip_prefix("sio:session:").expect("a session");
+    let entries: Vec<(String, redis::Value)> =
+        command(&mut connection, &["XRANGE", "socket.io", "-", "+"]).await;
+    let proof = json!({"pid": pid, "offset": entries[0].0});
+    let came = Client::builder(format!("{url}/guarded"))
+        .auth(proof)
+        .connect();
+    let refused = soon(came).await.expect_err("refused");
+    assert!(refused.to_string().contains("not you"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_session_is_used_once_and_only_in_time() {
     let Some(redis) = Redis::start().await else {
         return;

@@ -125,7 +125,8 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
     }
     if let Some(url) = &options.redis {
         let prefix = &*options.redis_prefix;
-        let wrong = |error| format!("--redis {url:?}: {error}; it looks like redis://localhost:6379");
+        let wrong =
+            |error| format!("--redis {url:?}: {error}; it looks like redis://localhost:6379");
         builder = match options.redis_adapter {
             RedisAdapter::Classic => {
                 builder.cluster(RedisBus::new(url).map_err(wrong)?.prefix(prefix))

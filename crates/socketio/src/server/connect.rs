@@ -113,12 +113,12 @@ fn enter(
     };
     namespace.local().insert(&socket);
     let mut middlewares = namespace.handlers().middlewares();
-    let skips_middlewares = match namespace.local().recoveries() {
-        Some(Recoveries::Log(log)) => log.skips_middlewares(),
-        Some(Recoveries::Returns(returns)) => returns.skips_middlewares(),
+    let skips_middlewares = match &back {
+        Some(Back::Here(claim)) => claim.skips_middlewares(),
+        Some(Back::Anywhere(claim)) => claim.skips_middlewares(),
         None => false,
     };
-    if back.is_some() && skips_middlewares {
+    if skips_middlewares {
         middlewares.clear();
     }
     if middlewares.is_empty() {

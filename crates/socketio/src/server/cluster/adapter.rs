@@ -459,7 +459,7 @@ impl Adapter for ClusterAdapter {
         let inbox = Arc::new(Incoming(Arc::downgrade(inner)));
         let channel = inner.bus.open(nsp, &inner.uid, inbox);
         if let Some(returns) = inner.local.returns() {
-            returns.open(channel.store(), &inner.uid);
+            returns.open(channel.store(), nsp, &inner.uid);
         }
         let config = NodeConfig::default();
         let node = Node::new(config, inner.uid.clone(), nsp, Instant::now());

@@ -88,6 +88,7 @@ pub enum NotTaken {
 pub struct KeptClient {
     pid: Pid,
     sid: SocketId,
+    nsp: Box<str>,
     owner: Uid,
     lifetimes: Lifetimes,
     is_waiting: AtomicBool,
@@ -137,12 +138,13 @@ impl KeptClient {
         pid: Pid,
         sid: SocketId,
         data: Value,
-        owner: Uid,
+        (nsp, owner): (&str, Uid),
         lifetimes: Lifetimes,
     ) -> KeptClient {
         KeptClient {
             pid,
             sid,
+            nsp: nsp.into(),
             owner,
             lifetimes,
             is_waiting: AtomicBool::new(false),
@@ -213,6 +215,7 @@ impl KeptClient {
             pid: self.pid.as_str().to_owned(),
             rooms,
             data: Values::new(data, Vec::new())?,
+            nsp: Some(self.nsp.to_string()),
             owner,
         })
     }

@@ -126,10 +126,6 @@ impl Log {
         })
     }
 
-    pub(crate) fn skips_middlewares(&self) -> bool {
-        self.options.skip_middlewares
-    }
-
     /// Bytes that are kept for clients.
     pub(crate) fn kept(&self) -> usize {
         self.account.kept.load(Ordering::Relaxed)
@@ -340,6 +336,10 @@ impl Numbered<'_> {
 }
 
 impl Claim {
+    pub(crate) fn skips_middlewares(&self) -> bool {
+        self.log.options.skip_middlewares
+    }
+
     pub(crate) fn trail(&self) -> &Arc<Trail> {
         &self.trail
     }

@@ -43,6 +43,7 @@ pub(crate) struct Returns {
 
 struct Cluster {
     store: Arc<dyn Store>,
+    nsp: Box<str>,
     uid: Uid,
 }
 
@@ -69,6 +70,7 @@ pub(crate) struct Return {
     client: Arc<KeptClient>,
     missed: Vec<Bytes>,
     gathered: Arc<Mutex<Gathered>>,
+    skips_middlewares: bool,
     is_done: bool,
 }
 
@@ -93,16 +95,12 @@ impl Returns {
     }
 
     /// The adapter has opened its channel.
-    pub(crate) fn open(&self, store: Option<Arc<dyn Store>>, uid: &Uid) {
-        let uid = uid.clone();
+    pub(crate) fn open(&self, store: Option<Arc<dyn Store>>, nsp: &str, uid: &Uid) {
+        let (nsp, uid) = (nsp.into(), uid.clone());
         if let Some(store) = store {
             // Once only, as the adapter.
-            let _ = self.cluster.set(Cluster { store, uid });
+            let _ = self.cluster.set(Cluster { store, nsp, uid });
         }
-    }
-
-    pub(crate) fn skips_middlewares(&self) -> bool {
-        self.options.skip_middlewares
     }
 
     /// Makes a new client; `None` where clients are not kept.
@@ -117,8 +115,8 @@ impl Returns {
     }
 
     fn make(&self, pid: Pid, sid: SocketId, data: serde_json::Value) -> Option<Arc<KeptClient>> {
-        let owner = self.cluster.get()?.uid.clone();
-        let client = KeptClient::new(pid, sid, data, owner, self.lifetimes);
+        let Cluster { nsp, uid, .. } = self.cluster.get()?;
+        let client = KeptClient::new(pid, sid, data, (nsp, uid.clone()), self.lifetimes);
         Some(Arc::new(client))
     }
 
@@ -190,6 +188,12 @@ impl Returns {
                 NotTaken::Unknown | NotTaken::Unreachable(_) => NotRecovered::Unknown,
             }
         })?;
+        let nsp = taken.session.nsp.as_deref();
+        if nsp.is_some_and(|nsp| nsp != namespace.name()) {
+            return Err(NotRecovered::Unknown);
+        }
+        // Node does not tell. Who has a private id of another namespace is not to evade the middlewares.
+        let is_of_namespace = nsp.is_some();
         let sid = SocketId::from(taken.session.sid.as_str());
         if let Some(old) = namespace.local().socket(&sid) {
             // Whoever knows the private id is the client: its old connection is dead.
@@ -211,6 +215,7 @@ impl Returns {
         }));
         let received = {
             let mut live = self.live.lock();
+            live.waiting.retain(|waiting| waiting.strong_count() > 0);
             live.waiting.push(Arc::downgrade(&gathered));
             live.received.max(taken.received)
         };
@@ -220,6 +225,7 @@ impl Returns {
             client,
             missed: Vec::new(),
             gathered,
+            skips_middlewares: is_of_namespace && self.options.skip_middlewares,
             is_done: false,
         };
         let read = claim.read(namespace, offset, received).await;
@@ -263,6 +269,10 @@ impl Live {
 impl Return {
     pub(crate) fn client(&self) -> &Arc<KeptClient> {
         &self.client
+    }
+
+    pub(crate) fn skips_middlewares(&self) -> bool {
+        self.skips_middlewares
     }
 
     /// Reads what was published after `after`, up to `until`.
