@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socketio::cluster::{BusError, KeptClient, NotTaken, Published, Store, Taken};
 use socketio_proto::cluster::streams::{Entry, Offset, StoredSession, session_key};
-use socketio_proto::cluster::{Body, BroadcastOptions, Limits, Message, Uid};
+use socketio_proto::cluster::{Body, BroadcastOptions, Limits, Message};
 
 use super::reader::{Row, message};
 use super::{Channels, add};
@@ -18,42 +18,74 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// So many entries are read at a time.
 const PAGE: usize = 1000;
 
+/// So often a session is looked at again that its server was just changing.
+const ATTEMPTS: usize = 5;
+
 impl Channels {
-    async fn take_session(&self, pid: &str, offset: Offset) -> Result<Taken, NotTaken> {
-        let shared = &self.shared;
-        let (key, stream) = (
-            session_key(&shared.options.session_prefix, pid),
-            self.stream.name(),
-        );
-        let offset = offset.to_string();
-        let mut take = redis::pipe();
-        take.atomic().cmd("GET").arg(&key).cmd("DEL").arg(&key);
-        take.cmd("XRANGE").arg(stream).arg(&offset).arg(&offset);
-        take.cmd("XREVRANGE").arg(stream).arg("+").arg("-");
-        take.arg("COUNT").arg(1);
-        type Answer = (Option<Vec<u8>>, usize, Vec<Row>, Vec<Row>);
-        let taken = shared.line.ask::<Answer>(&take).await;
-        let (session, _, found, end) = taken.map_err(NotTaken::Unreachable)?;
-        let session = session.and_then(|session| String::from_utf8(session).ok());
-        let session =
-            session.and_then(|text| StoredSession::decode(&text, &Limits::default()).ok());
-        let session = session.ok_or(NotTaken::Unknown)?;
-        if found.is_empty() {
-            return Err(NotTaken::Offset);
+    async fn take_session(
+        &self,
+        pid: &str,
+        offset: Offset,
+        lifetime: Duration,
+    ) -> Result<Taken, NotTaken> {
+        let key = session_key(&self.shared.options.session_prefix, pid);
+        let (stream, offset) = (self.stream.name(), offset.to_string());
+        let mut look = redis::pipe();
+        look.cmd("GET").arg(&key);
+        look.cmd("XRANGE").arg(stream).arg(&offset).arg(&offset);
+        look.cmd("XREVRANGE").arg(stream).arg("+").arg("-");
+        look.arg("COUNT").arg(1);
+        type Answer = (Option<Vec<u8>>, Vec<Row>, Vec<Row>);
+        for _ in 0..ATTEMPTS {
+            let found = self.shared.line.ask::<Answer>(&look).await;
+            let (before, entry, end) = found.map_err(NotTaken::Later)?;
+            let before = before.and_then(|before| String::from_utf8(before).ok());
+            let before = before.ok_or(NotTaken::Unknown)?;
+            let session = StoredSession::decode(&before, &Limits::default());
+            let session = session.map_err(|_| NotTaken::Unknown)?;
+            let is_of_another = |nsp: &str| nsp != self.nsp;
+            if session.nsp.as_deref().is_some_and(is_of_another) {
+                return Err(NotTaken::Unknown);
+            }
+            if entry.is_empty() {
+                return Err(NotTaken::Offset);
+            }
+            let end = end.first().and_then(|(id, _)| id.parse().ok());
+            let stored = StoredSession {
+                owner: Some(self.uid.clone()),
+                ..session.clone()
+            }
+            .encode();
+            let words = [
+                &*before,
+                &*stored,
+                &*lifetime.as_millis().max(1).to_string(),
+            ];
+            let mut take = redis::pipe();
+            take.cmd("EVAL").arg(TAKE).arg(2).arg(&key).arg(stream);
+            take.arg(&words).arg(self.told(&session));
+            let taken = self.shared.line.ask::<(Option<String>,)>(&take).await;
+            let (taken,) = taken.map_err(NotTaken::Later)?;
+            if let Some(told) = taken {
+                // Also what others told this server of the client.
+                let until = end.max(told.parse().ok()).unwrap_or_default();
+                let received = self.stream.delivered(until).await;
+                let received = received.map_err(NotTaken::Later)?;
+                return Ok(Taken {
+                    session,
+                    stored,
+                    received,
+                });
+            }
         }
-        let end = end.first().and_then(|(id, _)| id.parse().ok());
-        let received = self.catch_up(&session, end.unwrap_or_default()).await;
-        match received {
-            Ok(received) => Ok(Taken { session, received }),
-            Err(error) => Err(NotTaken::Later(Box::new(session), error)),
-        }
+        Err(NotTaken::Unknown)
     }
 
-    /// Tells the server which believes that the client is with it, and waits until this one has
-    /// received everything: also what others told it of the client.
-    async fn catch_up(&self, session: &StoredSession, end: Offset) -> Result<Offset, BusError> {
-        let is_elsewhere = |owner: &&Uid| **owner != self.uid;
-        let told = match session.owner.as_ref().filter(is_elsewhere) {
+    /// What the server is told that believes the client is with it: the rest of an XADD.
+    fn told(&self, session: &StoredSession) -> Vec<Vec<u8>> {
+        match &session.owner {
+            None => Vec::new(),
+            Some(owner) if *owner == self.uid => Vec::new(),
             Some(_) => {
                 let entry = Entry::new(&Message {
                     uid: self.uid.clone(),
@@ -66,35 +98,26 @@ impl Channels {
                         close: false,
                     },
                 });
-                let mut tell = redis::pipe();
-                let words = add(self.stream.name(), self.shared.options.max_len, &entry);
-                let (name, words) = ("XADD", &words[1..]);
-                tell.cmd(name).arg(words);
-                let (id,): (String,) = self.shared.line.ask(&tell).await?;
-                id.parse().unwrap_or(end)
+                add(self.stream.name(), self.shared.options.max_len, &entry).split_off(2)
             }
-            None => end,
-        };
-        self.stream.delivered(end.max(told)).await
+        }
     }
 }
+
+const TAKE: &str = include_str!("take.lua");
 
 impl Store for Channels {
     fn keep(&self, client: Arc<KeptClient>) {
         self.shared.writer.keep(client);
     }
 
-    fn put_back(&self, session: &StoredSession, lifetime: Duration) {
-        let key = session_key(&self.shared.options.session_prefix, &session.pid);
-        let lifetime = lifetime.as_millis().max(1).to_string();
-        let words = ["SET", &key, &session.encode(), "PX", &lifetime, "NX"];
-        let words = words.map(|word| word.as_bytes().to_vec()).to_vec();
-        // If there is no room for it, the client starts anew.
-        let _ = self.shared.writer.command(words);
-    }
-
-    fn take<'a>(&'a self, pid: &'a str, offset: Offset) -> BoxFuture<'a, Result<Taken, NotTaken>> {
-        Box::pin(self.take_session(pid, offset))
+    fn take<'a>(
+        &'a self,
+        pid: &'a str,
+        offset: Offset,
+        lifetime: Duration,
+    ) -> BoxFuture<'a, Result<Taken, NotTaken>> {
+        Box::pin(self.take_session(pid, offset, lifetime))
     }
 
     fn published(

@@ -25,20 +25,22 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Never blocks.
     fn keep(&self, client: Arc<KeptClient>);
 
-    /// Keeps a session that was taken but not used, for so long, unless there is one under its pid.
-    /// Never blocks.
-    fn put_back(&self, session: &StoredSession, lifetime: Duration);
-
-    /// Takes the session of a client that has everything up to `offset`: once, whoever asks. Where
-    /// another server believes that the client is connected to it, that server is told.
+    /// Makes the session of a client its server's, if the client has everything up to `offset`. The
+    /// server that believed the client to be with it is told. From then on the session is kept for
+    /// `lifetime`: should this server fail, the client may come to another.
     ///
-    /// By then this server has received all that was published before the session was taken. It has
-    /// a deadline of its own. Dropped before it is done, it may have taken the session for good.
+    /// When this is done, this server has received all that was published before it was. It has a
+    /// deadline of its own, and may be dropped before it is done.
     ///
     /// # Errors
     ///
     /// [`NotTaken`].
-    fn take<'a>(&'a self, pid: &'a str, offset: Offset) -> BoxFuture<'a, Result<Taken, NotTaken>>;
+    fn take<'a>(
+        &'a self,
+        pid: &'a str,
+        offset: Offset,
+        lifetime: Duration,
+    ) -> BoxFuture<'a, Result<Taken, NotTaken>>;
 
     /// Gives what was published after `after`, which must still be there, and not after `until`: the
     /// first part of it, and nothing if there is no more. What is no message of this namespace is
@@ -60,8 +62,10 @@ pub type Published = Vec<(Offset, Option<Message>)>;
 /// A session that was taken.
 #[derive(Debug)]
 pub struct Taken {
-    /// The session.
+    /// What it was.
     pub session: StoredSession,
+    /// As it is stored from now on; see [`KeptClient::set_stored`].
+    pub stored: String,
     /// Everything up to here has been received.
     pub received: Offset,
 }
@@ -70,18 +74,15 @@ pub struct Taken {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotTaken {
-    /// The session was taken, but what the client has missed cannot be told now.
-    #[error("the session cannot be used now: {1}")]
-    Later(Box<StoredSession>, BusError),
+    /// The backend does not answer.
+    #[error("the session cannot be taken now: {0}")]
+    Later(BusError),
     /// What follows the offset is not kept any more.
     #[error("the offset is not known")]
     Offset,
-    /// There is no session under this private id.
+    /// There is no session of this namespace under this private id.
     #[error("the private id is not known")]
     Unknown,
-    /// The backend does not answer.
-    #[error("sessions cannot be taken: {0}")]
-    Unreachable(BusError),
 }
 
 /// A client of this server as it is kept, so that it may come back to any.

@@ -71,7 +71,6 @@ pub(crate) struct Return {
     missed: Vec<Bytes>,
     gathered: Arc<Mutex<Gathered>>,
     skips_middlewares: bool,
-    is_done: bool,
 }
 
 const TURNS: usize = 16;
@@ -176,24 +175,17 @@ impl Returns {
         let offset: Offset = offset.ok_or(NotRecovered::Offset)?;
         let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
         let _turn = turn.map_err(|_| NotRecovered::Later)?;
-        let taken = cluster.store.take(pid, offset).await;
+        let taken = cluster.store.take(pid, offset, self.lifetimes.away).await;
         let taken = taken.map_err(|error| {
             tracing::debug!(%error, "a client was not recovered");
             match error {
-                NotTaken::Later(session, _) => {
-                    cluster.put_back(*session, self.lifetimes.away);
-                    NotRecovered::Later
-                }
+                NotTaken::Later(_) => NotRecovered::Later,
                 NotTaken::Offset => NotRecovered::Offset,
-                NotTaken::Unknown | NotTaken::Unreachable(_) => NotRecovered::Unknown,
+                NotTaken::Unknown => NotRecovered::Unknown,
             }
         })?;
-        let nsp = taken.session.nsp.as_deref();
-        if nsp.is_some_and(|nsp| nsp != namespace.name()) {
-            return Err(NotRecovered::Unknown);
-        }
         // Node does not tell. Who has a private id of another namespace is not to evade the middlewares.
-        let is_of_namespace = nsp.is_some();
+        let is_of_namespace = taken.session.nsp.is_some();
         let sid = SocketId::from(taken.session.sid.as_str());
         if let Some(old) = namespace.local().socket(&sid) {
             // Whoever knows the private id is the client: its old connection is dead.
@@ -207,6 +199,7 @@ impl Returns {
         let data = serde_json::from_str(taken.session.data.as_str()).unwrap_or_default();
         let client = self.make(Pid::from(pid), sid, data);
         let client = client.ok_or(NotRecovered::Unknown)?;
+        client.set_stored(Some(taken.stored));
         let gathered = Arc::new(Mutex::new(Gathered {
             session: taken.session,
             offset,
@@ -219,28 +212,15 @@ impl Returns {
             live.waiting.push(Arc::downgrade(&gathered));
             live.received.max(taken.received)
         };
-        // From here on the session is put back if the client is not let in.
         let mut claim = Return {
             returns: self.clone(),
             client,
             missed: Vec::new(),
             gathered,
             skips_middlewares: is_of_namespace && self.options.skip_middlewares,
-            is_done: false,
         };
-        let read = claim.read(namespace, offset, received).await;
-        // What is too old now will not be younger the next time.
-        claim.is_done = read == Err(NotRecovered::Offset);
-        read.map(|()| claim)
-    }
-}
-
-impl Cluster {
-    /// Lets a client come once more that could not be let in.
-    fn put_back(&self, session: StoredSession, lifetime: Duration) {
-        let owner = None;
-        let session = StoredSession { owner, ..session };
-        self.store.put_back(&session, lifetime);
+        claim.read(namespace, offset, received).await?;
+        Ok(claim)
     }
 }
 
@@ -347,22 +327,9 @@ impl Return {
             session.send_anyway(|outbox| outbox.push_shared(frame));
         }
         self.client.begin(socket);
-        self.is_done = true;
         drop(live);
         self.returns.changed(&self.client);
         local.tell(&events);
         Finished::Recovered
-    }
-}
-
-impl Drop for Return {
-    /// The session is there for the next attempt.
-    fn drop(&mut self) {
-        if !self.is_done
-            && let Some(cluster) = self.returns.cluster.get()
-        {
-            let session = self.gathered.lock().session.clone();
-            cluster.put_back(session, self.returns.lifetimes.away);
-        }
     }
 }
