@@ -155,6 +155,16 @@ async fn done(io: &Server, command: Command) -> Result<Outcome, String> {
             let answers = root.server_side_emit_with_ack(&command.event, args).await;
             serde_json::Value::Array(answers.map_err(|error| text(&error))?)
         }
+        "tick" => {
+            // All are told the number, and each client of this server one of its own.
+            let number = command.args.first();
+            root.emit("tick", (&command.event, number));
+            for socket in root.sockets() {
+                // Who leaves at this moment is sent nothing.
+                let _ = socket.emit("own tick", (&command.event, number)).now();
+            }
+            json!(true)
+        }
         "serverCount" => json!(root.server_count().await.map_err(|error| text(&error))?),
         other => return Err(format!("no operation {other:?}")),
     };

@@ -203,6 +203,28 @@ async fn a_client_comes_back_to_another_server_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn what_a_dead_connection_still_writes_is_not_taken_for_the_new_one() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut connection = ask(&redis).await;
+    let node = node(redis.streams(1), Recovery::new()).await;
+    let proxy = Proxy::to(node.address).await;
+    let mut guest = Guest::come(&proxy.url).await;
+    node.io.of("/").emit("news", "first");
+    guest.hears("\"first\" []").await;
+    soon(async { while sessions(&mut connection).await.is_empty() {} }).await;
+    let key = sessions(&mut connection).await.remove(0);
+    let before: String = command(&mut connection, &["GET", &key]).await;
+    // To the same server: all but the owner is as it was.
+    proxy.cut(Cut::HalfOpen);
+    proxy.lead_to(node.address);
+    assert!(guest.comes().await);
+    let after: String = command(&mut connection, &["GET", &key]).await;
+    assert_ne!(before, after);
+}
+
+#[tokio::test]
 async fn a_client_comes_back_when_its_server_has_closed() {
     let Some(redis) = Redis::start().await else {
         return;

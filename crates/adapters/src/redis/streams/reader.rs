@@ -34,6 +34,8 @@ struct Member {
 pub(super) type Row = (String, Value);
 
 const COUNT: usize = 100;
+/// A server that is further behind lets nobody come back.
+const CATCH_UP: Duration = Duration::from_secs(20);
 const BLOCK: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LAST_PAUSE: Duration = Duration::from_secs(5);
@@ -76,7 +78,7 @@ impl Stream {
         let mut delivered = self.delivered.subscribe();
         let waiting = delivered.wait_for(|now| now.is_some_and(|now| now >= offset));
         let late = || BusError("the stream is read too slowly".to_owned());
-        let delivered = timeout(ANSWER, waiting).await.map_err(|_| late())?;
+        let delivered = timeout(CATCH_UP, waiting).await.map_err(|_| late())?;
         delivered.map_err(|_| late())?.ok_or_else(late)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socketio::cluster::{BusError, KeptClient, NotTaken, Published, Store, Taken};
 use socketio_proto::cluster::streams::{Entry, Offset, StoredSession, session_key};
-use socketio_proto::cluster::{Body, BroadcastOptions, Limits, Message};
+use socketio_proto::cluster::{Body, BroadcastOptions, Limits, Message, Uid};
 
 use super::reader::{Row, message};
 use super::{Channels, add};
@@ -26,6 +26,7 @@ impl Channels {
         &self,
         pid: &str,
         offset: Offset,
+        owner: &Uid,
         lifetime: Duration,
     ) -> Result<Taken, NotTaken> {
         let key = session_key(&self.shared.options.session_prefix, pid);
@@ -52,7 +53,7 @@ impl Channels {
             }
             let end = end.first().and_then(|(id, _)| id.parse().ok());
             let stored = StoredSession {
-                owner: Some(self.uid.clone()),
+                owner: Some(owner.clone()),
                 ..session.clone()
             }
             .encode();
@@ -78,14 +79,15 @@ impl Channels {
                 });
             }
         }
-        Err(NotTaken::Unknown)
+        let busy = "the session changes all the time".to_owned();
+        Err(NotTaken::Later(BusError(busy)))
     }
 
     /// What the server is told that believes the client is with it: the rest of an XADD.
     fn told(&self, session: &StoredSession) -> Vec<Vec<u8>> {
         match &session.owner {
             None => Vec::new(),
-            Some(owner) if *owner == self.uid => Vec::new(),
+            Some(owner) if owner.as_str().starts_with(self.uid.as_str()) => Vec::new(),
             Some(_) => {
                 let entry = Entry::new(&Message {
                     uid: self.uid.clone(),
@@ -115,9 +117,10 @@ impl Store for Channels {
         &'a self,
         pid: &'a str,
         offset: Offset,
+        owner: &'a Uid,
         lifetime: Duration,
     ) -> BoxFuture<'a, Result<Taken, NotTaken>> {
-        Box::pin(self.take_session(pid, offset, lifetime))
+        Box::pin(self.take_session(pid, offset, owner, lifetime))
     }
 
     fn published(

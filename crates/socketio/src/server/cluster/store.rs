@@ -25,9 +25,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Never blocks.
     fn keep(&self, client: Arc<KeptClient>);
 
-    /// Makes the session of a client its server's, if the client has everything up to `offset`. The
-    /// server that believed the client to be with it is told. From then on the session is kept for
+    /// Makes `owner` the owner of a session, if the client has everything up to `offset`. The server
+    /// that believed the client to be with it is told. From then on the session is kept for
     /// `lifetime`: should this server fail, the client may come to another.
+    ///
+    /// An owner begins with the id of its server, and is another each time: what an earlier one of the
+    /// same server still has to write must not be mistaken for this one's.
     ///
     /// When this is done, this server has received all that was published before it was. It has a
     /// deadline of its own, and may be dropped before it is done.
@@ -39,6 +42,7 @@ pub trait Store: Debug + Send + Sync + 'static {
         &'a self,
         pid: &'a str,
         offset: Offset,
+        owner: &'a Uid,
         lifetime: Duration,
     ) -> BoxFuture<'a, Result<Taken, NotTaken>>;
 

@@ -9,6 +9,7 @@
 //! the backend up to where this server has received when the client begins to wait, and gathered
 //! from there on.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ struct Cluster {
     store: Arc<dyn Store>,
     nsp: Box<str>,
     uid: Uid,
+    /// Of clients.
+    count: AtomicU64,
 }
 
 /// Where this server is in the order of broadcasts.
@@ -98,14 +101,20 @@ impl Returns {
         let (nsp, uid) = (nsp.into(), uid.clone());
         if let Some(store) = store {
             // Once only, as the adapter.
-            let _ = self.cluster.set(Cluster { store, nsp, uid });
+            let _ = self.cluster.set(Cluster {
+                store,
+                nsp,
+                uid,
+                count: AtomicU64::new(0),
+            });
         }
     }
 
     /// Makes a new client; `None` where clients are not kept.
     pub(crate) fn client(&self, sid: &SocketId) -> Option<Arc<KeptClient>> {
-        let pid = Pid::generate();
-        self.make(pid, sid.clone(), serde_json::Value::Null)
+        let cluster = self.cluster.get()?;
+        let (pid, owner) = (Pid::generate(), cluster.owner());
+        Some(self.make(cluster, pid, sid.clone(), serde_json::Value::Null, owner))
     }
 
     /// Bytes that one client may have missed.
@@ -113,10 +122,16 @@ impl Returns {
         self.options.max_bytes / TURNS
     }
 
-    fn make(&self, pid: Pid, sid: SocketId, data: serde_json::Value) -> Option<Arc<KeptClient>> {
-        let Cluster { nsp, uid, .. } = self.cluster.get()?;
-        let client = KeptClient::new(pid, sid, data, (nsp, uid.clone()), self.lifetimes);
-        Some(Arc::new(client))
+    fn make(
+        &self,
+        cluster: &Cluster,
+        pid: Pid,
+        sid: SocketId,
+        data: serde_json::Value,
+        owner: Uid,
+    ) -> Arc<KeptClient> {
+        let place = (&*cluster.nsp, owner);
+        Arc::new(KeptClient::new(pid, sid, data, place, self.lifetimes))
     }
 
     /// A client's rooms or data have changed, or where it is.
@@ -175,7 +190,8 @@ impl Returns {
         let offset: Offset = offset.ok_or(NotRecovered::Offset)?;
         let turn = tokio::time::timeout(TURN, self.turns.acquire()).await;
         let _turn = turn.map_err(|_| NotRecovered::Later)?;
-        let taken = cluster.store.take(pid, offset, self.lifetimes.away).await;
+        let (owner, lifetime) = (cluster.owner(), self.lifetimes.away);
+        let taken = cluster.store.take(pid, offset, &owner, lifetime).await;
         let taken = taken.map_err(|error| {
             tracing::debug!(%error, "a client was not recovered");
             match error {
@@ -197,8 +213,7 @@ impl Returns {
             old.0.namespace.remove(&old);
         }
         let data = serde_json::from_str(taken.session.data.as_str()).unwrap_or_default();
-        let client = self.make(Pid::from(pid), sid, data);
-        let client = client.ok_or(NotRecovered::Unknown)?;
+        let client = self.make(cluster, Pid::from(pid), sid, data, owner);
         client.set_stored(Some(taken.stored));
         let gathered = Arc::new(Mutex::new(Gathered {
             session: taken.session,
@@ -221,6 +236,14 @@ impl Returns {
         };
         claim.read(namespace, offset, received).await?;
         Ok(claim)
+    }
+}
+
+impl Cluster {
+    /// Makes an owner of a session; see [`Store::take`].
+    fn owner(&self) -> Uid {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        Uid::new(format!("{}.{number}", self.uid))
     }
 }
 
