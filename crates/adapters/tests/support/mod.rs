@@ -39,7 +39,11 @@ impl Redis {
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly"]);
         match folder {
-            Some(folder) => command.args(["yes", "--dir"]).arg(folder),
+            // Otherwise it may answer two seconds before it writes.
+            Some(folder) => {
+                let always = ["yes", "--appendfsync", "always", "--dir"];
+                command.args(always).arg(folder)
+            }
             None => command.arg("no"),
         };
         let child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn();

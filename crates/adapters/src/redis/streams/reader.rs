@@ -161,8 +161,9 @@ impl Stream {
         let first = ids(line, &first).await?;
         let is_gap = *offset != Offset::default() && first.is_some_and(|first| first > *offset);
         if end < *offset {
-            tracing::warn!(stream = self.name, "the stream begins anew");
-            *offset = Offset::default();
+            // What Redis has lost has been delivered; what comes after its new end has not.
+            tracing::warn!(stream = self.name, "the end of the stream is lost");
+            *offset = end;
         } else if is_gap {
             tracing::warn!(
                 stream = self.name,
