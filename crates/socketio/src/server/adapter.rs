@@ -449,7 +449,7 @@ impl LocalAdapter {
         let returns = packet
             .offset
             .and_then(|offset| Some((self.returns()?, offset)));
-        let live = returns.map(|(returns, offset)| (returns.live(), offset));
+        let live = returns.map(|(returns, offset)| (returns, returns.live(), offset));
         let shared = SharedFrames::new(frames);
         let number = numbered.as_ref().map(|numbered| numbered.number);
         self.rooms
@@ -480,8 +480,8 @@ impl LocalAdapter {
         if let Some(numbered) = numbered {
             numbered.keep(frames, target);
         }
-        if let Some((mut live, offset)) = live {
-            live.received(offset, frames, target);
+        if let Some((returns, mut live, offset)) = live {
+            returns.received(&mut live, offset, frames, target);
         }
         // Both may run code that takes the index's lock.
         if let Some(args) = &packet.args {

@@ -115,6 +115,16 @@ pub(crate) enum Recoveries {
     Returns(Arc<Returns>),
 }
 
+impl Recoveries {
+    /// Bytes that are kept for clients.
+    pub(crate) fn kept(&self) -> usize {
+        match self {
+            Recoveries::Log(log) => log.kept(),
+            Recoveries::Returns(returns) => returns.kept(),
+        }
+    }
+}
+
 /// What is remembered of a socket's client.
 #[derive(Clone)]
 pub(crate) enum Memory {

@@ -1,14 +1,15 @@
 //! Recovery across the servers of a cluster whose backend keeps broadcasts in one order.
 //!
-//! Nothing is remembered here. A client is kept in the cluster's store from the moment it is let in,
+//! A client is kept in the cluster's store from the moment it is let in,
 //! not only when it has left: so that it finds its place when its server is killed, and when it is
-//! back before its server has noticed. What it has missed is read from the backend. Events to one
-//! client go the same way as broadcasts, so that one offset tells what it has received.
+//! back before its server has noticed. Events to one client go the same way as broadcasts, so that one
+//! offset tells what it has received.
 //!
-//! A client that comes back is let in between two broadcasts: what was published before is read from
-//! the backend up to where this server has received when the client begins to wait, and gathered
-//! from there on.
+//! A client that comes back is let in between two broadcasts: what it has missed up to where this
+//! server is when the client begins to wait is found among the recent broadcasts, or, if they do not
+//! reach back far enough, read from the backend; what comes from there on is gathered.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -55,6 +56,16 @@ struct Cluster {
 pub(crate) struct Live {
     received: Offset,
     waiting: Vec<Weak<Mutex<Gathered>>>,
+    /// All that was received from the first of them on.
+    recent: VecDeque<Recent>,
+    /// Bytes that they take.
+    kept: usize,
+}
+
+struct Recent {
+    offset: Offset,
+    frames: Vec<Bytes>,
+    target: Target,
 }
 
 /// What is broadcast while a client waits to be let in.
@@ -156,6 +167,47 @@ impl Returns {
         self.live.lock()
     }
 
+    /// A broadcast has reached those that are here.
+    pub(crate) fn received(
+        &self,
+        live: &mut Live,
+        offset: Offset,
+        frames: &[Bytes],
+        target: &Target,
+    ) {
+        if offset <= live.received {
+            // The backend has lost its end, and numbers begin again somewhere before it.
+            live.recent.clear();
+            live.kept = 0;
+        }
+        live.gather(offset, frames, target);
+        let recent = Recent {
+            offset,
+            frames: frames.to_vec(),
+            target: target.clone(),
+        };
+        live.kept += recent.size();
+        live.recent.push_back(recent);
+        let oldest = offset.milliseconds;
+        let oldest = oldest.saturating_sub(self.lifetimes.connected.as_millis() as u64);
+        while live.kept > self.options.max_bytes
+            || live
+                .recent
+                .front()
+                .is_some_and(|first| first.offset.milliseconds < oldest)
+        {
+            match live.recent.pop_front() {
+                Some(first) => live.kept -= first.size(),
+                None => break,
+            }
+        }
+    }
+
+    /// Bytes that are kept for clients.
+    pub(crate) fn kept(&self) -> usize {
+        self.live.lock().kept
+    }
+
     // --- Leaving ---
 
     /// Takes note that a socket leaves; false if it has left already.
@@ -221,12 +273,6 @@ impl Returns {
             frames: Vec::new(),
             room: Some(self.room()),
         }));
-        let received = {
-            let mut live = self.live.lock();
-            live.waiting.retain(|waiting| waiting.strong_count() > 0);
-            live.waiting.push(Arc::downgrade(&gathered));
-            live.received.max(taken.received)
-        };
         let mut claim = Return {
             returns: self.clone(),
             client,
@@ -234,7 +280,21 @@ impl Returns {
             gathered,
             skips_middlewares: is_of_namespace && self.options.skip_middlewares,
         };
-        claim.read(namespace, offset, received).await?;
+        let unknown = {
+            let mut live = self.live.lock();
+            live.waiting.retain(|waiting| waiting.strong_count() > 0);
+            live.waiting.push(Arc::downgrade(&claim.gathered));
+            match live.recent.front() {
+                Some(first) if first.offset <= offset => {
+                    claim.find(live.recent.iter())?;
+                    None
+                }
+                _ => Some(live.received.max(taken.received)),
+            }
+        };
+        if let Some(received) = unknown {
+            claim.read(namespace, offset, received).await?;
+        }
         Ok(claim)
     }
 }
@@ -248,9 +308,8 @@ impl Cluster {
 }
 
 impl Live {
-    /// A broadcast has reached those that are here.
-    pub(crate) fn received(&mut self, offset: Offset, frames: &[Bytes], target: &Target) {
-        self.received = self.received.max(offset);
+    fn gather(&mut self, offset: Offset, frames: &[Bytes], target: &Target) {
+        self.received = offset;
         self.waiting.retain(|waiting| {
             let Some(gathered) = waiting.upgrade() else {
                 return false;
@@ -269,6 +328,18 @@ impl Live {
     }
 }
 
+impl Recent {
+    fn size(&self) -> usize {
+        let frames = self
+            .frames
+            .iter()
+            .map(|frame| frame.len() + size_of::<Bytes>());
+        let names = self.target.rooms.iter().chain(&self.target.except);
+        let names = names.map(|name| name.len() + size_of::<String>());
+        size_of::<Recent>() + frames.chain(names).sum::<usize>()
+    }
+}
+
 impl Return {
     pub(crate) fn client(&self) -> &Arc<KeptClient> {
         &self.client
@@ -276,6 +347,25 @@ impl Return {
 
     pub(crate) fn skips_middlewares(&self) -> bool {
         self.skips_middlewares
+    }
+
+    /// Finds what the client has missed among what was received.
+    fn find<'a>(
+        &mut self,
+        recent: impl DoubleEndedIterator<Item = &'a Recent>,
+    ) -> Result<(), NotRecovered> {
+        let gathered = self.gathered.lock();
+        let (offset, rooms) = (gathered.offset, &gathered.session.rooms);
+        let mut room = self.returns.room();
+        // Most have missed little.
+        let missed = recent.rev().take_while(|recent| recent.offset > offset);
+        for recent in missed.filter(|recent| recent.target.reaches(rooms)) {
+            let size = recent.frames.iter().map(Bytes::len).sum();
+            room = room.checked_sub(size).ok_or(NotRecovered::Offset)?;
+            self.missed.extend(recent.frames.iter().rev().cloned());
+        }
+        self.missed.reverse();
+        Ok(())
     }
 
     /// Reads what was published after `after`, up to `until`.
