@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socketio::cluster::{BusError, KeptClient, NotTaken, Published, Store, Taken};
+use socketio::cluster::{BusError, KeptClient, NotTaken, Published, Store, Taken, taken_room};
 use socketio_proto::cluster::streams::{Entry, Offset, StoredSession, session_key};
 use socketio_proto::cluster::{Body, BroadcastOptions, Limits, Message, Uid};
 
@@ -83,18 +83,19 @@ impl Channels {
         Err(NotTaken::Later(BusError(busy)))
     }
 
-    /// What the server is told that believes the client is with it: the rest of an XADD.
+    /// What the server is told that believes the client is with it: the rest of an XADD. No server of
+    /// Node has anybody in that room.
     fn told(&self, session: &StoredSession) -> Vec<Vec<u8>> {
         match &session.owner {
             None => Vec::new(),
             Some(owner) if owner.as_str().starts_with(self.uid.as_str()) => Vec::new(),
-            Some(_) => {
+            Some(owner) => {
                 let entry = Entry::new(&Message {
                     uid: self.uid.clone(),
                     nsp: self.nsp.clone(),
                     body: Body::DisconnectSockets {
                         opts: BroadcastOptions {
-                            rooms: vec![session.sid.clone()],
+                            rooms: vec![taken_room(owner, &session.sid)],
                             ..BroadcastOptions::default()
                         },
                         close: false,

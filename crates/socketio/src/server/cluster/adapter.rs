@@ -300,7 +300,10 @@ impl Inner {
                 }
             }
             Body::DisconnectSockets { opts, close } => {
-                self.local.disconnect(&wire::target(&opts), close);
+                let (target, returns) = (wire::target(&opts), self.local.returns());
+                if !returns.is_some_and(|returns| returns.was_taken(&self.local, &target)) {
+                    self.local.disconnect(&target, close);
+                }
             }
             Body::FetchSockets { opts, request_id } => {
                 let sockets = self.local.fetch_sockets(&wire::target(&opts));

@@ -16,4 +16,4 @@ pub(crate) use adapter::{ClusterAdapter, packet};
 pub use bus::{Bus, BusError, Channel, Inbox, PublishError};
 pub use memory::MemoryBus;
 pub(crate) use store::Lifetimes;
-pub use store::{Change, KeptClient, NotTaken, Published, Store, Taken};
+pub use store::{Change, KeptClient, NotTaken, Published, Store, Taken, taken_room};

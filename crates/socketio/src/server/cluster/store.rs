@@ -26,7 +26,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     fn keep(&self, client: Arc<KeptClient>);
 
     /// Makes `owner` the owner of a session, if the client has everything up to `offset`. The server
-    /// that believed the client to be with it is told. From then on the session is kept for
+    /// that believed the client to be with it is told: by a message, in its turn, that disconnects the
+    /// sockets in the [`taken_room`] of the owner before. From then on the session is kept for
     /// `lifetime`: should this server fail, the client may come to another.
     ///
     /// An owner begins with the id of its server, and is another each time: what an earlier one of the
@@ -58,6 +59,12 @@ pub trait Store: Debug + Send + Sync + 'static {
         after: Offset,
         until: Offset,
     ) -> BoxFuture<'_, Result<Option<Published>, BusError>>;
+}
+
+/// The room that nobody is in but one owner's socket, for the message that tells it that its client has
+/// come back elsewhere.
+pub fn taken_room(owner: &Uid, sid: &str) -> String {
+    format!("{owner} {sid}")
 }
 
 /// What was published, with its places.
@@ -169,6 +176,11 @@ impl KeptClient {
 
     pub(crate) fn private_id(&self) -> &Pid {
         &self.pid
+    }
+
+    /// The room by which its server is told that it has come back elsewhere.
+    pub(crate) fn taken_room(&self) -> String {
+        taken_room(&self.owner, self.sid.as_str())
     }
 
     pub(crate) fn sid(&self) -> &SocketId {

@@ -35,6 +35,10 @@ pub(crate) use trail::Trail;
 /// or a volatile event that does, is taken for a position by the official client: should its
 /// connection break just then, it is not recovered.
 ///
+/// In a [`cluster`](crate::cluster) whose bus keeps broadcasts in one order, clients come back to any
+/// server. Then events to one socket wait for their turn among broadcasts; what is volatile or to be
+/// acknowledged, and disconnecting the socket, does not, and `max_client_bytes` is of no use.
+///
 /// # Examples
 ///
 /// ```

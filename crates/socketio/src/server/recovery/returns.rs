@@ -230,6 +230,19 @@ impl Returns {
 
     // --- Coming back ---
 
+    /// Says whether a message that disconnects sockets is about one whose client has come back to
+    /// another server, and if so ends that.
+    pub(crate) fn was_taken(&self, local: &LocalAdapter, target: &Target) -> bool {
+        let [room] = &*target.rooms else {
+            return false;
+        };
+        let old = room
+            .split_once(' ')
+            .and_then(|(_, sid)| local.socket(&sid.into()));
+        let is_meant = |old: &Socket| old.kept().is_some_and(|c| c.taken_room() == *room);
+        old.filter(is_meant).inspect(supersede).is_some()
+    }
+
     /// Looks up a client that proves who it is, and what it has missed.
     pub(crate) async fn claim(
         self: &Arc<Returns>,
@@ -256,13 +269,7 @@ impl Returns {
         let is_of_namespace = taken.session.nsp.is_some();
         let sid = SocketId::from(taken.session.sid.as_str());
         if let Some(old) = namespace.local().socket(&sid) {
-            // Whoever knows the private id is the client: its old connection is dead.
-            if let Some(client) = old.kept() {
-                client.supersede();
-            }
-            old.0.session.superseded(SUPERSEDED);
-            old.left(DisconnectReason::TransportError, Some(SUPERSEDED));
-            old.0.namespace.remove(&old);
+            supersede(&old);
         }
         let data = serde_json::from_str(taken.session.data.as_str()).unwrap_or_default();
         let client = self.make(cluster, Pid::from(pid), sid, data, owner);
@@ -297,6 +304,17 @@ impl Returns {
         }
         Ok(claim)
     }
+}
+
+/// Whoever knows the private id is the client: its old connection is dead. Should it not be, because
+/// this was asked for by a connection that is even older, the client comes back once more.
+fn supersede(old: &Socket) {
+    if let Some(client) = old.kept() {
+        client.supersede();
+    }
+    old.0.session.superseded(SUPERSEDED);
+    old.left(DisconnectReason::TransportError, Some(SUPERSEDED));
+    old.0.namespace.remove(old);
 }
 
 impl Cluster {
