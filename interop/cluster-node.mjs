@@ -1,6 +1,7 @@
 // One server of Node in a cluster on Redis or Postgres: the counterpart of crates/adapters/examples/cluster_server.rs.
 import { createAdapter as createPostgresAdapter } from "@socket.io/postgres-adapter";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { Cluster, Redis } from "ioredis";
 import pg from "pg";
 import { createClient, createCluster } from "redis";
@@ -28,6 +29,7 @@ async function redisClient() {
 }
 
 async function redisAdapter() {
+  if (options.streams) return createStreamsAdapter(await redisClient(), { streamCount: options.streams });
   const both = await Promise.all([redisClient(), redisClient()]);
   return options.mode
     ? createShardedAdapter(...both, { subscriptionMode: options.mode })
@@ -41,9 +43,12 @@ function postgresAdapter() {
   return createPostgresAdapter(pool, { errorHandler: trouble });
 }
 
-const io = new Server({ adapter: options.postgres ? postgresAdapter() : await redisAdapter() });
+const io = new Server({
+  adapter: options.postgres ? postgresAdapter() : await redisAdapter(),
+  ...(options.streams && { connectionStateRecovery: {} }),
+});
 io.on("connection", (socket) => {
-  socket.data = socket.handshake.auth;
+  if (!socket.recovered) socket.data = socket.handshake.auth;
 });
 io.on("hello", (...args) => {
   const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;

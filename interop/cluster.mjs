@@ -52,12 +52,12 @@ export const allCount = (members, count = members.length, ms) =>
     ms,
   );
 
-/** What a client hears of the event "news", one after the other. */
+/** What a client hears of the event "news", one after the other, without the offsets that recovery adds. */
 export function listen(socket, name) {
   const heard = [];
   const waiting = [];
   socket.on("news", (...args) => {
-    heard.push(args);
+    heard.push(args.filter((arg) => typeof arg !== "string" || !/^\d+-\d+$/.test(arg)));
     waiting.shift()?.();
   });
   const next = async () => {
@@ -222,7 +222,8 @@ export const cluster = ({ title, lacks, backend, start, members, options = {}, s
       await within((async () => { while (!(await all()).includes(socket.id)); })(), "found by Node");
       const news = once(socket, "news");
       await first.order("emit", { event: "news", args: ["from Node"] });
-      assert.deepEqual(await news, ["from Node"]);
+      // An offset may follow.
+      assert.equal((await news)[0], "from Node");
       socket.close();
     } finally {
       child.kill("SIGKILL");

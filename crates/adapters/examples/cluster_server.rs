@@ -1,25 +1,35 @@
 //! One server of a cluster on Redis or Postgres, which does what clients of its namespace `/control` say: for the
 //! tests with servers of Node in `interop/`.
 //!
-//! `cluster_server --port 0 --options '{"redis":"redis://127.0.0.1:6379","name":"a"}'`
+//! `cluster_server --port 0 --options '{"redis":"redis://127.0.0.1:6379","name":"a"}'`; with
+//! `"streams":1` it uses the streams adapter with so many streams, and clients may come back.
 //! `cluster_server --port 0 --options '{"postgres":"postgres://postgres@127.0.0.1/postgres","name":"a"}'`
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use socketio::{AdapterError, Args, BroadcastAckError, Server, Socket, Value};
+use socketio::{AdapterError, Args, BroadcastAckError, Recovery, Server, Socket, Value};
 use socketio_adapters::postgres::PostgresBus;
-use socketio_adapters::redis::{RedisBus, ShardedBus, SubscriptionMode};
+use socketio_adapters::redis::{RedisBus, ShardedBus, StreamsBus, SubscriptionMode};
 
 #[derive(Deserialize)]
 struct Options {
     redis: Option<String>,
     postgres: Option<String>,
     name: String,
-    /// Of the sharded adapter; without it, the classic one.
+    /// Of the sharded adapter.
     #[serde(default)]
     mode: Option<String>,
+    /// The number of streams, if they are used.
+    streams: Option<u32>,
+    /// How many entries a stream keeps.
+    #[serde(default = "ten_thousand")]
+    max_len: u64,
+}
+
+fn ten_thousand() -> u64 {
+    10_000
 }
 
 /// What is to be done.
@@ -58,16 +68,25 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let options: Options = serde_json::from_str(after("--options")?)?;
     let builder = Server::builder();
-    let builder = match (&options.redis, &options.postgres, options.mode.as_deref()) {
-        (Some(url), _, None) => builder.cluster(RedisBus::new(url)?),
-        (Some(urls), _, Some(mode)) => builder.cluster(sharded(urls, mode)?),
-        (None, Some(url), _) => builder.cluster(PostgresBus::new(url)?),
-        (None, None, _) => return Err("neither redis nor postgres".into()),
+    let builder = match (&options.redis, &options.postgres) {
+        (Some(urls), _) => match (options.mode.as_deref(), options.streams) {
+            (Some(mode), _) => builder.cluster(sharded(urls, mode)?),
+            (None, Some(count)) => {
+                let bus = StreamsBus::builder(urls).stream_count(count);
+                let bus = bus.max_len(options.max_len).build()?;
+                builder.cluster(bus).recovery(Recovery::new())
+            }
+            (None, None) => builder.cluster(RedisBus::new(urls)?),
+        },
+        (None, Some(url)) => builder.cluster(PostgresBus::new(url)?),
+        (None, None) => return Err("neither redis nor postgres".into()),
     };
     let io = builder.build();
     io.on_connect(async |socket: Socket, auth: serde_json::Value| {
-        // The value comes from JSON.
-        let _ = socket.set_data(auth);
+        if !socket.is_recovered() {
+            // The value comes from JSON.
+            let _ = socket.set_data(auth);
+        }
     });
     let name = options.name;
     io.of("/").on_server_side("hello", move |args: Args| {
@@ -161,6 +180,16 @@ async fn done(io: &Server, command: Command) -> Result<Outcome, String> {
         "serverSideEmitWithAck" => {
             let answers = root.server_side_emit_with_ack(&command.event, args).await;
             serde_json::Value::Array(answers.map_err(|error| text(&error))?)
+        }
+        "tick" => {
+            // All are told the number, and each client of this server one of its own.
+            let number = command.args.first();
+            root.emit("tick", (&command.event, number));
+            for socket in root.sockets() {
+                // Who leaves at this moment is sent nothing.
+                let _ = socket.emit("own tick", (&command.event, number)).now();
+            }
+            json!(true)
         }
         "serverCount" => json!(root.server_count().await.map_err(|error| text(&error))?),
         other => return Err(format!("no operation {other:?}")),

@@ -1,7 +1,8 @@
 //! What joins several Socket.IO servers, of Rust and of Node, into one.
 //!
 //! With the feature `redis` (off by default): [`redis::RedisBus`] and [`redis::ShardedBus`], which join
-//! a server to all that use the official Redis adapter, classic or sharded, and [`redis::Emitter`],
+//! a server to all that use the official Redis adapter, classic or sharded, [`redis::StreamsBus`], which
+//! does so for the Redis streams adapter and brings clients back to any server, and [`redis::Emitter`],
 //! which emits to the clients of the classic one without being a server. With the feature `postgres`:
 //! [`postgres::PostgresBus`] and [`postgres::Emitter`], which do the same with the official Postgres
 //! adapter. With the feature `nats`: [`nats::NatsBus`], which joins servers of Rust.

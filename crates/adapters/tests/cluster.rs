@@ -25,13 +25,9 @@ use tokio::sync::{Notify, mpsc};
 #[path = "cluster/postgres.rs"]
 mod postgres;
 
-/// Nothing that is tested takes as long as this; it only ends a test that hangs.
-async fn soon<T>(future: impl Future<Output = T>) -> T {
-    let deadline = Duration::from_secs(30);
-    tokio::time::timeout(deadline, future)
-        .await
-        .expect("in time")
-}
+mod support;
+
+use support::{Redis, signal, soon, spare_port};
 
 /// Three servers with a client each.
 struct Cluster {
@@ -396,75 +392,6 @@ async fn a_server_that_does_not_answer_is_named_and_what_came_is_kept() {
     );
 }
 
-fn spare_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
-/// A Redis of its own for each test.
-struct Redis {
-    child: Child,
-    url: String,
-}
-
-impl Redis {
-    /// `None` where there is no Redis: `./test` installs it.
-    async fn start() -> Option<Redis> {
-        Redis::start_on(spare_port()).await
-    }
-
-    async fn start_on(port: u16) -> Option<Redis> {
-        Redis::start_with(port, &[]).await
-    }
-
-    async fn start_with(port: u16, args: &[&str]) -> Option<Redis> {
-        let child = Command::new("redis-server")
-            .args([
-                "--port",
-                &port.to_string(),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-            ])
-            .args(["--appendonly", "no"])
-            .args(args)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn();
-        let Ok(mut child) = child else {
-            eprintln!("redis-server is not installed: what goes through it is left out");
-            return None;
-        };
-        let mut lines = BufReader::new(child.stdout.take()?).lines();
-        while let Some(line) = soon(lines.next_line()).await.expect("its output") {
-            if line.contains("Ready to accept connections") {
-                // Read on, so that it can write on.
-                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-                let url = format!("redis://127.0.0.1:{port}");
-                return Some(Redis { child, url });
-            }
-        }
-        panic!("redis-server did not start");
-    }
-
-    async fn restart(&mut self) {
-        self.child.kill().await.expect("to end");
-        let port = self.url.rsplit_once(':').and_then(|(_, p)| p.parse().ok());
-        *self = Redis::start_on(port.expect("a port")).await.expect("Redis");
-    }
-
-    fn bus(&self) -> RedisBus {
-        RedisBus::new(&self.url).expect("an address")
-    }
-}
-
-async fn signal(child: &Child, name: &str) {
-    let id = child.id().expect("it runs").to_string();
-    let status = Command::new("kill").args([name, &id]).status().await;
-    assert!(status.expect("kill").success());
-}
-
 #[tokio::test]
 async fn broadcasts_through_redis() {
     let Some(redis) = Redis::start().await else {
@@ -499,6 +426,44 @@ async fn servers_through_redis() {
         return;
     };
     servers(|| redis.bus()).await;
+}
+
+#[tokio::test]
+async fn broadcasts_through_redis_streams() {
+    for count in [1, 3] {
+        let Some(redis) = Redis::start().await else {
+            return;
+        };
+        broadcasts(|| redis.streams(count)).await;
+    }
+}
+
+#[tokio::test]
+async fn answers_through_redis_streams() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    answers(|| redis.streams(1)).await;
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    a_silent_client_is_missed(|| redis.streams(1)).await;
+}
+
+#[tokio::test]
+async fn sockets_through_redis_streams() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    sockets(|| redis.streams(1)).await;
+}
+
+#[tokio::test]
+async fn servers_through_redis_streams() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    servers(|| redis.streams(1)).await;
 }
 
 #[tokio::test]

@@ -112,13 +112,14 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     pub(crate) max_handshakes: u32,
 
-    /// Joins the cluster of all servers, of Node too, that use the Redis adapter with this Redis, such
-    /// as redis://localhost:6379. Several nodes of a Redis Cluster, separated by commas, need the
-    /// sharded adapter.
+    /// Joins the cluster of all servers, of Node too, that use this Redis in the same way, such as
+    /// redis://localhost:6379. Several nodes of a Redis Cluster, separated by commas, need the sharded
+    /// adapter.
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
 
-    /// Which adapter the servers of Node use.
+    /// How Redis is used, which is the adapter that servers of Node use. With streams, --recovery brings
+    /// clients back to any server.
     #[arg(long, value_enum, default_value_t, requires = "redis")]
     pub(crate) redis_adapter: RedisAdapter,
 
@@ -127,7 +128,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_enum, default_value_t, requires = "redis")]
     pub(crate) redis_subscriptions: RedisSubscriptions,
 
-    /// How the names of Redis channels begin; the servers of Node call it "key" or "channelPrefix".
+    /// How the names of Redis channels, and of the stream, begin; the servers of Node call it "key",
+    /// or "channelPrefix" and "streamName".
     #[arg(
         long,
         value_name = "NAME",
@@ -218,6 +220,8 @@ pub(crate) enum RedisAdapter {
     Classic,
     /// createShardedAdapter of @socket.io/redis-adapter.
     Sharded,
+    /// createAdapter of @socket.io/redis-streams-adapter.
+    Streams,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]

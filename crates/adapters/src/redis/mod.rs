@@ -1,4 +1,5 @@
-//! Redis, as the official adapters for Node (`@socket.io/redis-adapter`) use it.
+//! Redis, as the official adapters for Node (`@socket.io/redis-adapter`,
+//! `@socket.io/redis-streams-adapter`) use it.
 
 mod classic;
 mod emitter;
@@ -6,8 +7,10 @@ mod line;
 mod publisher;
 mod sharded;
 mod shards;
+mod streams;
 mod subscriber;
 
 pub use classic::{RedisAddressError, RedisBus};
 pub use emitter::Emitter;
 pub use sharded::{ShardedBus, SubscriptionMode};
+pub use streams::{StreamsBus, StreamsBusBuilder};

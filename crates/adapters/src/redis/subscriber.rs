@@ -21,18 +21,19 @@ pub(super) trait Listener: Send + Sync {
 /// What is listened to together.
 #[derive(Clone)]
 struct Interest {
+    /// Whether its key is a pattern of more names.
+    is_pattern: bool,
     names: Vec<String>,
     listener: Arc<dyn Listener>,
 }
 
-/// By their patterns.
+/// By their patterns, or other keys.
 type Interests = HashMap<String, Interest>;
 
 enum Change {
     Added(String),
-    Removed(String, Vec<String>),
-    /// Names that the next one under the same pattern has not.
-    Replaced(Vec<String>),
+    /// A pattern, and names that nobody else listens to.
+    Removed(Option<String>, Vec<String>),
 }
 
 pub(super) struct Subscriber {
@@ -56,11 +57,36 @@ impl Subscriber {
     }
 
     pub(super) fn add(&self, pattern: String, names: Vec<String>, listener: Arc<dyn Listener>) {
-        let interest = Interest { names, listener };
-        let replaced = self
-            .interests
-            .lock()
-            .insert(pattern.clone(), interest.clone());
+        let is_pattern = true;
+        self.insert(
+            pattern,
+            Interest {
+                is_pattern,
+                names,
+                listener,
+            },
+        );
+    }
+
+    /// Listens to names alone; `key` is what they are removed by.
+    pub(super) fn add_names(&self, key: String, names: Vec<String>, listener: Arc<dyn Listener>) {
+        let is_pattern = false;
+        self.insert(
+            key,
+            Interest {
+                is_pattern,
+                names,
+                listener,
+            },
+        );
+    }
+
+    fn insert(&self, pattern: String, interest: Interest) {
+        let replaced = {
+            let mut interests = self.interests.lock();
+            let replaced = interests.insert(pattern.clone(), interest);
+            replaced.map(|replaced| names_of_nobody(&interests, replaced.names))
+        };
         let mut changes = self.changes.lock();
         let sender = changes.get_or_insert_with(|| {
             // Not unbounded in fact: at most three for each namespace that is made.
@@ -68,9 +94,8 @@ impl Subscriber {
             tokio::spawn(run(self.client.clone(), self.interests.clone(), receiver));
             sender
         });
-        if let Some(mut replaced) = replaced {
-            replaced.names.retain(|name| !interest.names.contains(name));
-            let _ = sender.send(Change::Replaced(replaced.names));
+        if let Some(names) = replaced {
+            let _ = sender.send(Change::Removed(None, names));
         }
         let _ = sender.send(Change::Added(pattern));
     }
@@ -82,15 +107,25 @@ impl Subscriber {
             let mut interests = self.interests.lock();
             match interests.get(pattern) {
                 Some(interest) if Arc::ptr_eq(&interest.listener, listener) => {
-                    interests.remove(pattern)
+                    let removed = interests.remove(pattern);
+                    removed.map(|interest| {
+                        let pattern = interest.is_pattern.then(|| pattern.to_owned());
+                        Change::Removed(pattern, names_of_nobody(&interests, interest.names))
+                    })
                 }
                 _ => None,
             }
         };
-        if let (Some(interest), Some(sender)) = (removed, &*self.changes.lock()) {
-            let _ = sender.send(Change::Removed(pattern.to_owned(), interest.names));
+        if let (Some(removed), Some(sender)) = (removed, &*self.changes.lock()) {
+            let _ = sender.send(removed);
         }
     }
+}
+
+fn names_of_nobody(interests: &Interests, mut names: Vec<String>) -> Vec<String> {
+    let is_heard = |name: &String| interests.values().any(|other| other.names.contains(name));
+    names.retain(|name| !is_heard(name));
+    names
 }
 
 /// Listens until the subscriber is gone.
@@ -129,8 +164,7 @@ async fn connect(
         let (mut sink, stream) = client.get_async_pubsub().await?.split();
         let all = interests.lock().clone();
         for (pattern, interest) in all {
-            sink.psubscribe(pattern).await?;
-            sink.subscribe(interest.names).await?;
+            listen_to(&mut sink, pattern, interest).await?;
         }
         Ok::<_, redis::RedisError>((sink, stream))
     };
@@ -157,8 +191,7 @@ async fn listen(
                     None => return Some(()),
                 };
                 let channel = message.get_channel_name();
-                let listener = listener(interests, message.get_pattern().ok(), channel);
-                if let Some(listener) = listener {
+                for listener in listeners(interests, message.get_pattern().ok(), channel) {
                     listener.handle(channel, message.get_payload_bytes());
                 }
             }
@@ -172,19 +205,22 @@ async fn listen(
             change = changes.recv() => {
                 let done = match change? {
                     Change::Added(pattern) => {
-                        let Some(names) = interests.lock().get(&pattern).map(|i| i.names.clone())
-                        else {
+                        let Some(interest) = interests.lock().get(&pattern).cloned() else {
                             continue;
                         };
-                        subscribe(&mut sink, pattern, names).await
-                    }
-                    Change::Replaced(names) => {
-                        matches!(timeout(ANSWER, sink.unsubscribe(names)).await, Ok(Ok(())))
+                        let done = timeout(ANSWER, listen_to(&mut sink, pattern, interest));
+                        matches!(done.await, Ok(Ok(())))
                     }
                     Change::Removed(pattern, names) => {
                         let done = timeout(ANSWER, async {
-                            sink.unsubscribe(names).await?;
-                            sink.punsubscribe(pattern).await
+                            // Without a name, all would be meant.
+                            if !names.is_empty() {
+                                sink.unsubscribe(names).await?;
+                            }
+                            match pattern {
+                                Some(pattern) => sink.punsubscribe(pattern).await,
+                                None => Ok(()),
+                            }
                         });
                         matches!(done.await, Ok(Ok(())))
                     }
@@ -197,24 +233,29 @@ async fn listen(
     }
 }
 
-async fn subscribe(sink: &mut PubSubSink, pattern: String, names: Vec<String>) -> bool {
-    let done = timeout(ANSWER, async {
+async fn listen_to(
+    sink: &mut PubSubSink,
+    pattern: String,
+    interest: Interest,
+) -> redis::RedisResult<()> {
+    if interest.is_pattern {
         sink.psubscribe(pattern).await?;
-        sink.subscribe(names).await
-    });
-    matches!(done.await, Ok(Ok(())))
+    }
+    sink.subscribe(interest.names).await
 }
 
-fn listener(
+fn listeners(
     interests: &Mutex<Interests>,
     pattern: Option<String>,
     channel: &str,
-) -> Option<Arc<dyn Listener>> {
+) -> Vec<Arc<dyn Listener>> {
     let interests = interests.lock();
     if let Some(interest) = pattern.and_then(|pattern| interests.get(&pattern)) {
-        return Some(interest.listener.clone());
+        return vec![interest.listener.clone()];
     }
-    let mut all = interests.values();
-    let interest = all.find(|interest| interest.names.iter().any(|name| name == channel))?;
-    Some(interest.listener.clone())
+    let all = interests.values();
+    let listening = all.filter(|interest| interest.names.iter().any(|name| name == channel));
+    listening
+        .map(|interest| interest.listener.clone())
+        .collect()
 }

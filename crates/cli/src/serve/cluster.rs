@@ -3,7 +3,7 @@
 use socketio::ServerBuilder;
 use socketio_adapters::nats::NatsBus;
 use socketio_adapters::postgres::PostgresBus;
-use socketio_adapters::redis::{RedisBus, ShardedBus, SubscriptionMode};
+use socketio_adapters::redis::{RedisBus, ShardedBus, StreamsBus, SubscriptionMode};
 
 use crate::args::{RedisAdapter, RedisSubscriptions, ServeArgs};
 
@@ -44,6 +44,11 @@ pub(super) fn join(builder: ServerBuilder, options: &ServeArgs) -> Result<Server
             };
             let bus = bus.map_err(wrong)?.prefix(&options.redis_prefix);
             Ok(builder.cluster(bus.subscription_mode(mode)))
+        }
+        RedisAdapter::Streams => {
+            let prefix = &*options.redis_prefix;
+            let bus = StreamsBus::builder(url).stream_name(prefix);
+            Ok(builder.cluster(bus.channel_prefix(prefix).build().map_err(wrong)?))
         }
     }
 }

@@ -5,6 +5,7 @@
 //! ([`Message::to_msgpack`]). Versions before 0.3 put all into the stream, and are not served.
 //! Specification: that package.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -244,6 +245,12 @@ pub struct StoredSession {
     pub rooms: Vec<String>,
     /// The one value that was kept with the socket.
     pub data: Values,
+    /// The namespace: a field `nsp`. The reference neither writes nor reads this, and whoever has the
+    /// private id of one namespace is let into any.
+    pub nsp: Option<String>,
+    /// Whose the client is, while it is connected: a field `uid`, which the reference neither writes
+    /// nor reads.
+    pub owner: Option<Uid>,
 }
 
 impl StoredSession {
@@ -257,6 +264,14 @@ impl StoredSession {
         out.raw(",\"rooms\":");
         out.strings(&self.rooms);
         out.value(",\"data\":", Some(&self.data));
+        if let Some(nsp) = &self.nsp {
+            out.raw(",\"nsp\":");
+            out.string(nsp);
+        }
+        if let Some(owner) = &self.owner {
+            out.raw(",\"uid\":");
+            out.string(owner.as_str());
+        }
         out.raw("}");
         let attachments = self.data.attachments();
         BASE64_STANDARD.encode(to_msgpack(&out.finish(), attachments, Dialect::Msgpack))
@@ -270,6 +285,7 @@ impl StoredSession {
     pub fn decode(stored: &str, limits: &Limits) -> Result<StoredSession, DecodeError> {
         let text = from_base64(stored, limits)?;
         let (mut sid, mut pid, mut rooms, mut data) = (None, None, None, None);
+        let (mut nsp, mut owner) = (None, None);
         let mut reader = Reader::new(&text.json);
         if !reader.enter_object()? {
             return Err(DecodeError::Malformed);
@@ -280,6 +296,8 @@ impl StoredSession {
                 "pid" => pid = reader.text()?,
                 "rooms" => rooms = read_strings(&mut reader, limits)?,
                 "data" => data = Some(reader.raw()?),
+                "nsp" => nsp = reader.text()?,
+                "uid" => owner = reader.text()?,
                 _ => reader.skip()?,
             }
         }
@@ -292,6 +310,8 @@ impl StoredSession {
             pid: pid.into_owned(),
             rooms,
             data: value(data.as_deref().unwrap_or("null"), text.attachments)?,
+            nsp: nsp.map(Cow::into_owned),
+            owner: owner.map(|owner| Uid::new(owner.into_owned())),
         })
     }
 
@@ -359,7 +379,15 @@ mod tests {
         assert_eq!(session.pid, "ltsGLeP9XJW3K4BmAAAB");
         assert_eq!(session.rooms, ["VxPNj_jR8pquulPzAAAA", "room1"]);
         assert_eq!(session.data.as_str(), r#"{"user":"bob"}"#);
+        assert_eq!((&session.nsp, &session.owner), (&None, &None));
         assert_eq!(session.encode(), stored);
+        let live = StoredSession {
+            nsp: Some("/".to_owned()),
+            owner: Some(Uid::new("9322e9305eeb5a7b")),
+            ..session.clone()
+        };
+        let read = StoredSession::decode(&live.encode(), &Limits::default());
+        assert_eq!(read, Ok(live));
         assert_eq!(
             session_key("sio:session:", &session.pid),
             "sio:session:ltsGLeP9XJW3K4BmAAAB"

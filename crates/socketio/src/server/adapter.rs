@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
+use socketio_proto::cluster;
 use socketio_proto::socket::Parser;
 use thiserror::Error;
 
@@ -19,7 +20,7 @@ use super::emit::Waiting;
 use super::handlers;
 use super::namespace::{Namespace, NamespaceInner};
 use super::outbox::SharedFrames;
-use super::recovery::{Log, Numbered, Offset};
+use super::recovery::{Log, Recoveries, Returns};
 use super::remote::RemoteSocket;
 use super::rooms::{Member, Rooms};
 use super::socket::Socket;
@@ -162,6 +163,8 @@ pub struct BroadcastPacket {
     /// The finished frames, or what they are made of when each broadcast carries an offset.
     pub(crate) frames: Frames,
     pub(crate) flags: Flags,
+    /// Its place in the order of all servers, if it is one that clients remember.
+    pub(crate) offset: Option<cluster::streams::Offset>,
     /// Gathers what waits for room, where that is the policy.
     pub(crate) waiting: Option<Arc<Mutex<Vec<Waiting>>>>,
     /// Set when the receivers are to answer.
@@ -184,6 +187,7 @@ impl BroadcastPacket {
             args: handlers::anybody_listens_to_outgoing().then(|| args.clone()),
             frames: namespace.encode_event(event, args, id, &flags)?,
             flags,
+            offset: None,
             // Nobody is there who could wait.
             waiting: None,
             collector,
@@ -236,7 +240,7 @@ type RoomListener = dyn Fn(&RoomEvent) + Send + Sync;
 /// The sockets of one namespace on this server and the rooms they are in.
 pub struct LocalAdapter {
     rooms: RwLock<Rooms<Socket>>,
-    log: Option<Arc<Log>>,
+    recoveries: Option<Recoveries>,
     nsp: Box<str>,
     parser: Option<Arc<dyn Parser>>,
     listeners: RwLock<Vec<Arc<RoomListener>>>,
@@ -253,11 +257,11 @@ impl LocalAdapter {
     pub(crate) fn new(
         nsp: &str,
         parser: Option<&Arc<dyn Parser>>,
-        log: Option<Arc<Log>>,
+        recoveries: Option<Recoveries>,
     ) -> LocalAdapter {
         LocalAdapter {
             rooms: RwLock::new(Rooms::new()),
-            log,
+            recoveries,
             nsp: nsp.into(),
             parser: parser.cloned(),
             listeners: RwLock::default(),
@@ -266,8 +270,52 @@ impl LocalAdapter {
     }
 
     /// What is remembered for clients that come back.
+    pub(crate) fn recoveries(&self) -> Option<&Recoveries> {
+        self.recoveries.as_ref()
+    }
+
+    /// The same, where this server alone remembers.
     pub(crate) fn log(&self) -> Option<&Arc<Log>> {
-        self.log.as_ref()
+        match &self.recoveries {
+            Some(Recoveries::Log(log)) => Some(log),
+            Some(Recoveries::Returns(_)) | None => None,
+        }
+    }
+
+    /// The same, where the cluster remembers.
+    pub(crate) fn returns(&self) -> Option<&Arc<Returns>> {
+        match &self.recoveries {
+            Some(Recoveries::Returns(returns)) => Some(returns),
+            Some(Recoveries::Log(_)) | None => None,
+        }
+    }
+
+    /// A socket's rooms are others now.
+    fn moved(&self, socket: &Socket) {
+        if let (Some(returns), Some(client)) = (self.returns(), socket.kept()) {
+            returns.changed(client);
+        }
+    }
+
+    /// Finishes the frames of a packet that another server has numbered.
+    pub(crate) fn finish(&self, packet: &BroadcastPacket) -> Vec<Bytes> {
+        match &packet.frames {
+            Frames::Finished(frames) => frames.clone(),
+            Frames::Unfinished(args) => {
+                let offset = packet.offset.map(|offset| offset.to_string());
+                let offset = offset.as_ref().map(|offset| offset.as_bytes());
+                args.to_shared(self.head(packet), offset)
+            }
+        }
+    }
+
+    fn head<'a>(&'a self, packet: &'a BroadcastPacket) -> EventHead<'a> {
+        EventHead {
+            parser: self.parser.as_ref(),
+            nsp: &self.nsp,
+            id: None,
+            name: &packet.event,
+        }
     }
 
     /// The number of sockets.
@@ -332,6 +380,7 @@ impl LocalAdapter {
     /// Makes a socket join rooms.
     pub fn join(&self, socket: &Socket, names: &[String]) {
         let events = self.join_quietly(socket, names);
+        self.moved(socket);
         self.tell(&events);
     }
 
@@ -378,6 +427,7 @@ impl LocalAdapter {
                 }
             }
         }
+        self.moved(socket);
         self.tell(&events);
     }
 
@@ -389,21 +439,22 @@ impl LocalAdapter {
         let mut told = Vec::new();
         let finished;
         let mut numbered = None;
-        let frames = match (&packet.frames, &self.log) {
+        let frames = match (&packet.frames, self.log()) {
             (Frames::Finished(frames), _) => frames,
-            (Frames::Unfinished(args), log) => {
-                let head = EventHead {
-                    parser: self.parser.as_ref(),
-                    nsp: &self.nsp,
-                    id: None,
-                    name: &packet.event,
-                };
-                numbered = log.as_ref().map(|log| log.number());
-                let offset = numbered.as_ref().map(Numbered::offset);
-                finished = args.to_shared(head, offset.as_ref().map(Offset::as_bytes));
+            (Frames::Unfinished(args), Some(log)) => {
+                let log = numbered.insert(log.number());
+                finished = args.to_shared(self.head(packet), Some(log.offset().as_bytes()));
+                &finished
+            }
+            (Frames::Unfinished(_), None) => {
+                finished = self.finish(packet);
                 &finished
             }
         };
+        let returns = packet
+            .offset
+            .and_then(|offset| Some((self.returns()?, offset)));
+        let live = returns.map(|(returns, offset)| (returns, returns.live(), offset));
         let shared = SharedFrames::new(frames);
         let number = numbered.as_ref().map(|numbered| numbered.number);
         self.rooms
@@ -433,6 +484,9 @@ impl LocalAdapter {
             });
         if let Some(numbered) = numbered {
             numbered.keep(frames, target);
+        }
+        if let Some((returns, mut live, offset)) = live {
+            returns.received(&mut live, offset, frames, target);
         }
         // Both may run code that takes the index's lock.
         if let Some(args) = &packet.args {

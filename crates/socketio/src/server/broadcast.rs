@@ -48,6 +48,14 @@ pub struct Target {
     pub except: Vec<String>,
 }
 
+impl Target {
+    /// Says whether a socket that is in these rooms is reached.
+    pub(crate) fn reaches(&self, own: &[String]) -> bool {
+        let is_in = |rooms: &[String]| rooms.iter().any(|room| own.contains(room));
+        (self.rooms.is_empty() || is_in(&self.rooms)) && !is_in(&self.except)
+    }
+}
+
 /// A selection of sockets and what to do with them: emit, or make them join, leave or disconnect.
 ///
 /// Each method gives a new selection; one can be kept, cloned and used several times.
@@ -66,6 +74,22 @@ impl Broadcast {
             target: Target::default(),
             flags: Flags::default(),
         }
+    }
+
+    pub(crate) fn with(mut self, flags: &Flags) -> Broadcast {
+        self.flags = *flags;
+        self
+    }
+
+    /// Sends an event by way of the adapter; nobody waits for room.
+    pub(crate) fn pass_on<T: Serialize + ?Sized>(
+        &self,
+        event: &str,
+        args: &T,
+    ) -> Result<(), EmitError> {
+        self.packet(event, args, None, |packet| {
+            self.namespace.adapter().broadcast(packet, &self.target);
+        })
     }
 
     /// Adds rooms: each socket that is in any of them gets the event once.
@@ -182,6 +206,7 @@ impl Broadcast {
             },
             frames,
             flags,
+            offset: None,
             waiting: (self.namespace.policy(&flags) == QueuePolicy::Wait).then(Arc::default),
             collector: ack.map(|(id, collector)| (id, collector.clone())),
         };

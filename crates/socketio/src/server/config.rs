@@ -72,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) address: Option<AddressHook>,
     pub(crate) parser: Option<Arc<dyn Parser>>,
     pub(crate) adapter: Option<AdapterFactory>,
+    /// Whether it is one of a cluster that puts broadcasts in one order.
+    pub(crate) is_ordered: bool,
     pub(crate) client_files: Option<Arc<ClientFiles>>,
     pub(crate) cleanup_empty_child_namespaces: bool,
     pub(crate) max_queue: usize,
@@ -123,6 +125,7 @@ impl Default for ServerBuilder {
                 address: None,
                 parser: None,
                 adapter: None,
+                is_ordered: false,
                 client_files: None,
                 cleanup_empty_child_namespaces: false,
                 max_queue: 32 * 1024 * 1024,
@@ -388,6 +391,7 @@ impl ServerBuilder {
         make: impl Fn(&str, &Arc<LocalAdapter>) -> A + Send + Sync + 'static,
     ) -> Self {
         self.config.adapter = Some(Arc::new(move |name, local| Arc::new(make(name, local))));
+        self.config.is_ordered = false;
         self
     }
 
@@ -398,6 +402,7 @@ impl ServerBuilder {
     #[doc(alias = "adapter")]
     pub fn cluster(mut self, bus: impl Bus) -> Self {
         let bus: Arc<dyn Bus> = Arc::new(bus);
+        self.config.is_ordered = bus.is_ordered();
         self.config.adapter = Some(Arc::new(move |_, local| {
             Arc::new(ClusterAdapter::new(&bus, local))
         }));

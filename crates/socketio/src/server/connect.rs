@@ -8,7 +8,7 @@ use socketio_proto::socket::PacketKind;
 use super::broadcast::Flags;
 use super::handlers::Moment;
 use super::namespace::{NamespaceInner, Namespaces};
-use super::recovery::{Claim, Finished, NotRecovered};
+use super::recovery::{self, Claim, Finished, Memory, NotRecovered, Recoveries, Return};
 use super::running::{self, Running};
 use super::session::Session;
 use super::socket::Socket;
@@ -42,17 +42,66 @@ pub(crate) fn connect(session: &Arc<Session>, nsp: &str, auth: &str, running: &m
     }
 }
 
+/// A client that has come back.
+enum Back {
+    Here(Claim),
+    /// To one of several servers.
+    Anywhere(Return),
+}
+
 fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, running: &mut Running) {
-    let revision = session.dialect().revision;
-    let claim = match claim(session, &namespace, auth) {
-        Some(claim) if claim.is_unsure() => return ask(session, &namespace, claim),
-        claim => claim,
-    };
-    let socket = match &claim {
-        Some(claim) => {
-            let trail = claim.trail().clone();
-            Socket::recovered(trail, namespace.clone(), session.clone(), auth)
+    if session.dialect().revision == Revision::V3 {
+        return enter(session, namespace, auth, None, running);
+    }
+    match namespace.local().recoveries().cloned() {
+        None => enter(session, namespace, auth, None, running),
+        Some(Recoveries::Log(log)) => {
+            let claim = log.claim(auth).map(|claim| counted(session, claim));
+            match claim.and_then(Result::ok) {
+                Some(claim) if claim.is_unsure() => ask(session, &namespace, claim),
+                claim => enter(session, namespace, auth, claim.map(Back::Here), running),
+            }
         }
+        Some(Recoveries::Returns(returns)) => {
+            let Some((pid, offset)) = recovery::proof(auth) else {
+                return enter(session, namespace, auth, None, running);
+            };
+            let (joining, auth) = (session.clone(), auth.to_owned());
+            let look_up = async move {
+                let session = joining;
+                let claim = returns.claim(&namespace, &pid, offset.as_deref()).await;
+                let back = match counted(&session, claim) {
+                    Ok(claim) => Some(Back::Anywhere(claim)),
+                    Err(NotRecovered::Later) => {
+                        namespace.not_entered();
+                        return session.close();
+                    }
+                    Err(NotRecovered::Offset | NotRecovered::Unknown) => None,
+                };
+                let mut running = Running::default();
+                enter(&session, namespace, &auth, back, &mut running);
+                std::future::poll_fn(|cx| running.poll(cx)).await;
+            };
+            running.start(session, "recovery", Box::pin(look_up));
+        }
+    }
+}
+
+/// Makes the socket and asks the middlewares.
+fn enter(
+    session: &Arc<Session>,
+    namespace: Arc<NamespaceInner>,
+    auth: &str,
+    back: Option<Back>,
+    running: &mut Running,
+) {
+    let revision = session.dialect().revision;
+    let memory = back.as_ref().map(|back| match back {
+        Back::Here(claim) => Memory::Trail(claim.trail().clone()),
+        Back::Anywhere(claim) => Memory::Kept(claim.client().clone()),
+    });
+    let socket = match memory {
+        Some(memory) => Socket::recovered(memory, namespace.clone(), session.clone(), auth),
         None => {
             let id = match (revision, namespace.name()) {
                 (Revision::V4, _) => SocketId::generate(),
@@ -64,16 +113,16 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
     };
     namespace.local().insert(&socket);
     let mut middlewares = namespace.handlers().middlewares();
-    if claim.is_some()
-        && namespace
-            .local()
-            .log()
-            .is_some_and(|log| log.skips_middlewares())
-    {
+    let skips_middlewares = match &back {
+        Some(Back::Here(claim)) => claim.skips_middlewares(),
+        Some(Back::Anywhere(claim)) => claim.skips_middlewares(),
+        None => false,
+    };
+    if skips_middlewares {
         middlewares.clear();
     }
     if middlewares.is_empty() {
-        return joined(&socket, claim, running);
+        return joined(&socket, back, running);
     }
     running.start(
         session,
@@ -102,29 +151,24 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
                 }
             }
             let mut running = Running::default();
-            joined(&socket, claim, &mut running);
+            joined(&socket, back, &mut running);
             std::future::poll_fn(|cx| running.poll(cx)).await;
         }),
     );
 }
 
-/// Looks whether this is a client that has come back.
-fn claim(session: &Session, namespace: &NamespaceInner, auth: &str) -> Option<Claim> {
-    let counters = session.shared().counters();
-    if session.dialect().revision == Revision::V3 {
-        return None;
-    }
-    match namespace.local().log()?.claim(auth)? {
-        Ok(claim) => Some(claim),
-        Err(cause) => {
-            match cause {
-                NotRecovered::Offset => counters.not_recovered_offset(),
-                NotRecovered::Unknown => counters.not_recovered_unknown(),
-            }
-            tracing::debug!(session = ?session.id(), ?cause, "a client was not recovered");
-            None
+/// Counts why a client was not recovered.
+fn counted<T>(session: &Session, claim: Result<T, NotRecovered>) -> Result<T, NotRecovered> {
+    claim.inspect_err(|cause| {
+        let counters = session.shared().counters();
+        match cause {
+            NotRecovered::Offset => counters.not_recovered_offset(),
+            NotRecovered::Unknown => counters.not_recovered_unknown(),
+            // It may yet be.
+            NotRecovered::Later => {}
         }
-    }
+        tracing::debug!(session = ?session.id(), ?cause, "a client was not recovered");
+    })
 }
 
 /// Makes a client that may have got a part of what it had missed come back once more: after a CONNECT
@@ -139,34 +183,49 @@ fn ask(session: &Arc<Session>, namespace: &NamespaceInner, claim: Claim) {
 }
 
 /// The socket is in: it is told first, then the handlers.
-fn joined(socket: &Socket, claim: Option<Claim>, running: &mut Running) {
+fn joined(socket: &Socket, back: Option<Back>, running: &mut Running) {
     let namespace = &socket.0.namespace;
-    match claim {
-        Some(claim) => {
-            if claim.finish(socket, namespace.local()) == Finished::Failed {
-                namespace.remove(socket);
-                return socket.0.session.close();
-            }
-            socket.0.session.shared().counters().recovered();
-        }
+    let finished = match back {
+        Some(Back::Here(claim)) => claim.finish(socket, namespace.local()),
+        Some(Back::Anywhere(claim)) => claim.finish(socket, namespace.local()),
         None => {
-            if !socket.enter() {
+            if !first_time(socket) {
                 return namespace.remove(socket);
             }
-            let pid = socket.trail().map(|trail| {
-                if let Some(log) = namespace.local().log() {
-                    log.joined(socket, trail);
-                }
-                trail.pid()
-            });
-            let welcome = match socket.0.session.dialect().revision {
-                Revision::V3 => String::new(),
-                Revision::V4 => welcome(socket.id(), pid),
-            };
-            socket.send_control(PacketKind::Connect, &welcome);
+            return running::lifecycle(socket, Moment::Connect, socket.auth_text(), running);
         }
+    };
+    if finished == Finished::Failed {
+        namespace.remove(socket);
+        return socket.0.session.close();
     }
+    socket.0.session.shared().counters().recovered();
     running::lifecycle(socket, Moment::Connect, socket.auth_text(), running);
+}
+
+/// Lets a new socket in; false if its connection has ended.
+fn first_time(socket: &Socket) -> bool {
+    let local = socket.0.namespace.local();
+    // What is broadcast meanwhile comes after CONNECT, or not at all.
+    let live = local.returns().map(|returns| returns.live());
+    if !socket.enter() {
+        return false;
+    }
+    match (socket.memory(), local.recoveries()) {
+        (Some(Memory::Trail(trail)), Some(Recoveries::Log(log))) => log.joined(socket, trail),
+        (Some(Memory::Kept(client)), Some(Recoveries::Returns(returns))) => {
+            client.begin(socket);
+            returns.changed(client);
+        }
+        _ => {}
+    }
+    let welcome = match socket.0.session.dialect().revision {
+        Revision::V3 => String::new(),
+        Revision::V4 => welcome(socket.id(), socket.memory().map(Memory::pid)),
+    };
+    socket.send_control(PacketKind::Connect, &welcome);
+    drop(live);
+    true
 }
 
 fn refuse(session: &Arc<Session>, nsp: &str, error: &ConnectError) {

@@ -364,8 +364,8 @@ impl Shared {
 
     pub(crate) fn stats(&self) -> Stats {
         let namespaces = self.namespaces.all();
-        let logs = namespaces.iter().filter_map(|nsp| nsp.local().log());
-        let recovery_bytes = logs.map(|log| log.kept()).sum();
+        let recoveries = namespaces.iter().filter_map(|nsp| nsp.local().recoveries());
+        let recovery_bytes = recoveries.map(recovery::Recoveries::kept).sum();
         self.counters.stats(self.sessions.len(), recovery_bytes)
     }
 

@@ -23,7 +23,7 @@ use super::config::QueuePolicy;
 use super::counters::Counters;
 use super::emit::Emit;
 use super::handlers::Handlers;
-use super::recovery::Log;
+use super::recovery::{Log, Recoveries, Returns};
 use super::remote::RemoteSocket;
 use super::socket::Socket;
 use crate::args::Args;
@@ -120,7 +120,7 @@ impl NamespaceInner {
             id,
             name: event,
         };
-        if self.local.log().is_some() && id.is_none() && !flags.volatile {
+        if self.local.recoveries().is_some() && id.is_none() && !flags.volatile {
             return EventArgs::new(head, args).map(Frames::Unfinished);
         }
         encode::event(head, args, |encoded| Frames::Finished(encoded.to_shared()))
@@ -510,8 +510,11 @@ impl Namespaces {
                 return namespace.clone();
             }
             let recovery = server.config().recovery.as_ref();
-            let log = recovery.map(|options| Log::new(options, server));
-            let local = Arc::new(LocalAdapter::new(name, server.parser(), log));
+            let recoveries = recovery.map(|options| match server.config().is_ordered {
+                true => Recoveries::Returns(Returns::new(options, server)),
+                false => Recoveries::Log(Log::new(options, server)),
+            });
+            let local = Arc::new(LocalAdapter::new(name, server.parser(), recoveries));
             let namespace = Arc::new(NamespaceInner {
                 name: name.into(),
                 server: Arc::downgrade(server),

@@ -237,8 +237,7 @@ impl Session {
         let is_pong = matches!(packet, Packet::Pong(_));
         let Some(message) = state.engine.handle_packet(via, packet, now) else {
             if is_pong && self.shared.config().recovery.is_some() {
-                let trails = state.connection.sockets().filter_map(Socket::trail);
-                trails.for_each(|trail| trail.ponged());
+                state.connection.sockets().for_each(Socket::ponged);
             }
             return self.settle(state);
         };

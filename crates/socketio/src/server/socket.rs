@@ -20,12 +20,13 @@ use socketio_proto::socket::{DisconnectReason, PacketKind};
 
 use super::ack::{AckFuture, Waiter};
 use super::broadcast::{Broadcast, Flags, RoomNames};
+use super::cluster::KeptClient;
 use super::config::QueuePolicy;
 use super::emit::{Emit, Waiting};
 use super::handlers::Handlers;
 use super::handshake::Handshake;
 use super::namespace::{Namespace, NamespaceInner};
-use super::recovery::Trail;
+use super::recovery::{Memory, Recoveries, Trail};
 use super::rooms::Slot;
 use super::session::Session;
 use crate::args::Args;
@@ -53,7 +54,7 @@ pub(crate) struct SocketInner {
     connected: AtomicBool,
     auth: Box<str>,
     /// What is remembered for the client's return, if recovery is on.
-    trail: Option<Arc<Trail>>,
+    memory: Option<Memory>,
     is_recovered: bool,
     handlers: OnceLock<Box<Handlers>>,
     extra: Mutex<Option<Box<Extra>>>,
@@ -77,23 +78,26 @@ impl Socket {
         auth: &str,
     ) -> Socket {
         // Clients of version 2 know nothing of recovery.
-        let log = match session.dialect().revision {
+        let recoveries = match session.dialect().revision {
             Revision::V3 => None,
-            Revision::V4 => namespace.local().log(),
+            Revision::V4 => namespace.local().recoveries(),
         };
-        let trail = log.map(|log| log.trail(&id));
-        Socket::with(id, namespace, session, auth, trail, false)
+        let memory = recoveries.and_then(|recoveries| match recoveries {
+            Recoveries::Log(log) => Some(Memory::Trail(log.trail(&id))),
+            Recoveries::Returns(returns) => returns.client(&id).map(Memory::Kept),
+        });
+        Socket::with(id, namespace, session, auth, memory, false)
     }
 
     /// Makes the socket of a client that has come back.
     pub(crate) fn recovered(
-        trail: Arc<Trail>,
+        memory: Memory,
         namespace: Arc<NamespaceInner>,
         session: Arc<Session>,
         auth: &str,
     ) -> Socket {
-        let id = trail.sid().clone();
-        Socket::with(id, namespace, session, auth, Some(trail), true)
+        let id = memory.sid().clone();
+        Socket::with(id, namespace, session, auth, Some(memory), true)
     }
 
     fn with(
@@ -101,7 +105,7 @@ impl Socket {
         namespace: Arc<NamespaceInner>,
         session: Arc<Session>,
         auth: &str,
-        trail: Option<Arc<Trail>>,
+        memory: Option<Memory>,
         is_recovered: bool,
     ) -> Socket {
         Socket(Arc::new(SocketInner {
@@ -111,7 +115,7 @@ impl Socket {
             slot: AtomicU32::new(u32::MAX),
             connected: AtomicBool::new(false),
             auth: auth.into(),
-            trail,
+            memory,
             is_recovered,
             handlers: OnceLock::new(),
             extra: Mutex::new(None),
@@ -173,8 +177,35 @@ impl Socket {
         self.0.is_recovered
     }
 
+    pub(crate) fn memory(&self) -> Option<&Memory> {
+        self.0.memory.as_ref()
+    }
+
     pub(crate) fn trail(&self) -> Option<&Arc<Trail>> {
-        self.0.trail.as_ref()
+        match &self.0.memory {
+            Some(Memory::Trail(trail)) => Some(trail),
+            Some(Memory::Kept(_)) | None => None,
+        }
+    }
+
+    pub(crate) fn kept(&self) -> Option<&Arc<KeptClient>> {
+        match &self.0.memory {
+            Some(Memory::Kept(client)) => Some(client),
+            Some(Memory::Trail(_)) | None => None,
+        }
+    }
+
+    /// The client has answered a ping.
+    pub(crate) fn ponged(&self) {
+        match &self.0.memory {
+            Some(Memory::Trail(trail)) => trail.ponged(),
+            Some(Memory::Kept(client)) => {
+                if let Some(returns) = self.0.namespace.local().returns() {
+                    returns.ponged(client);
+                }
+            }
+            None => {}
+        }
     }
 
     /// Joins the namespace; false if the connection has ended in the meantime.
@@ -322,14 +353,22 @@ impl Socket {
             id,
             name: event,
         };
-        if let Some(trail) = &self.0.trail
+        if let Some(memory) = &self.0.memory
             && id.is_none()
             && !flags.volatile
         {
-            return encode::unfinished(head, args, |unfinished| {
-                self.tell_outgoing(event, args);
-                trail.send(self, unfinished, flags).map(|()| None)
-            })?;
+            return match memory {
+                Memory::Trail(trail) => encode::unfinished(head, args, |unfinished| {
+                    self.tell_outgoing(event, args);
+                    trail.send(self, unfinished, flags).map(|()| None)
+                })?,
+                Memory::Kept(client) if client.has_ended() => Err(EmitError::Disconnected),
+                // In the order of broadcasts, and wherever the client is by then.
+                Memory::Kept(_) => {
+                    let alone = Broadcast::new(self.0.namespace.clone()).to(&self.0.id);
+                    alone.with(flags).pass_on(event, args).map(|()| None)
+                }
+            };
         }
         encode::event(head, args, |encoded| {
             if !self.is_connected() {
@@ -511,17 +550,22 @@ impl Socket {
     /// When the data cannot be serialised.
     pub fn set_data(&self, data: impl Serialize) -> Result<(), serde_json::Error> {
         let data = serde_json::to_value(data)?;
-        if let Some(trail) = &self.0.trail {
-            trail.set_data(data);
-            return Ok(());
+        match &self.0.memory {
+            Some(Memory::Trail(trail)) => trail.set_data(data),
+            Some(Memory::Kept(client)) => {
+                client.set_data(data);
+                if let Some(returns) = self.0.namespace.local().returns() {
+                    returns.changed(client);
+                }
+            }
+            None => self.0.extra.lock().get_or_insert_default().data = data,
         }
-        self.0.extra.lock().get_or_insert_default().data = data;
         Ok(())
     }
 
     pub(crate) fn data_value(&self) -> Value {
-        if let Some(trail) = &self.0.trail {
-            return trail.data();
+        if let Some(memory) = &self.0.memory {
+            return memory.data();
         }
         self.0
             .extra
@@ -562,8 +606,13 @@ impl Socket {
 
     /// Takes the socket out of its namespace; its handlers learn the reason. Once only.
     pub(crate) fn left(&self, reason: DisconnectReason, description: Option<&str>) {
-        let has_left = match (&self.0.trail, self.0.namespace.local().log()) {
-            (Some(trail), Some(log)) => log.leave(self, trail, reason),
+        let has_left = match (&self.0.memory, self.0.namespace.local().recoveries()) {
+            (Some(Memory::Trail(trail)), Some(Recoveries::Log(log))) => {
+                log.leave(self, trail, reason)
+            }
+            (Some(Memory::Kept(client)), Some(Recoveries::Returns(returns))) => {
+                returns.leave(self, client, reason)
+            }
             _ => self.set_connected(false),
         };
         if !has_left {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde_json::Value;
+use socketio_proto::cluster::streams::Offset;
 use socketio_proto::cluster::{
     Answer, Body, BroadcastOptions, Event, Expected, Finished, Message, Node, NodeConfig,
     NodeEvent, Question, RequestId, Sockets, TooManyRequests, Uid,
@@ -192,9 +193,11 @@ impl Inner {
         }
     }
 
-    /// Publishes what only this server has no need of; a failure is counted.
-    fn tell(&self, body: impl FnOnce() -> Body) {
+    /// Publishes what all servers do; a failure is counted. True if this server is not to do it now:
+    /// it does when it is its turn, or nobody does.
+    fn tell(&self, body: impl FnOnce() -> Body) -> bool {
         let _ = self.publish(&body(), None);
+        self.opened.get().is_some() && self.bus.is_ordered()
     }
 
     /// Does what is due, and lets the watch look for the next deadline.
@@ -239,11 +242,14 @@ impl Inner {
         }
     }
 
-    fn receive(self: &Arc<Self>, message: Message) {
+    fn receive(self: &Arc<Self>, message: Message, offset: Option<Offset>) {
         let Some(opened) = self.opened.get() else {
             return;
         };
-        let message = {
+        let is_own_turn = offset.is_some() && message.uid == self.uid;
+        let message = if is_own_turn {
+            Some(message).filter(|message| acts_in_turn(&message.body))
+        } else {
             let mut state = opened.state.lock();
             // A socket's answer is passed on at once: the others may never come.
             if let Body::BroadcastAck { request_id, value } = &message.body
@@ -256,20 +262,26 @@ impl Inner {
         if let Some(Message { uid, body, .. }) = message
             && let Some(namespace) = opened.namespace()
         {
-            self.act(&namespace, &uid, body);
+            self.act(&namespace, &uid, body, offset);
         }
         self.work();
     }
 
     /// Does what another server, or an emitter, asks for.
-    fn act(self: &Arc<Self>, namespace: &Namespace, from: &Uid, body: Body) {
+    fn act(
+        self: &Arc<Self>,
+        namespace: &Namespace,
+        from: &Uid,
+        body: Body,
+        offset: Option<Offset>,
+    ) {
         match body {
             Body::Broadcast {
                 event,
                 opts,
                 request_id: None,
             } => {
-                if let Some(packet) = packet(namespace, &event, &opts, None) {
+                if let Some(packet) = packet(&namespace.0, &event, &opts, None, offset) {
                     self.local.broadcast(&packet, &wire::target(&opts));
                 }
             }
@@ -289,7 +301,10 @@ impl Inner {
                 }
             }
             Body::DisconnectSockets { opts, close } => {
-                self.local.disconnect(&wire::target(&opts), close);
+                let (target, returns) = (wire::target(&opts), self.local.returns());
+                if !returns.is_some_and(|returns| returns.was_taken(&self.local, &target)) {
+                    self.local.disconnect(&target, close);
+                }
             }
             Body::FetchSockets { opts, request_id } => {
                 let sockets = self.local.fetch_sockets(&wire::target(&opts));
@@ -335,7 +350,7 @@ impl Inner {
     ) {
         let id = namespace.0.next_ack_id();
         let (collector, mut answers) = Collector::new(id);
-        let packet = packet(namespace, event, opts, Some((id, collector)));
+        let packet = packet(&namespace.0, event, opts, Some((id, collector)), None);
         let receivers = packet.map_or(0, |packet| {
             self.local.broadcast(&packet, &wire::target(opts))
         });
@@ -371,17 +386,40 @@ impl Inner {
 /// No other server makes this one wait longer.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn packet(
-    namespace: &Namespace,
+/// The packet of an event that came from the bus, with its offset if it has a place in the order.
+pub(crate) fn packet(
+    namespace: &NamespaceInner,
     event: &Event,
     opts: &BroadcastOptions,
     collector: Option<(u64, Arc<Collector>)>,
+    offset: Option<Offset>,
 ) -> Option<BroadcastPacket> {
     let (args, flags) = (wire::args(&event.args), wire::flags(opts));
-    let packet = BroadcastPacket::received(&namespace.0, &event.name, &args, flags, collector);
-    packet
+    let packet = BroadcastPacket::received(namespace, &event.name, &args, flags, collector);
+    let mut packet = packet
         .inspect_err(|error| tracing::debug!(%error, "an event of another server is not sent"))
-        .ok()
+        .ok()?;
+    packet.offset = offset.filter(|_| !opts.flags.volatile);
+    Some(packet)
+}
+
+/// Says whether all servers do this alike, the one that asks for it included.
+fn acts_in_turn(body: &Body) -> bool {
+    match body {
+        Body::Broadcast { request_id, .. } => request_id.is_none(),
+        Body::SocketsJoin { .. } | Body::SocketsLeave { .. } | Body::DisconnectSockets { .. } => {
+            true
+        }
+        Body::InitialHeartbeat
+        | Body::Heartbeat
+        | Body::FetchSockets { .. }
+        | Body::FetchSocketsResponse { .. }
+        | Body::ServerSideEmit { .. }
+        | Body::ServerSideEmitResponse { .. }
+        | Body::BroadcastClientCount { .. }
+        | Body::BroadcastAck { .. }
+        | Body::AdapterClose => false,
+    }
 }
 
 fn request_id() -> RequestId {
@@ -436,6 +474,9 @@ impl Adapter for ClusterAdapter {
         let nsp = namespace.name();
         let inbox = Arc::new(Incoming(Arc::downgrade(inner)));
         let channel = inner.bus.open(nsp, &inner.uid, inbox);
+        if let Some(returns) = inner.local.returns() {
+            returns.open(channel.store(), nsp, &inner.uid);
+        }
         let config = NodeConfig::default();
         let node = Node::new(config, inner.uid.clone(), nsp, Instant::now());
         let opened = Opened {
@@ -458,12 +499,15 @@ impl Adapter for ClusterAdapter {
     }
 
     fn broadcast(&self, packet: &BroadcastPacket, target: &Target) {
-        if let Some(event) = self.outgoing(packet) {
-            self.0.tell(|| Body::Broadcast {
-                event,
-                opts: wire::options_with(target, &packet.flags, None),
-                request_id: None,
-            });
+        let body = |event| Body::Broadcast {
+            event,
+            opts: wire::options_with(target, &packet.flags, None),
+            request_id: None,
+        };
+        if let Some(event) = self.outgoing(packet)
+            && self.0.tell(|| body(event))
+        {
+            return;
         }
         self.0.local.broadcast(packet, target);
     }
@@ -486,6 +530,7 @@ impl Adapter for ClusterAdapter {
             tracing::warn!(%error, "the sockets of other servers are not asked");
             return local;
         }
+        // Not in anybody's turn: the answers are waited for.
         self.0.tell(|| Body::Broadcast {
             event,
             opts: wire::options_with(target, &packet.flags, Some(timeout)),
@@ -555,11 +600,12 @@ impl Adapter for ClusterAdapter {
     }
 
     fn sockets_join(&self, target: &Target, rooms: &[String], local: bool) {
-        if !local {
-            self.0.tell(|| Body::SocketsJoin {
-                opts: wire::options(target),
-                rooms: rooms.to_vec(),
-            });
+        let body = || Body::SocketsJoin {
+            opts: wire::options(target),
+            rooms: rooms.to_vec(),
+        };
+        if !local && self.0.tell(body) {
+            return;
         }
         for socket in self.0.local.select(target) {
             self.0.local.join(&socket, rooms);
@@ -567,11 +613,12 @@ impl Adapter for ClusterAdapter {
     }
 
     fn sockets_leave(&self, target: &Target, rooms: &[String], local: bool) {
-        if !local {
-            self.0.tell(|| Body::SocketsLeave {
-                opts: wire::options(target),
-                rooms: rooms.to_vec(),
-            });
+        let body = || Body::SocketsLeave {
+            opts: wire::options(target),
+            rooms: rooms.to_vec(),
+        };
+        if !local && self.0.tell(body) {
+            return;
         }
         for socket in self.0.local.select(target) {
             self.0.local.leave(&socket, rooms);
@@ -579,11 +626,12 @@ impl Adapter for ClusterAdapter {
     }
 
     fn disconnect_sockets(&self, target: &Target, close: bool, local: bool) {
-        if !local {
-            self.0.tell(|| Body::DisconnectSockets {
-                opts: wire::options(target),
-                close,
-            });
+        let body = || Body::DisconnectSockets {
+            opts: wire::options(target),
+            close,
+        };
+        if !local && self.0.tell(body) {
+            return;
         }
         self.0.local.disconnect(target, close);
     }
@@ -694,7 +742,13 @@ struct Incoming(Weak<Inner>);
 impl Inbox for Incoming {
     fn receive(&self, message: Message) {
         if let Some(inner) = self.0.upgrade() {
-            inner.receive(message);
+            inner.receive(message, None);
+        }
+    }
+
+    fn receive_at(&self, message: Message, offset: Offset) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.receive(message, Some(offset));
         }
     }
 

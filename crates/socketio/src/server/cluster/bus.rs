@@ -7,8 +7,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use socketio_proto::cluster::streams::Offset;
 use socketio_proto::cluster::{Message, Uid};
 use thiserror::Error;
+
+use super::store::Store;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -19,6 +22,14 @@ pub trait Bus: Debug + Send + Sync + 'static {
     /// Returns at once; what is published before the backend is reached waits, within a bound. A bus
     /// that loses its backend connects again by itself. Called inside a tokio runtime.
     fn open(&self, nsp: &str, uid: &Uid, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel>;
+
+    /// Says whether the backend puts in one order, for all servers, what all of them do alike:
+    /// broadcasts that nobody answers, joins, leaves and disconnections. Then they come back to the
+    /// server that published them, by [`Inbox::receive_at`], and it does its part only then. Where
+    /// the backend keeps them as well, its channels have a [`store`](Channel::store).
+    fn is_ordered(&self) -> bool {
+        false
+    }
 }
 
 /// Where a channel delivers what other servers and emitters have published.
@@ -26,6 +37,13 @@ pub trait Inbox: Debug + Send + Sync + 'static {
     /// Takes a message. Messages of one server come in the order in which it published them. The
     /// server's own may come as well, and are ignored. Never blocks.
     fn receive(&self, message: Message);
+
+    /// Takes a message with its place in the order of all servers. The server's own are acted upon,
+    /// too. Never blocks.
+    fn receive_at(&self, message: Message, offset: Offset) {
+        let _ = offset;
+        self.receive(message);
+    }
 
     /// Counts what came and was no message, or could not be read.
     fn reject(&self);
@@ -84,6 +102,11 @@ pub trait Channel: Debug + Send + Sync + 'static {
     /// [`Inbox::has_room`] says at each call.
     fn room_changed(&self, room: &str) {
         let _ = room;
+    }
+
+    /// Where clients are kept that may come back to any server, if the backend has room for them.
+    fn store(&self) -> Option<Arc<dyn Store>> {
+        None
     }
 
     /// Publishes what waits, within a deadline, and ends the channel.

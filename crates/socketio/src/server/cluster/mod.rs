@@ -9,8 +9,11 @@
 mod adapter;
 mod bus;
 mod memory;
+mod store;
 mod wire;
 
-pub(crate) use adapter::ClusterAdapter;
+pub(crate) use adapter::{ClusterAdapter, packet};
 pub use bus::{Bus, BusError, Channel, Inbox, PublishError};
 pub use memory::MemoryBus;
+pub(crate) use store::Lifetimes;
+pub use store::{Change, KeptClient, NotTaken, Published, Store, Taken, taken_room};

@@ -75,6 +75,8 @@ pub(crate) enum NotRecovered {
     Unknown,
     /// What it has missed is not kept, or its offset is none of ours.
     Offset,
+    /// It is to come again.
+    Later,
 }
 
 /// The promise of its place to a client that is back.
@@ -122,10 +124,6 @@ impl Log {
             server: Arc::downgrade(server),
             sweeping: AtomicBool::new(false),
         })
-    }
-
-    pub(crate) fn skips_middlewares(&self) -> bool {
-        self.options.skip_middlewares
     }
 
     /// Bytes that are kept for clients.
@@ -338,6 +336,10 @@ impl Numbered<'_> {
 }
 
 impl Claim {
+    pub(crate) fn skips_middlewares(&self) -> bool {
+        self.log.options.skip_middlewares
+    }
+
     pub(crate) fn trail(&self) -> &Arc<Trail> {
         &self.trail
     }
@@ -402,12 +404,10 @@ impl Broadcasts {
                 sent.push(own);
             }
         };
-        let is_in = |rooms: &[String]| rooms.iter().any(|room| client.contains(room));
         let first = missed.sequence + 1;
         let entries = self.entries.iter().skip((first - self.first) as usize);
         for (entry, number) in entries.zip(first..) {
-            let Target { rooms, except, .. } = &entry.target;
-            if (rooms.is_empty() || is_in(rooms)) && !is_in(except) {
+            if entry.target.reaches(client) {
                 take_own(&mut sent, number);
                 sent.push(Sent::Broadcast(number));
             }
@@ -484,10 +484,10 @@ impl Entry {
 }
 
 /// What the handlers of the old connection are told.
-const SUPERSEDED: &str = "the client has come back on another connection";
+pub(super) const SUPERSEDED: &str = "the client has come back on another connection";
 
 /// Those who left on purpose do not come back.
-fn is_recoverable(reason: DisconnectReason) -> bool {
+pub(super) fn is_recoverable(reason: DisconnectReason) -> bool {
     match reason {
         DisconnectReason::ForcedClose
         | DisconnectReason::ForcedServerClose

@@ -4,22 +4,27 @@
 //! `trail` remembers what was sent to one client, `log` what was broadcast in a namespace and whose
 //! clients are away. A client proves who it is with its private id and says with an offset what it
 //! has received. This works whether or not the server has noticed that the old connection is dead:
-//! the newcomer takes over. It does not survive a restart of the server.
+//! the newcomer takes over. It does not survive a restart of the server; `returns` does, in a cluster
+//! whose backend keeps what was broadcast.
 //!
 //! Spec: the Socket.IO documentation, "Connection state recovery".
 
 mod entries;
 mod log;
 mod position;
+mod returns;
 mod trail;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-pub(crate) use log::{Claim, Finished, Log, NotRecovered, Numbered};
-pub(crate) use position::Offset;
+use super::cluster::KeptClient;
+use crate::id::{Pid, SocketId};
+pub(crate) use log::{Claim, Finished, Log, NotRecovered};
+pub(crate) use returns::{Return, Returns};
 pub(crate) use trail::Trail;
 
 /// The options of connection state recovery; see
@@ -29,6 +34,10 @@ pub(crate) use trail::Trail;
 /// it is volatile or to be acknowledged: those are never sent again. An ack that ends with a text,
 /// or a volatile event that does, is taken for a position by the official client: should its
 /// connection break just then, it is not recovered.
+///
+/// In a [`cluster`](crate::cluster) whose bus keeps broadcasts in one order, clients come back to any
+/// server. Then events to one socket wait for their turn among broadcasts; what is volatile or to be
+/// acknowledged, and disconnecting the socket, does not, and `max_client_bytes` is of no use.
 ///
 /// # Examples
 ///
@@ -101,9 +110,58 @@ impl Default for Recovery {
     }
 }
 
+/// What a namespace has for clients that come back.
+#[derive(Clone)]
+pub(crate) enum Recoveries {
+    /// Of this server.
+    Log(Arc<Log>),
+    /// Of all servers.
+    Returns(Arc<Returns>),
+}
+
+impl Recoveries {
+    /// Bytes that are kept for clients.
+    pub(crate) fn kept(&self) -> usize {
+        match self {
+            Recoveries::Log(log) => log.kept(),
+            Recoveries::Returns(returns) => returns.kept(),
+        }
+    }
+}
+
+/// What is remembered of a socket's client.
+#[derive(Clone)]
+pub(crate) enum Memory {
+    Kept(Arc<KeptClient>),
+    Trail(Arc<Trail>),
+}
+
+impl Memory {
+    pub(crate) fn pid(&self) -> &Pid {
+        match self {
+            Memory::Kept(client) => client.private_id(),
+            Memory::Trail(trail) => trail.pid(),
+        }
+    }
+
+    pub(crate) fn sid(&self) -> &SocketId {
+        match self {
+            Memory::Kept(client) => client.sid(),
+            Memory::Trail(trail) => trail.sid(),
+        }
+    }
+
+    pub(crate) fn data(&self) -> Value {
+        match self {
+            Memory::Kept(client) => client.data(),
+            Memory::Trail(trail) => trail.data(),
+        }
+    }
+}
+
 /// Reads the private id and the offset out of a client's `auth`; `None` if it does not ask to be
 /// recovered.
-fn proof(auth: &str) -> Option<(String, Option<String>)> {
+pub(crate) fn proof(auth: &str) -> Option<(String, Option<String>)> {
     #[derive(Deserialize)]
     struct Proof {
         pid: Value,

@@ -1,0 +1,57 @@
+//! A connection to Redis for questions, made when it is needed.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline};
+use socketio::cluster::BusError;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// Redis is waited for this long.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
+
+pub(super) struct Line {
+    client: Client,
+    connection: Mutex<Option<MultiplexedConnection>>,
+}
+
+impl Line {
+    pub(super) fn new(client: Client) -> Line {
+        Line {
+            client,
+            connection: Mutex::default(),
+        }
+    }
+
+    /// Sends commands and gives their answers. What they did when this fails is not known.
+    pub(super) async fn ask<T: FromRedisValue>(&self, commands: &Pipeline) -> Result<T, BusError> {
+        let asking = async {
+            let mut connection = {
+                let mut current = self.connection.lock().await;
+                match &*current {
+                    Some(connection) => connection.clone(),
+                    None => current.insert(connect(&self.client).await?).clone(),
+                }
+            };
+            let answer = commands.query_async(&mut connection).await;
+            answer.map_err(|error| error.to_string())
+        };
+        let answer = timeout(ANSWER, asking).await;
+        let answer = answer.unwrap_or_else(|_| Err("Redis does not answer".to_owned()));
+        if answer.is_err() {
+            // The next question makes another, whatever was wrong with this one.
+            *self.connection.lock().await = None;
+        }
+        answer.map_err(BusError)
+    }
+}
+
+/// Makes a connection whose user looks after deadlines.
+pub(super) async fn connect(client: &Client) -> Result<MultiplexedConnection, String> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ANSWER))
+        .set_response_timeout(None);
+    let connection = client.get_multiplexed_async_connection_with_config(&config);
+    connection.await.map_err(|error| error.to_string())
+}
