@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -559,16 +560,64 @@ async fn under_load(redis: &mut Redis, name: &str, trouble: impl AsyncFnOnce(&mu
     }
 }
 
+/// A folder for what Redis keeps.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let name = format!("sio-streams-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        Folder(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn who_comes_back_while_redis_is_away_waits_for_it() {
+    let folder = Folder::new("away");
+    let port = spare_port();
+    let Some(mut redis) = Redis::start_in(port, &folder.0).await else {
+        return;
+    };
+    let mut first = node(redis.streams(1), Recovery::new()).await;
+    let second = node(redis.streams(1), Recovery::new()).await;
+    let proxy = Proxy::to(first.address).await;
+    let mut guest = Guest::come(&proxy.url).await;
+    first.io.of("/").emit("news", "first");
+    guest.hears("\"first\" []").await;
+    proxy.cut(Cut::Closed);
+    soon(first.left.recv()).await;
+    redis.child.kill().await.expect("to end");
+    // This waits for Redis, too.
+    first.io.of("/").emit("news", "missed");
+    proxy.lead_to(second.address);
+    soon(async {
+        while second.io.stats().opened < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let redis = Redis::start_in(port, &folder.0).await;
+    assert!(guest.comes().await);
+    guest.hears("\"missed\" []").await;
+    drop(redis);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_killed_under_load_loses_and_doubles_nothing() {
-    let folder = std::env::temp_dir().join(format!("sio-streams-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
+    let folder = Folder::new("killed");
     let port = spare_port();
-    if let Some(mut redis) = Redis::start_in(port, &folder).await {
+    if let Some(mut redis) = Redis::start_in(port, &folder.0).await {
         under_load(&mut redis, "Redis killed 3 times", async |redis| {
             for _ in 0..3 {
                 redis.child.kill().await.expect("to end");
-                *redis = Redis::start_in(port, &folder).await.expect("Redis");
+                *redis = Redis::start_in(port, &folder.0).await.expect("Redis");
                 let mut connection = ask(redis).await;
                 let len = ["XLEN", "socket.io"];
                 let before: usize = command(&mut connection, &len).await;
@@ -580,7 +629,6 @@ async fn a_redis_that_is_killed_under_load_loses_and_doubles_nothing() {
         })
         .await;
     }
-    let _ = std::fs::remove_dir_all(&folder);
 }
 
 #[tokio::test(flavor = "multi_thread")]
