@@ -1,6 +1,7 @@
 // The same on Redis streams, and clients that come back from a server of Node to one of ours and the
 // other way round, also when theirs was killed.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import net from "node:net";
 import { it } from "node:test";
 import { io as connect } from "socket.io-client";
@@ -118,3 +119,14 @@ for (const streams of [1, 3]) {
     },
   });
 }
+
+it("nothing is lost or doubled while connections are cut and servers are killed", { skip }, async (t) => {
+  const stress = new URL("../stress/cluster.mjs", import.meta.url).pathname;
+  const options = ["--server", ours, "--clients", "40", "--seconds", "15", "--kill", "4", "--every", "50"];
+  const run = spawn(process.execPath, [stress, ...options], { stdio: ["ignore", "pipe", "inherit"] });
+  let report = "";
+  run.stdout.on("data", (text) => (report += text));
+  const code = await within(new Promise((resolve) => run.once("close", resolve)), "the end of the stress", 120_000);
+  t.diagnostic(report);
+  assert.equal(code, 0, report);
+});
