@@ -482,6 +482,107 @@ async fn what_is_no_entry_is_counted_and_ignored() {
     assert_eq!(node.io.stats().cluster_rejected, 8);
 }
 
+#[tokio::test]
+async fn what_is_trimmed_before_it_is_read_is_noticed() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut connection = ask(&redis).await;
+    let node = node(redis.streams(1), Recovery::new()).await;
+    let mut guest = Guest::come(&format!("http://{}", node.address)).await;
+    node.io.of("/").emit("news", "read");
+    guest.hears("\"read\" []").await;
+    assert_eq!(node.bus.gaps(), 0);
+    // While the server makes its connections again.
+    let mut trouble = redis::pipe();
+    trouble.cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal");
+    trouble.arg("SKIPME").arg("yes").ignore();
+    for _ in 0..3 {
+        let entry = ["uid", "x", "nsp", "/elsewhere", "type", "3", "data", "{"];
+        trouble
+            .cmd("XADD")
+            .arg("socket.io")
+            .arg("*")
+            .arg(&entry)
+            .ignore();
+    }
+    trouble
+        .cmd("XTRIM")
+        .arg("socket.io")
+        .arg("MAXLEN")
+        .arg(1)
+        .ignore();
+    soon(trouble.query_async::<()>(&mut connection))
+        .await
+        .expect("an answer");
+    soon(async {
+        while node.bus.gaps() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    node.io.of("/").emit("news", "goes on");
+    guest.hears("\"goes on\" []").await;
+}
+
+/// What stands in a stream: the fields of each entry.
+async fn entries(connection: &mut MultiplexedConnection, stream: &str) -> Vec<Vec<String>> {
+    let entries: Vec<(String, Vec<String>)> =
+        command(connection, &["XRANGE", stream, "-", "+"]).await;
+    entries.into_iter().map(|(_, fields)| fields).collect()
+}
+
+#[tokio::test]
+async fn entries_stand_where_node_writes_them_and_as_text_if_that_is_wanted() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let mut connection = ask(&redis).await;
+    let bus = || {
+        let bus = StreamsBus::builder(&redis.url)
+            .stream_name("app")
+            .stream_count(3);
+        let bus = bus.channel_prefix("app").session_key_prefix("app:session:");
+        bus.only_plaintext().build().expect("an address")
+    };
+    let (first, second) = (
+        node(bus(), Recovery::new()).await,
+        node(bus(), Recovery::new()).await,
+    );
+    let here = first.io.of("/dashboard");
+    second.io.of("/dashboard");
+    let mut guest = Guest::come(&format!("http://{}/dashboard", second.address)).await;
+    soon(async { while here.server_count().await.ok() != Some(2) {} }).await;
+    here.emit("news", socketio::Value::Binary(vec![1, 2].into()));
+    guest.hears("{\"type\":\"Buffer\",\"data\":[1,2]} []").await;
+    // A number that Node does not read, but writes.
+    let entry = entries(&mut connection, "app--1").await.remove(0);
+    let fields: Vec<_> = entry.iter().step_by(2).collect();
+    assert_eq!(fields, ["uid", "nsp", "type", "data"]);
+    assert_eq!(entry[3..6], ["/dashboard", "type", "3"]);
+    let packet = r#"{"packet":{"type":2,"data":["news",{"type":"Buffer","data":[1,2]}]},"#;
+    let opts = r#""opts":{"rooms":[],"except":[],"flags":{}}}"#;
+    assert_eq!(entry[7], format!("{packet}{opts}"));
+    let keys: Vec<String> = command(&mut connection, &["KEYS", "app:session:*"]).await;
+    assert_eq!(keys.len(), 1);
+
+    // As @socket.io/redis-streams-emitter writes.
+    let data = r#"{"packet":{"type":2,"data":["news","outside"],"nsp":"/dashboard"},"opts":{"rooms":[],"flags":{},"except":[]}}"#;
+    let emitted = [
+        "uid",
+        "emitter",
+        "nsp",
+        "/dashboard",
+        "type",
+        "3",
+        "data",
+        data,
+    ];
+    let words = [&["XADD", "app--1", "*"], &emitted[..]].concat();
+    let _: String = command(&mut connection, &words).await;
+    guest.hears("\"outside\" []").await;
+}
+
 /// Emits from all servers while something happens to Redis; every client is to hear everything, once
 /// and in the same order.
 async fn under_load(redis: &mut Redis, name: &str, trouble: impl AsyncFnOnce(&mut Redis)) {
