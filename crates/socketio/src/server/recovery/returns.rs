@@ -1,9 +1,9 @@
 //! Recovery across the servers of a cluster whose backend keeps broadcasts in one order.
 //!
-//! A client is kept in the cluster's store from the moment it is let in,
-//! not only when it has left: so that it finds its place when its server is killed, and when it is
-//! back before its server has noticed. Events to one client go the same way as broadcasts, so that one
-//! offset tells what it has received.
+//! A client is kept in the cluster's store from the moment it is let in, not only when it has left: so
+//! that it finds its place when its server is killed, and when it is back before its server has
+//! noticed. Events to one client go the same way as broadcasts, so that one offset tells what it has
+//! received.
 //!
 //! A client that comes back is let in between two broadcasts: what it has missed up to where this
 //! server is when the client begins to wait is found among the recent broadcasts, or, if they do not
@@ -239,7 +239,10 @@ impl Returns {
         let old = room
             .split_once(' ')
             .and_then(|(_, sid)| local.socket(&sid.into()));
-        let is_meant = |old: &Socket| old.kept().is_some_and(|c| c.taken_room() == *room);
+        let is_meant = |old: &Socket| {
+            old.kept()
+                .is_some_and(|client| client.taken_room() == *room)
+        };
         old.filter(is_meant).inspect(supersede).is_some()
     }
 
