@@ -17,3 +17,4 @@ pub use bus::{Bus, BusError, Channel, Inbox, PublishError};
 pub use memory::MemoryBus;
 pub(crate) use store::Lifetimes;
 pub use store::{Change, KeptClient, NotTaken, Published, Store, Taken, taken_room};
+pub(crate) use wire::target;

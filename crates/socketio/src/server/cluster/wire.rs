@@ -35,7 +35,7 @@ pub(super) fn options_with(
     }
 }
 
-pub(super) fn target(opts: &BroadcastOptions) -> Target {
+pub(crate) fn target(opts: &BroadcastOptions) -> Target {
     Target {
         rooms: opts.rooms.clone(),
         except: opts.except.clone(),

@@ -6,8 +6,8 @@
 //! received.
 //!
 //! A client that comes back is let in between two broadcasts: what it has missed up to where this
-//! server is when the client begins to wait is found among the recent broadcasts, or, if they do not
-//! reach back far enough, read from the backend; what comes from there on is gathered.
+//! server is when the client begins to wait is found among the recent broadcasts, which are read from
+//! the backend as far back as somebody needs them; what comes from there on is gathered.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,6 +41,8 @@ pub(crate) struct Returns {
     live: Mutex<Live>,
     /// So many are looked up at a time: what they have missed takes memory.
     turns: Semaphore,
+    /// One at a time reads what is not among the recent broadcasts: it serves those behind it, too.
+    reading: tokio::sync::Mutex<()>,
 }
 
 struct Cluster {
@@ -56,7 +58,8 @@ struct Cluster {
 pub(crate) struct Live {
     received: Offset,
     waiting: Vec<Weak<Mutex<Gathered>>>,
-    /// All that was received from the first of them on.
+    /// All broadcasts after this are recent.
+    since: Option<Offset>,
     recent: VecDeque<Recent>,
     /// Bytes that they take.
     kept: usize,
@@ -104,6 +107,7 @@ impl Returns {
             cluster: OnceLock::new(),
             live: Mutex::default(),
             turns: Semaphore::new(TURNS),
+            reading: tokio::sync::Mutex::default(),
         })
     }
 
@@ -179,6 +183,7 @@ impl Returns {
             // The backend has lost its end, and numbers begin again somewhere before it.
             live.recent.clear();
             live.kept = 0;
+            live.since = None;
         }
         live.gather(offset, frames, target);
         let recent = Recent {
@@ -186,6 +191,7 @@ impl Returns {
             frames: frames.to_vec(),
             target: target.clone(),
         };
+        live.since.get_or_insert(offset);
         live.kept += recent.size();
         live.recent.push_back(recent);
         let oldest = offset.milliseconds;
@@ -196,10 +202,11 @@ impl Returns {
                 .front()
                 .is_some_and(|first| first.offset.milliseconds < oldest)
         {
-            match live.recent.pop_front() {
-                Some(first) => live.kept -= first.size(),
-                None => break,
-            }
+            let Some(first) = live.recent.pop_front() else {
+                break;
+            };
+            live.since = Some(first.offset);
+            live.kept -= first.size();
         }
     }
 
@@ -290,22 +297,82 @@ impl Returns {
             gathered,
             skips_middlewares: is_of_namespace && self.options.skip_middlewares,
         };
-        let unknown = {
-            let mut live = self.live.lock();
-            live.waiting.retain(|waiting| waiting.strong_count() > 0);
-            live.waiting.push(Arc::downgrade(&claim.gathered));
-            match live.recent.front() {
-                Some(first) if first.offset <= offset => {
-                    claim.find(live.recent.iter())?;
-                    None
-                }
-                _ => Some(live.received.max(taken.received)),
+        if !claim.find()? {
+            let reading = tokio::time::timeout(TURN, self.reading.lock()).await;
+            let _reading = reading.map_err(|_| NotRecovered::Later)?;
+            self.read_back(namespace, offset, taken.received).await?;
+            if !claim.find()? {
+                return Err(NotRecovered::Later);
             }
-        };
-        if let Some(received) = unknown {
-            claim.read(namespace, offset, received).await?;
         }
         Ok(claim)
+    }
+
+    /// Reads what was published after `after`, as far as it is not recent.
+    async fn read_back(
+        &self,
+        namespace: &NamespaceInner,
+        mut after: Offset,
+        received: Offset,
+    ) -> Result<(), NotRecovered> {
+        let cluster = self.cluster.get().ok_or(NotRecovered::Later)?;
+        let (since, until) = (after, self.live.lock().since);
+        // Nothing of this namespace has come since this server reads.
+        let end = until.unwrap_or(received);
+        let (mut read, mut size) = (Vec::new(), 0);
+        while after < end {
+            let page = cluster.store.published(after, end).await;
+            let page = page.map_err(|error| {
+                tracing::debug!(%error, "a client was not recovered");
+                NotRecovered::Later
+            })?;
+            let page = page.ok_or(NotRecovered::Offset)?;
+            let Some((last, _)) = page.last() else { break };
+            after = *last;
+            for (offset, message) in page {
+                // What is volatile, or was to be answered, is not sent again.
+                let Some(Body::Broadcast {
+                    event,
+                    opts,
+                    request_id: None,
+                }) = message.map(|message| message.body)
+                else {
+                    continue;
+                };
+                if opts.flags.volatile {
+                    continue;
+                }
+                let packet = cluster::packet(namespace, &event, &opts, None, Some(offset));
+                let Some(packet) = packet else { continue };
+                let recent = Recent {
+                    offset,
+                    frames: namespace.local().finish(&packet),
+                    target: cluster::target(&opts),
+                };
+                size += recent.size();
+                if size > self.options.max_bytes {
+                    return Err(NotRecovered::Offset);
+                }
+                read.push(recent);
+            }
+        }
+        let mut live = self.live.lock();
+        let is_next = match until {
+            // The first that has come is still there.
+            None => live.since == live.recent.front().map(|first| first.offset),
+            Some(_) => live.since == until,
+        };
+        if is_next {
+            // The one at the end may be there already.
+            let first = live.recent.front().map(|first| first.offset);
+            read.retain(|recent| first.is_none_or(|first| recent.offset < first));
+            live.since = Some(since);
+            live.kept += read.iter().map(Recent::size).sum::<usize>();
+            read.into_iter()
+                .rev()
+                .for_each(|recent| live.recent.push_front(recent));
+        }
+        Ok(())
     }
 }
 
@@ -370,66 +437,27 @@ impl Return {
         self.skips_middlewares
     }
 
-    /// Finds what the client has missed among what was received.
-    fn find<'a>(
-        &mut self,
-        recent: impl DoubleEndedIterator<Item = &'a Recent>,
-    ) -> Result<(), NotRecovered> {
+    /// Finds what the client has missed among what is recent, and begins to gather what comes; false if
+    /// that does not reach back far enough.
+    fn find(&mut self) -> Result<bool, NotRecovered> {
+        let mut live = self.returns.live.lock();
         let gathered = self.gathered.lock();
-        let (offset, rooms) = (gathered.offset, &gathered.session.rooms);
-        let mut room = self.returns.room();
+        if live.since.is_none_or(|since| since > gathered.offset) {
+            return Ok(false);
+        }
+        live.waiting.retain(|waiting| waiting.strong_count() > 0);
+        live.waiting.push(Arc::downgrade(&self.gathered));
         // Most have missed little.
-        let missed = recent.rev().take_while(|recent| recent.offset > offset);
-        for recent in missed.filter(|recent| recent.target.reaches(rooms)) {
+        let recent = live.recent.iter().rev();
+        let missed = recent.take_while(|recent| recent.offset > gathered.offset);
+        let mut room = self.returns.room();
+        for recent in missed.filter(|recent| recent.target.reaches(&gathered.session.rooms)) {
             let size = recent.frames.iter().map(Bytes::len).sum();
             room = room.checked_sub(size).ok_or(NotRecovered::Offset)?;
             self.missed.extend(recent.frames.iter().rev().cloned());
         }
         self.missed.reverse();
-        Ok(())
-    }
-
-    /// Reads what was published after `after`, up to `until`.
-    async fn read(
-        &mut self,
-        namespace: &NamespaceInner,
-        mut after: Offset,
-        until: Offset,
-    ) -> Result<(), NotRecovered> {
-        let cluster = self.returns.cluster.get().ok_or(NotRecovered::Later)?;
-        let session = self.gathered.lock().session.clone();
-        let mut room = self.returns.room();
-        while after < until {
-            let page = cluster.store.published(after, until).await;
-            let page = page.map_err(|error| {
-                tracing::debug!(%error, "a client was not recovered");
-                NotRecovered::Later
-            })?;
-            let page = page.ok_or(NotRecovered::Offset)?;
-            let Some((last, _)) = page.last() else { break };
-            after = *last;
-            for (offset, message) in page {
-                // What is volatile, or was to be answered, is not sent again.
-                let Some(Body::Broadcast {
-                    event,
-                    opts,
-                    request_id: None,
-                }) = message.map(|message| message.body)
-                else {
-                    continue;
-                };
-                if opts.flags.volatile || !session.is_meant_by(&opts) {
-                    continue;
-                }
-                let packet = cluster::packet(namespace, &event, &opts, None, Some(offset));
-                let Some(packet) = packet else { continue };
-                let frames = namespace.local().finish(&packet);
-                let size = frames.iter().map(Bytes::len).sum();
-                room = room.checked_sub(size).ok_or(NotRecovered::Offset)?;
-                self.missed.extend(frames);
-            }
-        }
-        Ok(())
+        Ok(true)
     }
 
     /// Lets the client in: it gets what it has missed, and everything from here on.
