@@ -21,7 +21,8 @@ export const freePort = () =>
     });
   });
 
-const skipped = (lacks) => {
+/** Why the tests of clusters cannot run here, or false. */
+export const skipped = (lacks) => {
   const all = [[!isReference, "it runs with our servers"], [existsSync(ours), "there is no cluster_server here"], lacks];
   return all.find(([has]) => !has)?.[1] ?? false;
 };

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import net from "node:net";
 import { it } from "node:test";
 import { io as connect } from "socket.io-client";
-import { allCount, cluster, listen, node, ours, startMember, stopMember } from "../cluster.mjs";
+import { allCount, cluster, listen, node, ours, skipped, startMember, stopMember } from "../cluster.mjs";
 import { once, within } from "../harness.mjs";
 import { lacksRedis, startRedis } from "../redis.mjs";
 
@@ -120,7 +120,7 @@ for (const streams of [1, 3]) {
   });
 }
 
-it("nothing is lost or doubled while connections are cut and servers are killed", { skip }, async (t) => {
+it("nothing is lost or doubled while connections are cut and servers are killed", { skip: skipped(lacksRedis) }, async (t) => {
   const stress = new URL("../stress/cluster.mjs", import.meta.url).pathname;
   const options = ["--server", ours, "--clients", "40", "--seconds", "15", "--kill", "4", "--every", "50"];
   const run = spawn(process.execPath, [stress, ...options], { stdio: ["ignore", "pipe", "inherit"] });
