@@ -86,10 +86,12 @@ pub struct Backend(pub(crate) Url);
 /// A client of some language, such as `js@2`, `java@1`, `swift@15` or `python@4`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Client {
-    pub(crate) name: String,
-    pub(crate) major: u32,
-    /// The revision of Engine.IO that it speaks.
-    pub(crate) revision: u8,
+    /// Its language, as in the examples.
+    pub name: String,
+    /// Its major version.
+    pub major: u32,
+    /// The revision of Engine.IO that it speaks: 3 or 4.
+    pub revision: u8,
 }
 
 /// A cookie, parsed from `NAME=VALUE`.
