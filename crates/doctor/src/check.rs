@@ -163,6 +163,7 @@ pub enum Confidence {
 
 /// What a finding rests on, in words that can be repeated.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Evidence {
     /// What was asked.
     pub request: String,

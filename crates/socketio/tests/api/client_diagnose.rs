@@ -112,8 +112,28 @@ async fn servers_without_sticky_sessions_are_named_unless_the_client_needs_none(
     let (one, other) = (Server::new(), Server::new());
     let url = balancer([listen(&one).await, listen(&other).await]).await;
     assert_found(&diagnose(Client::builder(&url)).await, Id::D10);
-    let client = Client::builder(&url).transports(WEBSOCKET.iter().copied());
-    assert_healthy(&diagnose(client).await);
+    // From WebSocket a client comes to no other transport.
+    for transports in [WEBSOCKET, &[Transport::WebSocket, Transport::Polling]] {
+        let client = Client::builder(&url).transports(transports.iter().copied());
+        assert_healthy(&diagnose(client).await);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_stays_with_polling_misses_no_websocket() {
+    let io = Server::builder().transports([Transport::Polling]).build();
+    let url = url(&io).await;
+    let found = faults(&diagnose(Client::builder(&url)).await);
+    assert_eq!(
+        (found[0].check, found[0].severity),
+        (Id::D09, Severity::Warn)
+    );
+    for client in [
+        Client::builder(&url).without_upgrade(),
+        Client::builder(&url).transports([Transport::Polling]),
+    ] {
+        assert_healthy(&diagnose(client).await);
+    }
 }
 
 #[tokio::test]
