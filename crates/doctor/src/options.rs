@@ -17,6 +17,9 @@ use crate::target::Target;
 
 /// Which server is examined, and how.
 ///
+/// `auth` and the values of headers, cookies and the URL's query appear in no report, unless they have
+/// fewer than 4 bytes: those are not looked for.
+///
 /// # Examples
 ///
 /// ```
@@ -39,13 +42,13 @@ pub struct Options {
     pub path: String,
     /// The namespace, instead of the URL's path.
     pub namespace: Option<String>,
-    /// What the server's middlewares get: a JSON object. It appears in no report.
+    /// What the server's middlewares get: a JSON object.
     pub auth: Option<Value>,
     /// The origin of the page from which a browser connects: checks CORS.
     pub origin: Option<Origin>,
-    /// Headers of all requests. Their values appear in no report.
+    /// Headers of all requests.
     pub headers: Vec<Header>,
-    /// Cookies of all requests. Their values appear in no report.
+    /// Cookies of all requests.
     pub cookies: Vec<Cookie>,
     /// Goes on although the server's certificate is wrong.
     pub insecure: bool,
