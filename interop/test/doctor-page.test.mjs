@@ -161,7 +161,7 @@ describe("the page of the doctor", { skip, concurrency: 4 }, () => {
     const { findings, titles, report, language } = await examine(await proxy(lab, () => ports[turn++ % 2]), { locale: "es-ES" });
     assert.deepEqual([findings, language], [["D10"], "es"]);
     assert.match(titles[0], /^D10 .* \d+ de \d+ /);
-    assert.match(report, /Con varios servidores, active las sesiones adherentes o use solo WebSocket/);
+    assert.match(report, /Con varios servidores, active las sesiones adherentes o el reenvío .*, o use solo WebSocket/);
     assert.doesNotMatch(report, /"sid":"[^…]/);
   });
 
@@ -194,7 +194,7 @@ describe("the page of the doctor", { skip, concurrency: 4 }, () => {
       return titles[0];
     };
     assert.match(await at(await answering("<!doctype html>")), /^D06 a web page answers at \/socket\.io\//);
-    assert.match(await at(await answering('97:0{"sid":"a"}2:40')), /^D08 the server is of Socket\.IO 1 or 2/);
+    assert.match(await at(await answering('97:0{"sid":"a"}2:40')), /^D28 the server is of Socket\.IO 1 or 2/);
     assert.match(await at(1), /^D06 this browser does not reach http:\/\/127\.0\.0\.1:1$/);
     const elsewhere = await serve(lab, "--path", "/live/io");
     assert.deepEqual((await examine(elsewhere)).findings, []);

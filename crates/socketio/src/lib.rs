@@ -18,6 +18,10 @@
 //! Begin with [`Server`], or with [`Client`] and [`client`]; [`Handlers`] has what can be registered, [`Socket`] and [`Broadcast`] have
 //! what can be sent, [`ServerBuilder`] has the options. Those who come from JavaScript find every name
 //! they know in the search.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `doctor` | `client::Socket::diagnose`, which says why a client does not connect |
 
 mod args;
 pub mod client;
@@ -38,6 +42,11 @@ pub use id::{SessionId, SocketId};
 pub use server::*;
 pub use socketio_proto::engine::Transport;
 pub use socketio_proto::socket::DisconnectReason;
+
+/// The doctor: [`diagnose`](client::Socket::diagnose) runs it with the settings of a client. Needs the feature
+/// `doctor`.
+#[cfg(feature = "doctor")]
+pub use socketio_doctor as doctor;
 
 /// What a custom parser is made of.
 pub mod parser {

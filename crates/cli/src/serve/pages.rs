@@ -6,7 +6,7 @@ use axum::http::header::{
 };
 use axum::routing::get;
 
-use crate::doctor;
+use socketio_doctor::page_texts;
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -73,7 +73,7 @@ pub(crate) fn router(path: &str, has_doctor: bool) -> Router {
     if !has_doctor {
         return router;
     }
-    let texts = doctor::page_texts().to_string();
+    let texts = page_texts().to_string();
     let router = serve(
         router,
         "/_sio/doctor/texts.json",

@@ -3,9 +3,11 @@
 use std::fmt::{self, Display};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::error::BuildError;
 
@@ -40,6 +42,16 @@ impl Auth {
             })
         }))
     }
+}
+
+/// Waits for what a provider gives, but no longer than the timeout.
+pub(crate) async fn provided(
+    future: AuthFuture,
+    limit: Option<Duration>,
+) -> Result<String, String> {
+    let limit = limit.unwrap_or(Duration::MAX);
+    let late = |_| Err(format!("it was not provided within {limit:?}"));
+    timeout(limit, future).await.unwrap_or_else(late)
 }
 
 /// The text of a JSON object, or what it is instead.

@@ -65,6 +65,15 @@ impl Config {
         }
     }
 
+    /// The transport with which the client begins, if it cannot come to another.
+    #[cfg(feature = "doctor")]
+    pub(crate) fn only_transport(&self) -> Option<Transport> {
+        let first = *self.transports.first()?;
+        let has_others = self.transports.iter().any(|other| *other != first);
+        let changes = self.try_all_transports || (self.upgrade && first == Transport::Polling);
+        (!(has_others && changes)).then_some(first)
+    }
+
     /// The path and query of a request.
     pub(crate) fn request_target(&self, transport: Transport, sid: Option<&str>) -> String {
         let mut target = format!(

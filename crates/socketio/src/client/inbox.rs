@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -16,7 +16,7 @@ use socketio_proto::socket::{
     StoredEvent,
 };
 
-use super::auth::Auth;
+use super::auth::{self, Auth};
 use super::config::Version;
 use super::error::{ConnectError, Disconnected};
 use super::running::Running;
@@ -138,12 +138,7 @@ impl Inbox {
                 let timeout = self
                     .shared
                     .with_state(|state| state.machine.config().timeout);
-                let bounded = async move {
-                    let timeout = timeout.unwrap_or(Duration::MAX);
-                    let provided = tokio::time::timeout(timeout, future).await;
-                    let late = |_| Err(format!("it was not provided within {timeout:?}"));
-                    (core, provided.unwrap_or_else(late))
-                };
+                let bounded = async move { (core, auth::provided(future, timeout).await) };
                 self.joining.get_or_insert_default().push(Box::pin(bounded));
             }
         }

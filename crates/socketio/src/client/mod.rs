@@ -22,6 +22,8 @@ mod builder;
 mod clock;
 mod config;
 mod cookies;
+#[cfg(feature = "doctor")]
+mod diagnose;
 mod dial;
 mod emit;
 mod error;
@@ -41,6 +43,8 @@ mod websocket;
 pub use ack::AckFuture;
 pub use builder::ClientBuilder;
 pub use config::Version;
+#[cfg(feature = "doctor")]
+pub use diagnose::DiagnoseError;
 pub use dial::TlsError;
 pub use emit::Emit;
 pub use error::{BuildError, ConnectError, Disconnected};

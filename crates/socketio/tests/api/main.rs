@@ -4,6 +4,7 @@ mod backpressure;
 mod client;
 mod client_connect;
 mod client_delivery;
+mod client_diagnose;
 mod client_dial;
 mod client_proxy;
 mod fake;

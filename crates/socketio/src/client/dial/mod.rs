@@ -73,6 +73,9 @@ struct Inner {
     unix_socket: Option<PathBuf>,
     local_address: Option<IpAddr>,
     tls: Tls,
+    /// What the doctor trusts.
+    #[cfg(feature = "doctor")]
+    trusted: TlsOptions,
 }
 
 /// Why there is no stream.
@@ -140,7 +143,23 @@ impl Dialer {
             unix_socket: options.unix_socket,
             local_address: options.local_address,
             tls: Tls::new(&options.tls)?,
+            #[cfg(feature = "doctor")]
+            trusted: TlsOptions {
+                client_certificate: None,
+                ..options.tls
+            },
         })))
+    }
+
+    /// Whom the client trusts, without its own certificate.
+    #[cfg(feature = "doctor")]
+    pub(crate) fn trusted(&self) -> &TlsOptions {
+        &self.0.trusted
+    }
+
+    #[cfg(feature = "doctor")]
+    pub(crate) fn is_unix(&self) -> bool {
+        self.0.unix_socket.is_some()
     }
 
     /// Connects to a server.

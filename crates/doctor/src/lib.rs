@@ -1,0 +1,39 @@
+//! Says why a Socket.IO connection fails, from outside, against any server.
+//!
+//! Checks are made one after the other, from the name to the namespace; each finding says what it means
+//! and what to do, with the evidence and a line to repeat it. Nothing is repaired. It is what
+//! `sio doctor` runs; `docs/doctor.md` tells more.
+//!
+//! ```no_run
+//! use socketio_doctor::{Language, Options, examine};
+//!
+//! # async fn example() -> Result<(), socketio_doctor::InvalidOption> {
+//! let report = examine(&Options::new("https://example.com/chat")).await?;
+//! for diagnosis in report.diagnoses(Language::English) {
+//!     println!("{}: {}", diagnosis.title, diagnosis.fix);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod budget;
+mod check;
+mod checks;
+mod engine;
+mod examine;
+mod facts;
+mod options;
+mod redact;
+mod report;
+mod target;
+mod texts;
+mod wire;
+
+pub use check::{Confidence, Evidence, Id, Severity};
+pub use examine::{examine, examine_with_progress};
+pub use options::{
+    Authority, Backend, Client, Cookie, Emit, Header, InvalidOption, Options, Origin, PayloadSize,
+};
+pub use report::{Conclusion, Diagnosis, Report, explain, explain_json};
+pub use socketio_proto::engine::Transport;
+pub use texts::{Language, page_texts};
