@@ -6,6 +6,7 @@ mod client_connect;
 mod client_delivery;
 mod client_dial;
 mod client_proxy;
+mod cluster;
 mod fake;
 mod hostile;
 mod lifetime;

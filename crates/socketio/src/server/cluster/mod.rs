@@ -12,5 +12,5 @@ mod memory;
 mod wire;
 
 pub(crate) use adapter::ClusterAdapter;
-pub use bus::{Bus, BusError, Channel, Inbox, PublishError};
+pub use bus::{Bus, BusError, Channel, Inbox, PublishError, together};
 pub use memory::MemoryBus;
