@@ -74,8 +74,8 @@ const operations = {
 };
 
 io.of("/control").on("connection", (socket) => {
-  socket.on("do", async ({ op, rooms = [], except = [], timeout, ...command }, ack) => {
-    let sockets = io.to(rooms).except(except);
+  socket.on("do", async ({ op, rooms = [], except = [], local, timeout, ...command }, ack = () => {}) => {
+    let sockets = (local ? io.local : io).to(rooms).except(except);
     if (timeout) sockets = sockets.timeout(timeout);
     try {
       ack((await operations[op](sockets, { args: [], timeout, ...command })) ?? true);

@@ -210,13 +210,14 @@ export const cluster = ({ title, lacks, backend, start, members, options = {}, s
   it("sio serve joins", { skip: existsSync(sio) ? false : "there is no sio here" }, async () => {
     const child = spawn(sio, ["serve", "--port", "0", "--log-format", "json", `--${backend}`, running.url, ...serve], { stdio: ["ignore", "ignore", "pipe"] });
     const exited = new Promise((resolve) => child.once("exit", resolve));
+    let socket;
     try {
       const serving = (resolve) =>
         createInterface({ input: child.stderr }).on("line", (line) => {
           const { message, address } = JSON.parse(line).fields;
           if (message === "serving") resolve(address);
         });
-      const socket = connect(`http://${await within(new Promise(serving), "serving")}`, { transports: ["websocket"] });
+      socket = connect(`http://${await within(new Promise(serving), "serving")}`, { transports: ["websocket"] });
       await once(socket, "connect");
       const [first] = members;
       const all = async () => (await first.order("fetchSockets")).map(({ id }) => id);
@@ -225,8 +226,8 @@ export const cluster = ({ title, lacks, backend, start, members, options = {}, s
       await first.order("emit", { event: "news", args: ["from Node"] });
       // An offset may follow.
       assert.equal((await news)[0], "from Node");
-      socket.close();
     } finally {
+      socket?.close();
       child.kill("SIGKILL");
       await exited;
     }

@@ -52,7 +52,7 @@ for (const streams of [1, 3]) {
     start: startRedis,
     members,
     options: { streams },
-    serve: ["--redis-adapter", "streams", "--recovery", "120"],
+    serve: ["--redis-adapter", "streams", "--redis-streams", `${streams}`, "--recovery", "120"],
     more: ({ running }) => {
       /** Lets a client lose its server and come back to another; gives what it heard meanwhile. */
       async function move(from, to, meanwhile, lose) {

@@ -44,6 +44,9 @@ struct Command {
     event: String,
     #[serde(default)]
     args: Vec<Value>,
+    /// For sockets of this server alone.
+    #[serde(default)]
+    local: bool,
     /// A socket's.
     #[serde(default)]
     id: String,
@@ -125,6 +128,9 @@ fn sharded(urls: &str, mode: &str) -> Result<ShardedBus, Box<dyn std::error::Err
 async fn done(io: &Server, command: Command) -> Result<Outcome, String> {
     let root = io.of("/");
     let mut sockets = root.to(&command.rooms).except(&command.except);
+    if command.local {
+        sockets = sockets.local();
+    }
     if command.timeout > 0 {
         sockets = sockets.timeout(Duration::from_millis(command.timeout));
     }

@@ -9,6 +9,7 @@ mod redis_cluster;
 #[path = "cluster/sharded.rs"]
 mod sharded;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -398,6 +399,33 @@ async fn broadcasts_through_redis() {
         return;
     };
     broadcasts(|| redis.bus()).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_slow_for_a_second_loses_nothing() {
+    let Some(redis) = Redis::start().await else {
+        return;
+    };
+    let buses = RefCell::new(Vec::new());
+    let bus = || {
+        buses.borrow_mut().push(redis.bus());
+        buses.borrow().last().expect("a bus").clone()
+    };
+    let mut cluster = Cluster::new(bus, 0).await;
+    let client = redis::Client::open(&*redis.url).expect("an address");
+    let mut line = soon(client.get_multiplexed_async_connection())
+        .await
+        .expect("Redis");
+    let mut pause = redis::cmd("CLIENT");
+    pause.arg("PAUSE").arg(1000).arg("ALL");
+    soon(pause.query_async::<()>(&mut line))
+        .await
+        .expect("to pause");
+    cluster.of(0).emit("news", "in the pause");
+    cluster.clients[1].hears("\"in the pause\"").await;
+    cluster.of(0).emit("news", "after it");
+    cluster.clients[1].hears("\"after it\"").await;
+    assert_eq!(buses.borrow()[0].dropped(), 0);
 }
 
 #[tokio::test]

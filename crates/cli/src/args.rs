@@ -128,6 +128,17 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_enum, default_value_t, requires = "redis")]
     pub(crate) redis_subscriptions: RedisSubscriptions,
 
+    /// How many streams the streams adapter spreads the namespaces over; the servers of Node call it
+    /// "streamCount".
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=1_000),
+        requires = "redis"
+    )]
+    pub(crate) redis_streams: u32,
+
     /// How the names of Redis channels, and of the stream, begin; the servers of Node call it "key",
     /// or "channelPrefix" and "streamName".
     #[arg(

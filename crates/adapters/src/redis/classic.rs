@@ -147,6 +147,9 @@ impl Listener for Classic {
         } else if channel == self.channels.response || channel == self.own {
             Response::decode(payload, &limits).map(|response| self.response(response))
         } else if self.channels.room_of(channel).is_some() {
+            if Broadcast::is_by(payload, &self.uid) {
+                return;
+            }
             Broadcast::decode(payload, &limits).map(|broadcast| self.broadcast(broadcast))
         } else {
             // The pattern matches the channels of namespaces that begin with the same name.
@@ -282,83 +285,85 @@ impl Classic {
     }
 
     fn publish(&self, message: &Message, to: Option<&Uid>) -> Result<(), PublishError> {
-        let uid = Some(message.uid.clone());
-        let body = match message.body.clone() {
+        let answer = |response: Response| {
+            self.respond(&response, to);
+            Ok(())
+        };
+        let body = match &message.body {
             Body::InitialHeartbeat | Body::Heartbeat | Body::AdapterClose => return Ok(()),
             Body::Broadcast {
                 event,
                 opts,
                 request_id: None,
             } => {
-                let channel = self.channels.broadcast_to(&opts);
-                let broadcast = Broadcast {
-                    uid: message.uid.clone(),
-                    nsp: self.nsp.clone(),
-                    event,
-                    opts,
-                };
-                return self.publisher.publish(channel, broadcast.encode());
+                // Nothing is copied before it is encoded: no other message is as frequent.
+                let payload = Broadcast::encode_parts(&message.uid, &self.nsp, event, opts);
+                return self
+                    .publisher
+                    .publish(self.channels.broadcast_to(opts), payload);
             }
             Body::Broadcast {
                 event,
                 opts,
                 request_id: Some(request_id),
             } => RequestBody::Broadcast {
-                request_id,
+                request_id: request_id.clone(),
                 nsp: self.nsp.clone(),
-                event,
-                opts,
+                event: event.clone(),
+                opts: opts.clone(),
             },
             Body::SocketsJoin { opts, rooms } => RequestBody::RemoteJoin {
-                sockets: Which::Matching(opts),
-                rooms,
+                sockets: Which::Matching(opts.clone()),
+                rooms: rooms.clone(),
             },
             Body::SocketsLeave { opts, rooms } => RequestBody::RemoteLeave {
-                sockets: Which::Matching(opts),
-                rooms,
+                sockets: Which::Matching(opts.clone()),
+                rooms: rooms.clone(),
             },
             Body::DisconnectSockets { opts, close } => RequestBody::RemoteDisconnect {
-                sockets: Which::Matching(opts),
-                close,
+                sockets: Which::Matching(opts.clone()),
+                close: *close,
             },
-            Body::FetchSockets { opts, request_id } => {
-                RequestBody::RemoteFetch { request_id, opts }
-            }
-            Body::ServerSideEmit { event, request_id } => {
-                RequestBody::ServerSideEmit { request_id, event }
-            }
+            Body::FetchSockets { opts, request_id } => RequestBody::RemoteFetch {
+                request_id: request_id.clone(),
+                opts: opts.clone(),
+            },
+            Body::ServerSideEmit { event, request_id } => RequestBody::ServerSideEmit {
+                request_id: request_id.clone(),
+                event: event.clone(),
+            },
             Body::FetchSocketsResponse {
                 request_id,
                 sockets,
             } => {
-                let response = Response::Sockets {
-                    request_id,
-                    sockets,
-                };
-                self.respond(&response, to);
-                return Ok(());
+                return answer(Response::Sockets {
+                    request_id: request_id.clone(),
+                    sockets: sockets.clone(),
+                });
             }
             Body::ServerSideEmitResponse { request_id, value } => {
-                let response = Response::ServerSideEmit { request_id, value };
-                self.respond(&response, to);
-                return Ok(());
+                return answer(Response::ServerSideEmit {
+                    request_id: request_id.clone(),
+                    value: value.clone(),
+                });
             }
             Body::BroadcastClientCount {
                 request_id,
                 client_count,
             } => {
-                let response = Response::ClientCount {
-                    request_id,
-                    client_count,
-                };
-                self.respond(&response, to);
-                return Ok(());
+                return answer(Response::ClientCount {
+                    request_id: request_id.clone(),
+                    client_count: *client_count,
+                });
             }
             Body::BroadcastAck { request_id, value } => {
-                self.respond(&Response::Ack { request_id, value }, to);
-                return Ok(());
+                return answer(Response::Ack {
+                    request_id: request_id.clone(),
+                    value: value.clone(),
+                });
             }
         };
+        let uid = Some(message.uid.clone());
         let request = Request { uid, body };
         self.publisher
             .publish(self.channels.request.clone(), request.encode())

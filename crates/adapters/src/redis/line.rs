@@ -56,8 +56,9 @@ impl Backend {
         let connecting = async {
             match self {
                 Backend::Single(client) => {
-                    let line = client.get_multiplexed_async_connection().await;
-                    line.map(Line::Single)
+                    let config = patient();
+                    let line = client.get_multiplexed_async_connection_with_config(&config);
+                    line.await.map(Line::Single)
                 }
                 Backend::Cluster(nodes) => {
                     // No retries: what was on its way when a connection broke would be published twice.
@@ -78,7 +79,7 @@ impl Backend {
                     let settings = info.redis_settings().clone();
                     let settings = settings.set_protocol(ProtocolVersion::RESP3);
                     let client = Client::open(info.clone().set_redis_settings(settings))?;
-                    let config = AsyncConnectionConfig::new().set_push_sender(pushes);
+                    let config = patient().set_push_sender(pushes);
                     let line = client.get_multiplexed_async_connection_with_config(&config);
                     line.await.map(Line::Single)
                 }
@@ -92,6 +93,11 @@ impl Backend {
         };
         in_time(connecting).await
     }
+}
+
+/// The client's own patience is half a second: a Redis that is merely slow would count as lost.
+fn patient() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER))
 }
 
 fn cluster(nodes: &[ConnectionInfo]) -> ClusterClientBuilder {

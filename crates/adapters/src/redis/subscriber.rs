@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, Stream, StreamExt};
 use parking_lot::Mutex;
-use redis::Client;
 use redis::aio::{PubSubSink, PubSubStream};
+use redis::{Client, Msg};
+use socketio::cluster::together;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -46,6 +47,10 @@ pub(super) struct Subscriber {
 const ANSWER: Duration = Duration::from_secs(5);
 /// So often Redis is asked whether it is there.
 const PING: Duration = Duration::from_secs(10);
+/// So many bytes are delivered together, and then what the clients get is written.
+const TOGETHER: usize = 64 * 1024;
+/// What a message counts besides its bytes: 64 of the smallest are delivered together.
+const OVERHEAD: usize = 1024;
 
 impl Subscriber {
     pub(super) fn new(client: Client) -> Subscriber {
@@ -190,10 +195,7 @@ async fn listen(
                     Some(message) => message,
                     None => return Some(()),
                 };
-                let channel = message.get_channel_name();
-                for listener in listeners(interests, message.get_pattern().ok(), channel) {
-                    listener.handle(channel, message.get_payload_bytes());
-                }
+                together(|| deliver(message, &mut stream, interests));
             }
             // A network that is cut tells nobody.
             _ = pings.tick() => {
@@ -233,6 +235,27 @@ async fn listen(
     }
 }
 
+/// Delivers a message and what has come with it, within bounds.
+fn deliver(
+    first: Msg,
+    stream: &mut (impl Stream<Item = Msg> + Unpin),
+    interests: &Mutex<Interests>,
+) {
+    let (mut next, mut bytes) = (Some(first), 0);
+    while let Some(message) = next {
+        let channel = message.get_channel_name();
+        for listener in listeners(interests, message.get_pattern().ok(), channel) {
+            listener.handle(channel, message.get_payload_bytes());
+        }
+        bytes += message.get_payload_bytes().len() + OVERHEAD;
+        next = match bytes < TOGETHER {
+            // That the stream has ended is seen at the next call.
+            true => stream.next().now_or_never().flatten(),
+            false => None,
+        };
+    }
+}
+
 async fn listen_to(
     sink: &mut PubSubSink,
     pattern: String,
@@ -258,4 +281,47 @@ fn listeners(
     listening
         .map(|interest| interest.listener.clone())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use redis::Value;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Listener for Heard {
+        fn handle(&self, _: &str, payload: &[u8]) {
+            let text = String::from_utf8_lossy(payload);
+            self.0.lock().push(text.into_owned());
+        }
+    }
+
+    #[test]
+    fn what_has_come_is_delivered_in_order_and_within_bounds() {
+        let heard = Arc::new(Heard::default());
+        let interest = Interest {
+            names: vec!["channel".to_owned()],
+            is_pattern: false,
+            listener: heard.clone(),
+        };
+        let interests = Mutex::new(Interests::from([("pattern".to_owned(), interest)]));
+        let message = |text: String| {
+            let parts = ["message", "channel", &text];
+            let parts = parts.map(|part| Value::BulkString(part.into()));
+            Msg::from_owned_value(Value::Array(parts.into())).expect("a message")
+        };
+        let small = (0..100).map(|i| i.to_string());
+        let mut stream = stream::iter(small.clone().skip(1).map(message));
+        deliver(message("0".to_owned()), &mut stream, &interests);
+        assert_eq!(*heard.0.lock(), small.take(64).collect::<Vec<_>>());
+        assert_eq!(stream.size_hint().0, 36);
+
+        heard.0.lock().clear();
+        deliver(message("x".repeat(TOGETHER)), &mut stream, &interests);
+        assert_eq!(heard.0.lock().len(), 1);
+    }
 }

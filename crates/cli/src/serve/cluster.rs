@@ -47,8 +47,11 @@ pub(super) fn join(builder: ServerBuilder, options: &ServeArgs) -> Result<Server
         }
         RedisAdapter::Streams => {
             let prefix = &*options.redis_prefix;
-            let bus = StreamsBus::builder(url).stream_name(prefix);
-            Ok(builder.cluster(bus.channel_prefix(prefix).build().map_err(wrong)?))
+            let bus = StreamsBus::builder(url)
+                .stream_name(prefix)
+                .channel_prefix(prefix)
+                .stream_count(options.redis_streams);
+            Ok(builder.cluster(bus.build().map_err(wrong)?))
         }
     }
 }

@@ -134,7 +134,7 @@ impl Writer {
                 request_id,
             } => {
                 self.raw("{\"packet\":");
-                self.packet(event, by_emitter.then_some(&message.nsp));
+                self.packet(event, by_emitter.then_some(&*message.nsp));
                 if let Some(id) = request_id {
                     self.raw(",");
                     self.request_id(id);
@@ -208,7 +208,7 @@ impl Writer {
     }
 
     /// An event as a packet of Socket.IO.
-    pub(super) fn packet(&mut self, event: &Event, nsp: Option<&String>) {
+    pub(super) fn packet(&mut self, event: &Event, nsp: Option<&str>) {
         self.raw("{\"type\":2,\"data\":");
         self.event(event);
         if let Some(nsp) = nsp {

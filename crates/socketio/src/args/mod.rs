@@ -58,10 +58,17 @@ pub struct Args {
 impl Args {
     /// Keeps arguments: valid JSON values, separated by commas.
     pub(crate) fn new(text: &str, attachments: Vec<Bytes>) -> Args {
-        Args {
-            text: Bytes::copy_from_slice(text.as_bytes()),
-            attachments,
-        }
+        Args::from_valid(Bytes::copy_from_slice(text.as_bytes()), attachments)
+    }
+
+    /// Keeps the same without a copy; it is UTF-8.
+    pub(crate) fn from_valid(text: Bytes, attachments: Vec<Bytes>) -> Args {
+        Args { text, attachments }
+    }
+
+    /// The text, which can be kept without being copied.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.text
     }
 
     /// Makes arguments of what could be emitted: a tuple is several, `()` none, anything else one.

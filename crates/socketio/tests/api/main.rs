@@ -7,6 +7,7 @@ mod client_delivery;
 mod client_diagnose;
 mod client_dial;
 mod client_proxy;
+mod cluster;
 mod fake;
 mod hostile;
 mod lifetime;

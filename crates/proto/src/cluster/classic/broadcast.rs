@@ -21,19 +21,39 @@ pub struct Broadcast {
 impl Broadcast {
     /// Writes the broadcast.
     pub fn encode(&self) -> Vec<u8> {
+        Broadcast::encode_parts(&self.uid, &self.nsp, &self.event, &self.opts)
+    }
+
+    /// Writes a broadcast whose parts are somebody else's.
+    pub fn encode_parts(uid: &Uid, nsp: &str, event: &Event, opts: &BroadcastOptions) -> Vec<u8> {
         let mut out = Writer::new(Undefined::Absent);
         out.raw("[");
-        out.string(self.uid.as_str());
+        out.string(uid.as_str());
         out.raw(",");
-        out.packet(&self.event, Some(&self.nsp));
+        out.packet(event, Some(nsp));
         out.raw(",");
-        match self.uid.is_emitter() {
-            true => out.emitter_options(&self.opts),
-            false => out.options(&self.opts),
+        match uid.is_emitter() {
+            true => out.emitter_options(opts),
+            false => out.options(opts),
         }
         out.raw("]");
-        let attachments = self.event.args.attachments();
-        to_msgpack(&out.finish(), attachments, Dialect::Notepack)
+        to_msgpack(&out.finish(), event.args.attachments(), Dialect::Notepack)
+    }
+
+    /// Says whether a server of this id has written a broadcast, without reading it: servers hear their
+    /// own ones. False for ids of 32 bytes or more.
+    pub fn is_by(bytes: &[u8], uid: &Uid) -> bool {
+        const ARRAY_OF_3: u8 = 0x93;
+        const SHORT_TEXT: u8 = 0xa0;
+        let uid = uid.as_str().as_bytes();
+        match bytes {
+            [ARRAY_OF_3, head, rest @ ..] => {
+                uid.len() < 32
+                    && usize::from(*head) == usize::from(SHORT_TEXT) + uid.len()
+                    && rest.starts_with(uid)
+            }
+            _ => false,
+        }
     }
 
     /// Reads a broadcast. A packet without namespace is for `/`.
@@ -67,5 +87,36 @@ impl Broadcast {
             event,
             opts,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::message::Values;
+    use super::*;
+
+    #[test]
+    fn a_servers_own_broadcasts_are_known_without_being_read() {
+        let event = Event {
+            name: "news".to_owned(),
+            args: Values::new("1", Vec::new()).unwrap(),
+        };
+        let by = |uid: &str| {
+            let uid = Uid::new(uid);
+            Broadcast::encode_parts(&uid, "/", &event, &BroadcastOptions::default())
+        };
+        let is_by = |bytes: &[u8], uid: &str| Broadcast::is_by(bytes, &Uid::new(uid));
+        let longest = "x".repeat(31);
+        assert!(is_by(&by("0123456789abcdef"), "0123456789abcdef"));
+        assert!(is_by(&by(&longest), &longest));
+        assert!(!is_by(&by("0123456789abcdef"), "0123456789abcdee"));
+        assert!(!is_by(&by("0123456789abcdef"), "0123456789abcde"));
+        assert!(!is_by(&by("0123456789abcde"), "0123456789abcdef"));
+        for end in 0..18 {
+            assert!(!is_by(&by("0123456789abcdef")[..end], "0123456789abcdef"));
+        }
+        // Longer ids have another head.
+        let too_long = "x".repeat(32);
+        assert!(!is_by(&by(&too_long), &too_long));
     }
 }

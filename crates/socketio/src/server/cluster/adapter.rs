@@ -111,7 +111,7 @@ impl ClusterAdapter {
             .map_err(|error| AdapterError::Unreachable(error.to_string()))?;
         // Whoever does not wait any longer is forgotten.
         let forget = Forget(opened, &id);
-        self.0.publish(&body, None)?;
+        self.0.publish(body, None)?;
         self.0.work();
         let finished = receiver.await;
         drop(forget);
@@ -166,19 +166,19 @@ impl Opened {
 }
 
 impl Inner {
-    fn publish(&self, body: &Body, to: Option<&Uid>) -> Result<(), AdapterError> {
+    fn publish(&self, body: Body, to: Option<&Uid>) -> Result<(), AdapterError> {
         let Some(opened) = self.opened.get() else {
             return Ok(());
         };
         let message = Message {
             uid: self.uid.clone(),
             nsp: opened.nsp.to_string(),
-            body: body.clone(),
+            body,
         };
         match opened.channel.publish(&message, to) {
             Ok(()) => {
                 let mut state = opened.state.lock();
-                state.node.handle_published(body, Instant::now());
+                state.node.handle_published(&message.body, Instant::now());
                 Ok(())
             }
             Err(error) => {
@@ -196,7 +196,7 @@ impl Inner {
     /// Publishes what all servers do; a failure is counted. True if this server is not to do it now:
     /// it does when it is its turn, or nobody does.
     fn tell(&self, body: impl FnOnce() -> Body) -> bool {
-        let _ = self.publish(&body(), None);
+        let _ = self.publish(body(), None);
         self.opened.get().is_some() && self.bus.is_ordered()
     }
 
@@ -227,7 +227,7 @@ impl Inner {
         };
         if opened.channel.has_heartbeats() {
             for body in transmits {
-                let _ = self.publish(&body, None);
+                let _ = self.publish(body, None);
             }
         }
         for (waiting, request) in finished {
@@ -316,7 +316,7 @@ impl Inner {
                     request_id,
                     sockets,
                 };
-                let _ = self.publish(&answer, Some(from));
+                let _ = self.publish(answer, Some(from));
             }
             Body::ServerSideEmit { event, request_id } => {
                 let answer = namespace.receive_server_side(&event.name, &wire::args(&event.args));
@@ -326,7 +326,7 @@ impl Inner {
                         request_id,
                         value: wire::values(&answer),
                     };
-                    let _ = self.publish(&answer, Some(from));
+                    let _ = self.publish(answer, Some(from));
                 }
             }
             Body::InitialHeartbeat
@@ -358,7 +358,7 @@ impl Inner {
             request_id: request_id.clone(),
             client_count: receivers as u64,
         };
-        let _ = self.publish(&count, Some(from));
+        let _ = self.publish(count, Some(from));
         if receivers == 0 {
             return;
         }
@@ -375,7 +375,7 @@ impl Inner {
                         request_id: request_id.clone(),
                         value: wire::first(&args),
                     };
-                    let _ = this.publish(&answer, Some(&from));
+                    let _ = this.publish(answer, Some(&from));
                 }
             };
             let _ = tokio::time::timeout(timeout.min(MAX_WAIT), pass_on).await;
@@ -649,7 +649,7 @@ impl Adapter for ClusterAdapter {
             if !answers {
                 let request_id = None;
                 self.0
-                    .publish(&Body::ServerSideEmit { event, request_id }, None)?;
+                    .publish(Body::ServerSideEmit { event, request_id }, None)?;
                 return Ok(Vec::new());
             }
             let finished = self

@@ -12,6 +12,7 @@ use socketio_proto::cluster::{Message, Uid};
 use thiserror::Error;
 
 use super::store::Store;
+use crate::server::turn;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -63,6 +64,16 @@ pub trait Inbox: Debug + Send + Sync + 'static {
         let _ = id;
         false
     }
+}
+
+/// Delivers several messages at once: what inboxes [receive](Inbox::receive) while `deliver` runs is
+/// written to each client in one piece, in its order, when it returns.
+///
+/// For what a bus has read in one go. What is to be written waits in the clients' queues until then,
+/// so no more than some dozens of KiB should be delivered so.
+pub fn together<R>(deliver: impl FnOnce() -> R) -> R {
+    let _turn = turn::begin();
+    deliver()
 }
 
 /// The channel of one namespace.

@@ -13,7 +13,7 @@ mod store;
 mod wire;
 
 pub(crate) use adapter::{ClusterAdapter, packet};
-pub use bus::{Bus, BusError, Channel, Inbox, PublishError};
+pub use bus::{Bus, BusError, Channel, Inbox, PublishError, together};
 pub use memory::MemoryBus;
 pub(crate) use store::Lifetimes;
 pub use store::{Change, KeptClient, NotTaken, Published, Store, Taken, taken_room};

@@ -53,15 +53,14 @@ pub(super) fn flags(opts: &BroadcastOptions) -> Flags {
 
 /// `None` for arguments that are nested too deeply for other servers.
 pub(super) fn event(name: &str, args: &Args) -> Option<Event> {
-    let text = args.iter().collect::<Vec<_>>().join(",");
     Some(Event {
         name: name.to_owned(),
-        args: Values::new(text, args.attachments().to_vec())?,
+        args: Values::new(args.bytes().clone(), args.attachments().to_vec())?,
     })
 }
 
 pub(super) fn args(values: &Values) -> Args {
-    Args::new(values.as_str(), values.attachments().to_vec())
+    Args::from_valid(values.text().clone(), values.attachments().to_vec())
 }
 
 /// The first argument, which is all that an answer has between servers.
