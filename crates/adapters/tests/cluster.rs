@@ -4,6 +4,10 @@
 mod load;
 #[path = "cluster/nats.rs"]
 mod nats;
+#[path = "cluster/network.rs"]
+mod network;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "cluster/redis_cluster.rs"]
 mod redis_cluster;
 #[path = "cluster/sharded.rs"]

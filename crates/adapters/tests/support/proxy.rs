@@ -1,4 +1,4 @@
-//! A proxy between a client and one of several servers, whose connections can be cut.
+//! A proxy whose connections can be cut.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,15 +16,20 @@ struct Shared {
     /// Where connections go; nowhere while it is `None`.
     server: Mutex<Option<SocketAddr>>,
     cut: broadcast::Sender<Cut>,
-    /// What servers do not know to be dead.
-    half_open: Mutex<Vec<TcpStream>>,
+    /// What does not know to be dead.
+    held: Mutex<Vec<TcpStream>>,
 }
 
-/// What the server learns when its client's connection is cut.
+/// Who learns that a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(dead_code, reason = "each test uses what it needs")]
 pub(crate) enum Cut {
+    /// Both ends.
     Closed,
+    /// The client.
     HalfOpen,
+    /// Nobody, as when a cable is pulled.
+    Silent,
 }
 
 impl Proxy {
@@ -34,7 +39,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             server: Mutex::new(Some(server)),
             cut: broadcast::Sender::new(1),
-            half_open: Mutex::default(),
+            held: Mutex::default(),
         });
         let accepting = shared.clone();
         tokio::spawn(async move {
@@ -66,7 +71,9 @@ async fn link(shared: Arc<Shared>, mut client: TcpStream) {
         _ = copy_bidirectional(&mut client, &mut server) => return,
         cut = cut.recv() => cut,
     };
-    if cut == Ok(Cut::HalfOpen) {
-        shared.half_open.lock().unwrap().push(server);
+    match cut {
+        Ok(Cut::HalfOpen) => shared.held.lock().unwrap().push(server),
+        Ok(Cut::Silent) => shared.held.lock().unwrap().extend([client, server]),
+        _ => {}
     }
 }
