@@ -48,9 +48,9 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// So often Redis is asked whether it is there.
 const PING: Duration = Duration::from_secs(10);
 /// So many bytes are delivered together, and then what the clients get is written.
-const TOGETHER: usize = 64 * 1024;
+pub(super) const TOGETHER: usize = 64 * 1024;
 /// What a message counts besides its bytes: 64 of the smallest are delivered together.
-const OVERHEAD: usize = 1024;
+pub(super) const OVERHEAD: usize = 1024;
 
 impl Subscriber {
     pub(super) fn new(client: Client) -> Subscriber {

@@ -8,13 +8,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{Client, Value};
-use socketio::cluster::{BusError, Inbox};
+use socketio::cluster::{BusError, Inbox, together};
 use socketio_proto::cluster::streams::{Entry, Offset};
 use socketio_proto::cluster::{Limits, Message};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::line::{ANSWER, connect};
+use crate::redis::subscriber::{OVERHEAD, TOGETHER};
 
 /// A stream, and who listens to it.
 pub(super) struct Stream {
@@ -97,11 +98,9 @@ impl Stream {
                     pause = FIRST_PAUSE;
                     // Only who is far behind, or was away, can miss what is trimmed.
                     is_behind = rows.is_empty() || rows.len() >= COUNT;
-                    for (id, fields) in rows {
-                        if let Ok(id) = id.parse() {
-                            self.deliver(id, &fields);
-                            offset = id;
-                        }
+                    let mut rows = rows.into_iter().peekable();
+                    while rows.peek().is_some() {
+                        together(|| self.deliver_some(&mut rows, &mut offset));
                         tokio::task::yield_now().await;
                     }
                     self.delivered.send_replace(Some(offset));
@@ -176,6 +175,20 @@ impl Stream {
         Ok(())
     }
 
+    /// Delivers some of what was read, within bounds.
+    fn deliver_some(&self, rows: &mut impl Iterator<Item = Row>, offset: &mut Offset) {
+        let mut bytes = 0;
+        while bytes < TOGETHER
+            && let Some((id, fields)) = rows.next()
+        {
+            bytes += size(&fields) + OVERHEAD;
+            if let Ok(id) = id.parse() {
+                self.deliver(id, &fields);
+                *offset = id;
+            }
+        }
+    }
+
     fn deliver(&self, offset: Offset, fields: &Value) {
         let Some(entry) = entry(fields) else {
             // Of no namespace: counted once.
@@ -197,6 +210,15 @@ impl Stream {
                 Err(_) => inbox.reject(),
             }
         }
+    }
+}
+
+/// The bytes of an entry.
+fn size(fields: &Value) -> usize {
+    match fields {
+        Value::Array(words) => words.iter().map(size).sum(),
+        Value::BulkString(bytes) => bytes.len(),
+        _ => 0,
     }
 }
 
