@@ -10,6 +10,8 @@ mod network;
 mod proxy;
 #[path = "cluster/redis_cluster.rs"]
 mod redis_cluster;
+#[path = "cluster/sentinel.rs"]
+mod sentinel;
 #[path = "cluster/sharded.rs"]
 mod sharded;
 

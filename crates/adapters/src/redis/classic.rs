@@ -10,13 +10,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{Client, RedisError};
+use redis::RedisError;
 use socketio::cluster::{Bus, BusError, Channel, Inbox, PublishError};
 use socketio_proto::cluster::classic::{
     Broadcast, Channels, Request, RequestBody, Response, Which,
 };
 use socketio_proto::cluster::{Body, BroadcastOptions, Limits, Message, Uid};
 
+use super::master::Master;
 use super::publisher::Publisher;
 use super::subscriber::{Listener, Subscriber};
 
@@ -63,12 +64,26 @@ impl RedisBus {
     ///
     /// When the address is none.
     pub fn new(url: &str) -> Result<RedisBus, RedisAddressError> {
-        let client = Client::open(url)?;
-        Ok(RedisBus {
+        Ok(RedisBus::of(Master::at(url)?))
+    }
+
+    /// Makes a bus for the Redis that some sentinels call `master`: after a failover, for its
+    /// successor. A user, a password and a database in the sentinels' addresses are those of Redis;
+    /// the sentinels are asked without.
+    ///
+    /// # Errors
+    ///
+    /// When one of the addresses is none.
+    pub fn with_sentinels(urls: &[&str], master: &str) -> Result<RedisBus, RedisAddressError> {
+        Ok(RedisBus::of(Master::watched(urls, master)?))
+    }
+
+    fn of(master: Master) -> RedisBus {
+        RedisBus {
             prefix: "socket.io".into(),
-            publisher: Arc::new(Publisher::new(client.clone())),
-            subscriber: Arc::new(Subscriber::new(client)),
-        })
+            publisher: Arc::new(Publisher::new(master.clone())),
+            subscriber: Arc::new(Subscriber::new(master)),
+        }
     }
 
     /// Sets how the names of the channels begin. All servers need the same. Default: `socket.io`.

@@ -14,10 +14,12 @@ use redis::{
 };
 use tokio::time::timeout;
 
+use super::master::Master;
+
 /// Where connections lead.
 #[derive(Clone)]
 pub(super) enum Backend {
-    Single(Box<Client>),
+    Single(Master),
     /// Some of the nodes.
     Cluster(Vec<ConnectionInfo>),
 }
@@ -43,7 +45,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 impl Backend {
     pub(super) fn single(url: &str) -> Result<Backend, RedisError> {
-        Ok(Backend::Single(Box::new(Client::open(url)?)))
+        Master::at(url).map(Backend::Single)
     }
 
     pub(super) fn cluster(urls: &[&str]) -> Result<Backend, RedisError> {
@@ -55,8 +57,8 @@ impl Backend {
     pub(super) async fn connect(&self) -> Result<Line, String> {
         let connecting = async {
             match self {
-                Backend::Single(client) => {
-                    let config = patient();
+                Backend::Single(master) => {
+                    let (client, config) = (master.client().await?, patient());
                     let line = client.get_multiplexed_async_connection_with_config(&config);
                     line.await.map(Line::Single)
                 }
@@ -74,7 +76,8 @@ impl Backend {
     pub(super) async fn listen(&self, pushes: impl AsyncPushSender) -> Result<Line, String> {
         let connecting = async {
             match self {
-                Backend::Single(client) => {
+                Backend::Single(master) => {
+                    let client = master.client().await?;
                     let info = client.get_connection_info();
                     let settings = info.redis_settings().clone();
                     let settings = settings.set_protocol(ProtocolVersion::RESP3);

@@ -4,6 +4,7 @@
 mod classic;
 mod emitter;
 mod line;
+mod master;
 mod publisher;
 mod sharded;
 mod shards;

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use redis::Client;
 use socketio::cluster::PublishError;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::line::{ANSWER, Backend, FIRST_PAUSE, LAST_PAUSE, Line, SETTLED};
+use super::master::Master;
 
 pub(super) struct Publisher(Arc<Shared>);
 
@@ -49,8 +49,8 @@ const MAX_BATCH: usize = 1000;
 const OVERHEAD: usize = 64;
 
 impl Publisher {
-    pub(super) fn new(client: Client) -> Publisher {
-        Publisher::with(Backend::Single(Box::new(client)), ["PUBLISH", "NUMSUB"])
+    pub(super) fn new(master: Master) -> Publisher {
+        Publisher::with(Backend::Single(master), ["PUBLISH", "NUMSUB"])
     }
 
     /// One for shard channels.

@@ -15,6 +15,7 @@ use socketio_proto::cluster::{Limits, Message, ShardedChannels, Uid};
 
 use super::classic::RedisAddressError;
 use super::line::Backend;
+use super::master::Master;
 use super::publisher::Publisher;
 use super::shards::Shards;
 use super::subscriber::Listener;
@@ -67,6 +68,18 @@ impl ShardedBus {
     /// When the address is none.
     pub fn new(url: &str) -> Result<ShardedBus, RedisAddressError> {
         Ok(ShardedBus::over(Backend::single(url)?))
+    }
+
+    /// Makes a bus for the Redis that some sentinels call `master`: after a failover, for its
+    /// successor. A user, a password and a database in the sentinels' addresses are those of Redis;
+    /// the sentinels are asked without.
+    ///
+    /// # Errors
+    ///
+    /// When one of the addresses is none.
+    pub fn with_sentinels(urls: &[&str], master: &str) -> Result<ShardedBus, RedisAddressError> {
+        let master = Master::watched(urls, master)?;
+        Ok(ShardedBus::over(Backend::Single(master)))
     }
 
     /// Makes a bus for a Redis Cluster, of which some nodes are at these addresses.

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, Stream, StreamExt};
 use parking_lot::Mutex;
+use redis::Msg;
 use redis::aio::{PubSubSink, PubSubStream};
-use redis::{Client, Msg};
 use socketio::cluster::together;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+use super::master::Master;
 
 use super::line::{FIRST_PAUSE, LAST_PAUSE};
 
@@ -38,7 +40,7 @@ enum Change {
 }
 
 pub(super) struct Subscriber {
-    client: Client,
+    master: Master,
     interests: Arc<Mutex<Interests>>,
     /// To the task, while there is one.
     changes: Mutex<Option<mpsc::UnboundedSender<Change>>>,
@@ -53,9 +55,9 @@ pub(super) const TOGETHER: usize = 64 * 1024;
 pub(super) const OVERHEAD: usize = 1024;
 
 impl Subscriber {
-    pub(super) fn new(client: Client) -> Subscriber {
+    pub(super) fn new(master: Master) -> Subscriber {
         Subscriber {
-            client,
+            master,
             interests: Arc::default(),
             changes: Mutex::default(),
         }
@@ -96,7 +98,7 @@ impl Subscriber {
         let sender = changes.get_or_insert_with(|| {
             // Not unbounded in fact: at most three for each namespace that is made.
             let (sender, receiver) = mpsc::unbounded_channel();
-            tokio::spawn(run(self.client.clone(), self.interests.clone(), receiver));
+            tokio::spawn(run(self.master.clone(), self.interests.clone(), receiver));
             sender
         });
         if let Some(names) = replaced {
@@ -135,13 +137,13 @@ fn names_of_nobody(interests: &Interests, mut names: Vec<String>) -> Vec<String>
 
 /// Listens until the subscriber is gone.
 async fn run(
-    client: Client,
+    master: Master,
     interests: Arc<Mutex<Interests>>,
     mut changes: mpsc::UnboundedReceiver<Change>,
 ) {
     let mut pause = FIRST_PAUSE;
     while !changes.is_closed() {
-        match connect(&client, &interests).await {
+        match connect(&master, &interests).await {
             Ok((sink, stream)) => {
                 pause = FIRST_PAUSE;
                 if listen(sink, stream, &interests, &mut changes)
@@ -162,11 +164,11 @@ async fn run(
 }
 
 async fn connect(
-    client: &Client,
+    master: &Master,
     interests: &Mutex<Interests>,
 ) -> Result<(PubSubSink, PubSubStream), String> {
     let connecting = async {
-        let (mut sink, stream) = client.get_async_pubsub().await?.split();
+        let (mut sink, stream) = master.client().await?.get_async_pubsub().await?.split();
         let all = interests.lock().clone();
         for (pattern, interest) in all {
             listen_to(&mut sink, pattern, interest).await?;

@@ -3,23 +3,25 @@
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline};
+use redis::{AsyncConnectionConfig, FromRedisValue, Pipeline};
 use socketio::cluster::BusError;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+
+use crate::redis::master::Master;
 
 /// Redis is waited for this long.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 pub(super) struct Line {
-    client: Client,
+    master: Master,
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
 impl Line {
-    pub(super) fn new(client: Client) -> Line {
+    pub(super) fn new(master: Master) -> Line {
         Line {
-            client,
+            master,
             connection: Mutex::default(),
         }
     }
@@ -31,7 +33,7 @@ impl Line {
                 let mut current = self.connection.lock().await;
                 match &*current {
                     Some(connection) => connection.clone(),
-                    None => current.insert(connect(&self.client).await?).clone(),
+                    None => current.insert(connect(&self.master).await?).clone(),
                 }
             };
             let answer = commands.query_async(&mut connection).await;
@@ -48,7 +50,10 @@ impl Line {
 }
 
 /// Makes a connection whose user looks after deadlines.
-pub(super) async fn connect(client: &Client) -> Result<MultiplexedConnection, String> {
+pub(super) async fn connect(master: &Master) -> Result<MultiplexedConnection, String> {
+    let client = timeout(ANSWER, master.client()).await;
+    let client = client.map_err(|_| "no answer".to_owned())?;
+    let client = client.map_err(|error| error.to_string())?;
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(ANSWER))
         .set_response_timeout(None);

@@ -20,7 +20,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::Client;
 use socketio::cluster::{Bus, BusError, Channel, Inbox, PublishError, Store};
 use socketio_proto::cluster::streams::{
     Entry, Route, private_channel, public_channel, stream_name,
@@ -32,6 +31,7 @@ use self::line::Line;
 use self::reader::Stream;
 use self::writer::Writer;
 use super::RedisAddressError;
+use super::master::Master;
 use super::subscriber::{Listener, Subscriber};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -69,7 +69,9 @@ pub struct StreamsBus(Arc<Shared>);
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until the bus is built"]
 pub struct StreamsBusBuilder {
-    url: String,
+    urls: Vec<String>,
+    /// The name of the master, if the addresses are those of sentinels.
+    sentinels_of: Option<String>,
     options: Options,
 }
 
@@ -85,7 +87,7 @@ struct Options {
 
 struct Shared {
     options: Options,
-    client: Client,
+    master: Master,
     writer: Writer,
     subscriber: Subscriber,
     line: Line,
@@ -103,7 +105,8 @@ impl StreamsBus {
     /// `rediss://host` for TLS.
     pub fn builder(url: &str) -> StreamsBusBuilder {
         StreamsBusBuilder {
-            url: url.to_owned(),
+            urls: vec![url.to_owned()],
+            sentinels_of: None,
             options: Options {
                 stream_name: "socket.io".to_owned(),
                 stream_count: 1,
@@ -112,6 +115,19 @@ impl StreamsBus {
                 session_prefix: "sio:session:".to_owned(),
                 is_plain: false,
             },
+        }
+    }
+
+    /// Begins a bus for the Redis that some sentinels call `master`: after a failover, for its
+    /// successor. A user, a password and a database in the sentinels' addresses are those of Redis;
+    /// the sentinels are asked without.
+    ///
+    /// What a master had not passed on when it failed is lost, as Redis replicates without waiting.
+    pub fn builder_with_sentinels(urls: &[&str], master: &str) -> StreamsBusBuilder {
+        StreamsBusBuilder {
+            urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+            sentinels_of: Some(master.to_owned()),
+            ..StreamsBus::builder("")
         }
     }
 
@@ -183,15 +199,23 @@ impl StreamsBusBuilder {
     ///
     /// When the address is none.
     pub fn build(self) -> Result<StreamsBus, RedisAddressError> {
-        let StreamsBusBuilder { url, options } = self;
-        let client = Client::open(url)?;
+        let StreamsBusBuilder {
+            urls,
+            sentinels_of,
+            options,
+        } = self;
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        let master = match sentinels_of {
+            Some(name) => Master::watched(&urls, &name)?,
+            None => Master::at(urls.first().copied().unwrap_or_default())?,
+        };
         let marker = format!("{}:writer:{:016x}", options.stream_name, random());
         Ok(StreamsBus(Arc::new(Shared {
-            writer: Writer::new(client.clone(), marker, &options.session_prefix),
-            subscriber: Subscriber::new(client.clone()),
-            line: Line::new(client.clone()),
+            writer: Writer::new(master.clone(), marker, &options.session_prefix),
+            subscriber: Subscriber::new(master.clone()),
+            line: Line::new(master.clone()),
             options,
-            client,
+            master,
             streams: Mutex::default(),
             gaps: Arc::default(),
         })))
@@ -246,7 +270,7 @@ impl Shared {
         let mut streams = self.streams.lock();
         let reading = streams.entry(name.clone()).or_insert_with(|| {
             let stream = Arc::new(Stream::new(name, self.gaps.clone()));
-            let task = tokio::spawn(stream.clone().read(self.client.clone()));
+            let task = tokio::spawn(stream.clone().read(self.master.clone()));
             Reading { stream, task }
         });
         reading.stream.clone()

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use redis::Value;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, Value};
 use socketio::cluster::{BusError, Inbox, together};
 use socketio_proto::cluster::streams::{Entry, Offset};
 use socketio_proto::cluster::{Limits, Message};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::line::{ANSWER, connect};
+use crate::redis::master::Master;
 use crate::redis::subscriber::{OVERHEAD, TOGETHER};
 
 /// A stream, and who listens to it.
@@ -84,7 +85,7 @@ impl Stream {
     }
 
     /// Reads the stream, for ever.
-    pub(super) async fn read(self: Arc<Stream>, client: Client) {
+    pub(super) async fn read(self: Arc<Stream>, master: Master) {
         let mut started = self.delivered.subscribe();
         let started = started.wait_for(Option::is_some).await;
         let Some(mut offset) = started.ok().and_then(|started| *started) else {
@@ -92,7 +93,7 @@ impl Stream {
         };
         let (mut connection, mut pause, mut is_behind) = (None, FIRST_PAUSE, true);
         loop {
-            let read = self.page(&client, &mut connection, &mut offset, is_behind);
+            let read = self.page(&master, &mut connection, &mut offset, is_behind);
             match read.await {
                 Ok(rows) => {
                     pause = FIRST_PAUSE;
@@ -118,14 +119,14 @@ impl Stream {
     /// Reads on, or waits for more.
     async fn page(
         &self,
-        client: &Client,
+        master: &Master,
         connection: &mut Option<MultiplexedConnection>,
         offset: &mut Offset,
         is_behind: bool,
     ) -> Result<Vec<Row>, String> {
         let line = match connection {
             Some(line) => line,
-            None => connection.insert(connect(client).await?),
+            None => connection.insert(connect(master).await?),
         };
         if is_behind {
             self.look_for_gap(line, offset).await?;

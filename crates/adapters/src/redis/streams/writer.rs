@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use redis::Client;
 use redis::aio::MultiplexedConnection;
 use socketio::cluster::{KeptClient, PublishError};
 use socketio_proto::cluster::streams::session_key;
@@ -19,11 +18,12 @@ use tokio::time::timeout;
 
 use super::line::{ANSWER, connect};
 use super::reader::Stream;
+use crate::redis::master::Master;
 
 pub(super) struct Writer(Arc<Shared>);
 
 struct Shared {
-    client: Client,
+    master: Master,
     /// Where Redis keeps the number of the last batch.
     marker: String,
     session_prefix: Box<str>,
@@ -71,9 +71,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 const SCRIPT: &str = include_str!("batch.lua");
 
 impl Writer {
-    pub(super) fn new(client: Client, marker: String, session_prefix: &str) -> Writer {
+    pub(super) fn new(master: Master, marker: String, session_prefix: &str) -> Writer {
         Writer(Arc::new(Shared {
-            client,
+            master,
             marker,
             session_prefix: session_prefix.into(),
             queue: Mutex::default(),
@@ -250,7 +250,7 @@ impl Shared {
     ) -> Result<(), String> {
         let line = match connection {
             Some(line) => line,
-            None => connection.insert(connect(&self.client).await?),
+            None => connection.insert(connect(&self.master).await?),
         };
         match work {
             Work::Start(stream) => stream.start(line).await,
