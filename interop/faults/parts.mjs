@@ -159,7 +159,7 @@ export const page = (res, status, title, headers = {}) => {
 export async function reference(lab, options = {}, { tls, application, prepare = () => {}, make } = {}) {
   const server = lab.http(tls, application ?? ((req, res) => page(res, 404, "Not Found")));
   const io = make ? make(server, options) : new Server(server, options);
-  io.on("connection", (socket) => socket.on("ask", (...args) => args.pop()(...args)));
+  io.on("connection", (socket) => socket.on("ask", (...args) => typeof args.at(-1) === "function" && args.pop()(...args)));
   prepare(io, server);
   const port = await lab.listen(server);
   lab.atEnd(() => new Promise((resolve) => (io.engine.close(), resolve())));

@@ -212,7 +212,7 @@ const hops = [
     twin: "upload",
     expect: ["D18"],
     start: before({ early: (req) => (slowed(req), false) }, patience),
-    sees: isThrownOut("ping timeout|transport (close|error)", { transports: ["polling"], says: "x".repeat(120_000) }),
+    sees: isThrownOut("ping timeout|transport (close|error)", { transports: ["polling"], says: "x".repeat(300_000) }),
   }),
   // The same with this project's server.
   ...[["ours-upload", {}], ["ours-slow-upload", { early: (req) => (slowed(req), false) }]].map(([name, hop], isSlow) =>
@@ -223,7 +223,7 @@ const hops = [
       expect: isSlow ? ["D18"] : [],
       start: async (lab) => proxy(lab, [await ours(lab, patience)], hop),
       sees: isSlow
-        ? isThrownOut("ping timeout|transport (close|error)", { transports: ["polling"], says: "x".repeat(120_000) })
+        ? isThrownOut("ping timeout|transport (close|error)", { transports: ["polling"], says: "x".repeat(300_000) })
         : connects({ ask: false }),
     }),
   ),
