@@ -118,6 +118,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) redis: Option<String>,
 
+    /// The name of the master that sentinels watch: --redis then has the addresses of sentinels,
+    /// separated by commas. A user, password and database in them are those of the master.
+    #[arg(long, value_name = "MASTER", requires = "redis")]
+    pub(crate) redis_sentinel: Option<String>,
+
     /// How Redis is used, which is the adapter that servers of Node use. With streams, --recovery brings
     /// clients back to any server.
     #[arg(long, value_enum, default_value_t, requires = "redis")]

@@ -25,17 +25,22 @@ pub(super) fn join(builder: ServerBuilder, options: &ServeArgs) -> Result<Server
     let Some(url) = &options.redis else {
         return Ok(builder);
     };
+    let urls: Vec<_> = url.split(',').map(str::trim).collect();
+    let master = options.redis_sentinel.as_deref();
     let wrong = |error| format!("--redis: {error}; it looks like redis://localhost:6379");
     match options.redis_adapter {
         RedisAdapter::Classic => {
-            let bus = RedisBus::new(url).map_err(wrong)?;
-            Ok(builder.cluster(bus.prefix(&options.redis_prefix)))
+            let bus = match master {
+                Some(master) => RedisBus::with_sentinels(&urls, master),
+                None => RedisBus::new(url),
+            };
+            Ok(builder.cluster(bus.map_err(wrong)?.prefix(&options.redis_prefix)))
         }
         RedisAdapter::Sharded => {
-            let urls: Vec<_> = url.split(',').map(str::trim).collect();
-            let bus = match &urls[..] {
-                [url] => ShardedBus::new(url),
-                urls => ShardedBus::cluster(urls),
+            let bus = match (master, &urls[..]) {
+                (Some(master), urls) => ShardedBus::with_sentinels(urls, master),
+                (None, [url]) => ShardedBus::new(url),
+                (None, urls) => ShardedBus::cluster(urls),
             };
             let mode = match options.redis_subscriptions {
                 RedisSubscriptions::Dynamic => SubscriptionMode::Dynamic,
@@ -47,7 +52,11 @@ pub(super) fn join(builder: ServerBuilder, options: &ServeArgs) -> Result<Server
         }
         RedisAdapter::Streams => {
             let prefix = &*options.redis_prefix;
-            let bus = StreamsBus::builder(url)
+            let bus = match master {
+                Some(master) => StreamsBus::builder_with_sentinels(&urls, master),
+                None => StreamsBus::builder(url),
+            };
+            let bus = bus
                 .stream_name(prefix)
                 .channel_prefix(prefix)
                 .stream_count(options.redis_streams);
