@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::master::Master;
 
-use super::line::{FIRST_PAUSE, LAST_PAUSE};
+use super::line::{ANSWER, FIRST_PAUSE, LAST_PAUSE};
 
 /// What is called for what comes.
 pub(super) trait Listener: Send + Sync {
@@ -46,7 +46,6 @@ pub(super) struct Subscriber {
     changes: Mutex<Option<mpsc::UnboundedSender<Change>>>,
 }
 
-const ANSWER: Duration = Duration::from_secs(5);
 /// So often Redis is asked whether it is there.
 const PING: Duration = Duration::from_secs(10);
 /// So many bytes are delivered together, and then what the clients get is written.

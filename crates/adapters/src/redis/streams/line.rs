@@ -1,17 +1,13 @@
 //! A connection to Redis for questions, made when it is needed.
 
-use std::time::Duration;
-
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, FromRedisValue, Pipeline};
 use socketio::cluster::BusError;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+pub(super) use crate::redis::line::ANSWER;
 use crate::redis::master::Master;
-
-/// Redis is waited for this long.
-pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 pub(super) struct Line {
     master: Master,
