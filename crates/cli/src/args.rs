@@ -9,6 +9,9 @@ use crate::connect::ConnectArgs;
 use crate::doctor::DoctorArgs;
 use crate::emit::EmitArgs;
 
+/// In seconds; longer durations are refused.
+pub(crate) const YEAR: u64 = 365 * 24 * 60 * 60;
+
 /// Socket.IO from the command line. Without a command it serves.
 #[derive(Debug, Parser)]
 #[command(name = "sio", version, args_conflicts_with_subcommands = true)]
@@ -80,11 +83,12 @@ pub(crate) struct ServeArgs {
 
     /// The seconds over which clients are sent away when the server is asked to end, so that they do
     /// not all come back at once. A second signal ends it at once.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(..=YEAR))]
     pub(crate) drain: u64,
 
     /// Lets clients go on where they were if they come back within so many seconds.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=YEAR))]
     pub(crate) recovery: Option<u64>,
 
     /// Lets clients of Socket.IO 1 and 2 in.
@@ -257,4 +261,47 @@ pub(crate) enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// Each option of each command that takes seconds, with what no clock can add up.
+    #[test]
+    fn no_option_takes_seconds_without_end() {
+        let mut tried = 0;
+        let root = Args::command();
+        for command in std::iter::once(&root).chain(root.get_subcommands()) {
+            let takes_seconds = command.get_arguments().filter(|argument| {
+                argument
+                    .get_value_names()
+                    .is_some_and(|names| names == ["SECONDS"])
+            });
+            for argument in takes_seconds {
+                let option = format!("--{}", argument.get_long().expect("a long option"));
+                for value in [
+                    "18446744073709551615",
+                    "31536001",
+                    "1e300",
+                    "inf",
+                    "NaN",
+                    "-1",
+                    "x",
+                ] {
+                    let given = format!("{option}={value}");
+                    let line = match command.get_name() {
+                        "sio" | "serve" => vec!["sio", &given],
+                        name => vec!["sio", name, "http://localhost:1", &given],
+                    };
+                    let error = Args::try_parse_from(&line).expect_err(&given).to_string();
+                    assert!(error.contains(&option) && error.contains(value), "{error}");
+                    tried += 1;
+                }
+            }
+        }
+        assert!(tried >= 7 * 7, "{tried}");
+    }
 }

@@ -25,6 +25,7 @@
 
 mod args;
 pub mod client;
+mod duration;
 mod encode;
 mod error;
 mod event;
@@ -35,6 +36,7 @@ mod server;
 
 pub use args::{Args, DecodeError, EncodeError, Value};
 pub use client::Client;
+pub use duration::DurationError;
 pub use error::{AckError, BroadcastAckError, ConnectError, EmitError};
 pub use event::Event;
 pub use handler::{Ack, Endpoint, Handler};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, ValueEnum};
 
 use super::emit::{Emit, QUOTATION, for_shell};
+use crate::args::YEAR;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(
@@ -215,11 +216,10 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 fn seconds(text: &str) -> Result<Duration, BoxError> {
     let seconds: f64 = text.parse()?;
-    let duration = Duration::try_from_secs_f64(seconds)?;
-    if duration.is_zero() {
-        return Err("it must be more than 0".into());
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() && duration.as_secs() <= YEAR => Ok(duration),
+        _ => Err(format!("it must be more than 0, and at most {YEAR}, a year").into()),
     }
-    Ok(duration)
 }
 
 fn auth(text: &str) -> Result<serde_json::Value, BoxError> {

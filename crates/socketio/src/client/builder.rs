@@ -20,6 +20,7 @@ use super::error::{BuildError, ConnectError};
 use super::handlers::Handlers;
 use super::shared::Shared;
 use super::socket::Socket;
+use crate::duration;
 use crate::event::Event;
 use crate::handler::Handler;
 
@@ -419,6 +420,15 @@ impl ClientBuilder {
     /// When an option cannot be used.
     #[doc(alias = "autoConnect")]
     pub fn build(self) -> Result<Socket, BuildError> {
+        let durations = [
+            ("reconnection_delay", Some(self.reconnect.delay)),
+            ("reconnection_delay_max", Some(self.reconnect.delay_max)),
+            ("timeout", self.reconnect.timeout),
+            ("ack_timeout", self.ack_timeout),
+        ];
+        for (option, given) in durations {
+            duration::check(option, given.unwrap_or_default())?;
+        }
         let address = Address::parse(&self.url)?;
         let namespace = self.namespace.unwrap_or_else(|| address.namespace.clone());
         let mut headers = HeaderMap::new();

@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::dial::{DialError, TlsError};
 use super::hints;
+use crate::duration::DurationError;
 
 /// Why a client cannot be built from its options.
 #[derive(Debug, Error)]
@@ -19,6 +20,9 @@ pub enum BuildError {
     /// `auth` is not a JSON object.
     #[error("auth has to be a JSON object such as {{\"token\": \"..\"}}, not {0}")]
     Auth(String),
+    /// A duration is so long that it has no end.
+    #[error(transparent)]
+    Duration(#[from] DurationError),
     /// A header cannot be sent.
     #[error("the header \"{name}\" cannot be sent: {reason}")]
     Header {

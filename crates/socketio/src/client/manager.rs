@@ -14,6 +14,7 @@ use super::error::{BuildError, ConnectError, Disconnected};
 use super::handlers::Handlers;
 use super::shared::{Guard, Inner, SocketCore};
 use super::socket::{Disconnecting, Socket};
+use crate::duration;
 use crate::handler::Handler;
 
 /// The connection to a server, which several namespaces can share.
@@ -132,16 +133,16 @@ impl Manager {
         self.reconnect(|config| config.attempts = Some(attempts).filter(|&attempts| attempts > 0));
     }
 
-    /// Sets the first pause, from the next one on.
+    /// Sets the first pause, from the next one on; at most 365 days.
     #[doc(alias = "reconnectionDelay")]
     pub fn set_reconnection_delay(&self, delay: Duration) {
-        self.reconnect(|config| config.delay = delay);
+        self.reconnect(|config| config.delay = duration::capped(delay));
     }
 
-    /// Sets the longest pause, from the next one on.
+    /// Sets the longest pause, from the next one on; at most 365 days.
     #[doc(alias = "reconnectionDelayMax")]
     pub fn set_reconnection_delay_max(&self, delay: Duration) {
-        self.reconnect(|config| config.delay_max = delay);
+        self.reconnect(|config| config.delay_max = duration::capped(delay));
     }
 
     /// Sets which part of a pause is random, from the next one on.
@@ -150,9 +151,9 @@ impl Manager {
         self.reconnect(|config| config.randomization_factor = factor.clamp(0.0, 1.0));
     }
 
-    /// Bounds an attempt to connect, from the next one on.
+    /// Bounds an attempt to connect, from the next one on; at most 365 days.
     pub fn set_timeout(&self, timeout: Duration) {
-        self.reconnect(|config| config.timeout = Some(timeout));
+        self.reconnect(|config| config.timeout = Some(duration::capped(timeout)));
     }
 
     pub(crate) fn add(&self, namespace: &str, auth: Auth, handlers: Handlers) -> Socket {

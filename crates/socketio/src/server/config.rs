@@ -25,6 +25,7 @@ use super::proxies::TrustedProxies;
 use super::recovery::Recovery;
 use super::request::{EngineRefusal, Forbidden, RequestInfo};
 use super::routing::Routing;
+use crate::duration::{self, DurationError};
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) type Hook<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
@@ -163,6 +164,9 @@ pub enum ConfigError {
     /// The CORS options contradict each other.
     #[error(transparent)]
     Cors(#[from] CorsError),
+    /// A duration is zero, or so long that it has no end.
+    #[error(transparent)]
+    Duration(#[from] DurationError),
     /// Without a transport no client can connect.
     #[error("no transport is allowed: name polling, websocket or both in `transports`")]
     NoTransport,
@@ -185,9 +189,6 @@ pub enum ConfigError {
     /// The secret of all servers can be guessed.
     #[error("the secret for `routing` is too short: it needs at least 16 bytes")]
     RoutingSecret,
-    /// A duration is zero.
-    #[error("{0} must be longer than zero")]
-    Zero(&'static str),
 }
 
 impl ServerBuilder {
@@ -584,7 +585,7 @@ impl ServerBuilder {
     ///
     /// # Errors
     ///
-    /// When options contradict each other.
+    /// When options contradict each other, or one has a value that it cannot have.
     pub fn try_build(mut self) -> Result<Server, ConfigError> {
         if let Some(cors) = &self.config.cors {
             cors.validate()?;
@@ -600,9 +601,13 @@ impl ServerBuilder {
             ("head_timeout", self.config.head_timeout),
             ("body_timeout", self.config.body_timeout),
         ] {
-            if duration.is_zero() {
-                return Err(ConfigError::Zero(name));
-            }
+            duration::check_positive(name, duration)?;
+        }
+        if let Some(after) = self.config.destroy_upgrade {
+            duration::check("destroy_upgrade", after)?;
+        }
+        if let Some(recovery) = &self.config.recovery {
+            duration::check("max_disconnection", recovery.max_disconnection)?;
         }
         if let Some(routing) = &self.routing {
             routing.validate()?;

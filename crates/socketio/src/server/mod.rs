@@ -68,6 +68,7 @@ use socketio_proto::engine;
 use socketio_proto::socket::{ConnectionConfig, DisconnectReason, Parser};
 
 use crate::args::DecodeError;
+use crate::duration;
 use admission::{Admission, Busy};
 use config::Config;
 use counters::Counters;
@@ -295,13 +296,13 @@ impl Server {
     /// From the first moment nobody is let in ([`is_ready`](Server::is_ready) is false, a handshake is
     /// refused with status 503 and `Retry-After`). The sessions are closed one by one over the window,
     /// each when its handlers have ended and its awaited answers have come, at the latest when the
-    /// window ends. Then the server is [closed](Server::close).
+    /// window ends (a window is at most 365 days). Then the server is [closed](Server::close).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the sessions that are not closed yet open, and lets nobody in.
     pub async fn drain(&self, window: Duration) {
-        drain::drain(&self.shared, window).await;
+        drain::drain(&self.shared, duration::capped(window)).await;
         self.close().await;
     }
 

@@ -14,6 +14,7 @@ mod lifetime;
 mod limits;
 mod logs;
 mod namespaces;
+mod options;
 mod order;
 mod polling;
 mod recovery;
