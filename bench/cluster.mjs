@@ -2,7 +2,7 @@
 // servers' CPU time for each delivery, as the kernel counts it. Beside it the same without the bus, where
 // each server is told of each broadcast, which is for its own sockets alone.
 //
-//   cargo build --release -p socketio-adapters --all-features --example cluster_server
+//   cargo build --profile dist -p socketio-adapters --all-features --example cluster_server
 //   node bench/cluster.mjs [ROUNDS [SOCKETS_PER_SERVER [BROADCASTS]]]
 //
 // ADAPTER=sharded takes the sharded adapter of both. SIO_SERVER is another binary of ours, and SIO_BEFORE one
@@ -19,7 +19,7 @@ const { io } = require("socket.io-client");
 const [rounds = 3, sockets = 1000, broadcasts = 200] = process.argv.slice(2).map(Number);
 const path = (text) => new URL(text, import.meta.url).pathname;
 const kinds = {
-  ours: [process.env.SIO_SERVER ?? path("../target/release/examples/cluster_server")],
+  ours: [process.env.SIO_SERVER ?? path("../target/dist/examples/cluster_server")],
   node: [process.execPath, path("../interop/cluster-node.mjs")],
 };
 if (process.env.SIO_BEFORE) kinds.before = [process.env.SIO_BEFORE];

@@ -1,6 +1,6 @@
 // What forwarding costs: the same echo at the session's own server and at another one, and a question over the bus.
-//   SIO_SERVER=target/release/examples/interop_server node bench/routing.mjs [SECONDS]
-// With target/release/examples/cluster_server there, and redis-server, the bus is measured, too.
+//   SIO_SERVER=target/dist/examples/interop_server node bench/routing.mjs [SECONDS]
+// With target/dist/examples/cluster_server there, and redis-server, the bus is measured, too.
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import http from "node:http";

@@ -1,6 +1,6 @@
 //! Many clients in one process: what they cost idle, and how fast client and server echo together.
 //!
-//! `cargo run --release --example bench_client -- --url http://127.0.0.1:4000 --clients 10000 --idle`
+//! `cargo run --profile dist --example bench_client -- --url http://127.0.0.1:4000 --clients 10000 --idle`
 //! prints the bytes of resident memory for each client that holds a joined WebSocket; without `--idle`
 //! it keeps `--depth` messages in flight on each of `--clients` for `--seconds` and prints echoes a second.
 
