@@ -12,7 +12,7 @@ use socketio_proto::cluster::{
     Limits, Message as ClusterMessage, Node, NodeConfig, NodeEvent, Question, RequestId, RequestsConfig, Uid,
 };
 use socketio_proto::engine::{
-    Client, ClientConfig, ClientEvent, CloseReason, Config, Discard, Event, Message, OpenData, Packet, Query, Request, RequestMeta, Revision, Session,
+    Client, ClientConfig, ClientEvent, CloseReason, Config, Discard, Event, Message, OpenData, Packet, PacketError, Query, Request, RequestMeta, Revision, Session,
     SessionView, Transport, Via, decode_payload, jsonp, v3, verify, verify_protocol,
 };
 use socketio_proto::socket::{
@@ -206,7 +206,7 @@ pub fn websocket_response(data: &[u8]) {
     }
 }
 
-/// Engine.IO packets: what is decoded, encoded and decoded is the same.
+/// Engine.IO packets: what is decoded, encoded and decoded is the same, and any text is base64.
 pub fn engine_packet(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(packet) = Packet::decode_text(text) {
@@ -217,6 +217,25 @@ pub fn engine_packet(data: &[u8]) {
         assert_eq!(format!("{again:?}"), format!("{packet:?}"));
     }
     let _ = OpenData::decode(text);
+    let plain: String = text
+        .encode_utf16()
+        .map(|unit| unit as u8 as char)
+        .take_while(|&c| c != '=')
+        .filter(|c| c.is_ascii_alphanumeric() || "+/-_".contains(*c))
+        .map(|c| match c {
+            '-' => '+',
+            '_' => '/',
+            c => c,
+        })
+        .collect();
+    let digits = match plain.len() % 4 {
+        1 => &plain[..plain.len() - 1],
+        _ => &plain,
+    };
+    let (any, plain) = (format!("b{text}"), format!("b{digits}"));
+    assert_eq!(Packet::decode_text(&any), Packet::decode_text(&plain));
+    let (any, plain) = (format!("b4{text}"), format!("b4{digits}"));
+    assert_eq!(v3::decode_text(&any), v3::decode_text(&plain));
 }
 
 /// Payloads of polling.
@@ -326,7 +345,7 @@ pub fn engine_session(data: &[u8]) {
                 let message = session.handle_packet(via, packet, now);
                 assert!(ends == 0 || message.is_none(), "nothing is delivered after the end");
             }
-            4 => session.handle_bad_packet(via),
+            4 => session.handle_bad_packet(via, PacketError::Empty),
             5 => drop(session.handle_get()),
             6 => session.handle_get_answered(),
             7 => session.handle_get_aborted(),

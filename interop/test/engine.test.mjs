@@ -380,6 +380,20 @@ describe("polling", { concurrency: true }, () => {
     assert.equal((await get(server, path)).body, event(50));
   }));
 
+  it("E024 base64 in lines, and bytes that are no UTF-8", withServer({}, {}, async (server) => {
+    const session = await open(server);
+    await post(server, session.path, "40");
+    await get(server, session.path);
+    const event = '451-["echo",{"_placeholder":true,"num":0}]';
+    for (const text of ["AQID\n", "AQ\r\nID", "AQID=AQID", "AQIDA", "-_-_"]) {
+      assert.equal((await post(server, session.path, `${event}\x1eb${text}`)).body, "ok");
+      const bytes = Buffer.from(text, "base64").toString("base64");
+      assert.equal((await get(server, session.path)).body, `${event}\x1eb${bytes}`);
+    }
+    await post(server, session.path, Buffer.from([...Buffer.from('42["echo","a'), 0xff, 0xc3, ...Buffer.from('"]')]));
+    assert.equal((await get(server, session.path)).body, '42["echo","a\ufffd\ufffd"]');
+  }));
+
   it("E035 E037 bad packets", withServer({}, {}, async (server) => {
     const { path } = await open(server);
     await post(server, path, "40");

@@ -8,6 +8,7 @@
 //!
 //! Spec: Engine.IO v4.
 
+mod base64;
 mod client;
 mod config;
 mod event;

@@ -9,10 +9,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use thiserror::Error;
+
+use super::base64;
 
 /// How packets travel.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -81,15 +80,14 @@ impl<'a> Packet<'a> {
     /// Decodes the text form.
     ///
     /// # Errors
-    /// Fails on an empty text, an unknown type, and base64 that is not base64.
+    /// Fails on an empty text and an unknown type. Any text is base64.
     pub fn decode_text(text: &'a str) -> Result<Packet<'a>, PacketError> {
         let Some(&kind) = text.as_bytes().first() else {
             return Err(PacketError::Empty);
         };
-        if !kind.is_ascii() {
-            return Err(PacketError::UnknownType);
-        }
-        let data = &text[1..];
+        let Some(data) = text.get(1..) else {
+            return Err(PacketError::unknown_type(text));
+        };
         Ok(match kind {
             b'0' => Packet::Open(data),
             b'1' => Packet::Close,
@@ -98,8 +96,8 @@ impl<'a> Packet<'a> {
             b'4' => Packet::Message(Message::Text(data)),
             b'5' => Packet::Upgrade,
             b'6' => Packet::Noop,
-            b'b' => Packet::Message(Message::Binary(Cow::Owned(decode_base64(data)?))),
-            _ => return Err(PacketError::UnknownType),
+            b'b' => Packet::Message(Message::Binary(Cow::Owned(base64::decode(data)))),
+            _ => return Err(PacketError::unknown_type(text)),
         })
     }
 
@@ -111,7 +109,7 @@ impl<'a> Packet<'a> {
             Packet::Ping(data) => (b'2', *data),
             Packet::Pong(data) => (b'3', *data),
             Packet::Message(Message::Text(text)) => (b'4', *text),
-            Packet::Message(Message::Binary(bytes)) => return encode_base64(bytes, out),
+            Packet::Message(Message::Binary(bytes)) => return encode_binary(bytes, out),
             Packet::Upgrade => (b'5', ""),
             Packet::Noop => (b'6', ""),
         };
@@ -121,25 +119,10 @@ impl<'a> Packet<'a> {
     }
 }
 
-pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, PacketError> {
-    BASE64.decode(text).map_err(|_| PacketError::Base64)
-}
-
 /// Appends a binary message as `b` and base64.
-pub(super) fn encode_base64(bytes: &[u8], out: &mut Vec<u8>) {
+pub(super) fn encode_binary(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'b');
-    push_base64(bytes, out);
-}
-
-pub(super) fn push_base64(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    // Four characters for three bytes or a part of them. No slice is longer than isize::MAX, so that
-    // four thirds of it are a usize.
-    out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    let written = BASE64
-        .encode_slice(bytes, &mut out[start..])
-        .expect("the room for base64 has been made");
-    out.truncate(start + written);
+    base64::encode(bytes, out);
 }
 
 /// Bytes that are no packet.
@@ -148,30 +131,28 @@ pub(super) fn push_base64(bytes: &[u8], out: &mut Vec<u8>) {
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum PacketError {
-    /// The base64 of a binary message is malformed.
-    #[error("malformed base64")]
-    Base64,
     /// There is no type digit.
     #[error("empty packet")]
     Empty,
     /// The length of a packet in a payload of revision 3 is malformed, or wrong.
     #[error("malformed length")]
     Length,
-    /// The first character is no packet type.
-    #[error("unknown packet type")]
-    UnknownType,
+    /// This first character is no packet type.
+    #[error("unknown packet type {0:?}")]
+    UnknownType(char),
     /// Text in a binary payload of revision 3 is not UTF-8.
     #[error("text is not UTF-8")]
     Utf8,
 }
 
-/// Writes padding; reads with and without it, as the reference does.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
+impl PacketError {
+    pub(super) fn unknown_type(text: &str) -> PacketError {
+        match text.chars().next() {
+            Some(kind) => PacketError::UnknownType(kind),
+            None => PacketError::Empty,
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -228,23 +209,30 @@ mod tests {
         assert_eq!(Packet::decode_text("bAQIDBA="), Ok(binary(&[1, 2, 3, 4])));
     }
 
+    // Java's clients break base64 into lines, and end with one.
+    #[test]
+    fn base64_may_be_in_lines() {
+        for text in ["bAQID\n", "bAQ\r\nID\r\n", "b\nAQID"] {
+            assert_eq!(
+                Packet::decode_text(text),
+                Ok(binary(&[1, 2, 3])),
+                "{text:?}"
+            );
+        }
+    }
+
     #[test]
     fn malformed_packets_are_refused() {
         assert_eq!(Packet::decode_text(""), Err(PacketError::Empty));
         for text in ["7", "x", "a4", " 4", "é", "\u{1e}", "B"] {
             assert_eq!(
                 Packet::decode_text(text),
-                Err(PacketError::UnknownType),
+                Err(PacketError::unknown_type(text)),
                 "{text:?}"
             );
         }
-        for text in ["b!", "bA", "bAQID*A==", "b-_-_", "b=", "bAQID=AQID"] {
-            assert_eq!(
-                Packet::decode_text(text),
-                Err(PacketError::Base64),
-                "{text:?}"
-            );
-        }
+        let error = PacketError::unknown_type("\u{1e}x");
+        assert_eq!(error.to_string(), r"unknown packet type '\u{1e}'");
     }
 
     // E025

@@ -67,7 +67,7 @@ impl PayloadEncoder {
     /// Appends a binary message.
     pub fn push_binary(&mut self, bytes: &[u8]) {
         self.separate();
-        packet::encode_base64(bytes, &mut self.body);
+        packet::encode_binary(bytes, &mut self.body);
     }
 
     /// Appends a packet that is in its text form already.
@@ -133,7 +133,7 @@ mod tests {
     fn packets_before_a_malformed_one_are_given_and_none_after() {
         let mut payload = decode_payload("4a\x1e9\x1e4b");
         assert_eq!(payload.next(), Some(Ok(text("a"))));
-        assert_eq!(payload.next(), Some(Err(PacketError::UnknownType)));
+        assert_eq!(payload.next(), Some(Err(PacketError::UnknownType('9'))));
         assert_eq!(payload.next(), None);
         assert_eq!(payload.next(), None);
     }

@@ -15,7 +15,7 @@ use super::config::Config;
 use super::event::{
     CloseReason, ControlPacket, Discard, Event, GetStart, PostStart, ReadyState, Transmit, Via,
 };
-use super::packet::{Message, Packet, Transport};
+use super::packet::{Message, Packet, PacketError, Transport};
 use super::request::Revision;
 
 /// The server's side of one Engine.IO session.
@@ -259,9 +259,11 @@ impl Session {
     }
 
     /// Handles bytes that are no packet.
-    pub fn handle_bad_packet(&mut self, via: Via) {
+    pub fn handle_bad_packet(&mut self, via: Via, error: PacketError) {
         match via {
-            Via::Main if self.is_open() => self.end(CloseReason::ParseError, None),
+            Via::Main if self.is_open() => {
+                self.end(CloseReason::ParseError, Some(error.to_string().into()));
+            }
             Via::Main => {}
             Via::Probe => self.refuse_probe(),
         }

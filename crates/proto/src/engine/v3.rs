@@ -9,7 +9,8 @@
 use std::borrow::Cow;
 use std::iter::FusedIterator;
 
-use super::packet::{self, Message, Packet, PacketError};
+use super::base64;
+use super::packet::{Message, Packet, PacketError};
 
 /// The byte in front of a binary message in a WebSocket frame.
 pub const BINARY_MESSAGE: u8 = 4;
@@ -17,23 +18,25 @@ pub const BINARY_MESSAGE: u8 = 4;
 /// Decodes the text form of a packet.
 ///
 /// # Errors
-/// As [`Packet::decode_text`], and for base64 without a type.
+/// As [`Packet::decode_text`].
 pub fn decode_text(text: &str) -> Result<Packet<'_>, PacketError> {
     let Some(rest) = text.strip_prefix('b') else {
         return Packet::decode_text(text);
     };
-    let kind = *rest.as_bytes().first().ok_or(PacketError::Empty)?;
-    let base64 = rest.get(1..).ok_or(PacketError::UnknownType)?;
-    let bytes = packet::decode_base64(base64)?;
-    typed(kind.wrapping_sub(b'0'), Cow::Owned(bytes))
+    Ok(match rest.split_at_checked(1) {
+        Some((kind, base64)) => {
+            let kind = kind.as_bytes()[0].wrapping_sub(b'0');
+            typed(kind, Cow::Owned(base64::decode(base64)))
+        }
+        None => Packet::Noop,
+    })
 }
 
 /// Decodes the binary form of a packet: a type byte and data.
-///
-/// # Errors
-/// Fails without a byte, and for an unknown type.
-pub fn decode_binary(bytes: Cow<'_, [u8]>) -> Result<Packet<'_>, PacketError> {
-    let kind = *bytes.first().ok_or(PacketError::Empty)?;
+pub fn decode_binary(bytes: Cow<'_, [u8]>) -> Packet<'_> {
+    let Some(&kind) = bytes.first() else {
+        return Packet::Noop;
+    };
     let data = match bytes {
         Cow::Borrowed(bytes) => Cow::Borrowed(&bytes[1..]),
         Cow::Owned(mut bytes) => {
@@ -44,18 +47,18 @@ pub fn decode_binary(bytes: Cow<'_, [u8]>) -> Result<Packet<'_>, PacketError> {
     typed(kind, data)
 }
 
-/// Only messages carry bytes; what other packets have there means nothing.
-fn typed(kind: u8, data: Cow<'_, [u8]>) -> Result<Packet<'_>, PacketError> {
-    Ok(match kind {
+/// Only messages carry bytes; what other packets have there means nothing. The reference ignores
+/// packets of a type that there is not: it looks for one in text alone.
+fn typed(kind: u8, data: Cow<'_, [u8]>) -> Packet<'_> {
+    match kind {
         0 => Packet::Open(""),
         1 => Packet::Close,
         2 => Packet::Ping(""),
         3 => Packet::Pong(""),
         BINARY_MESSAGE => Packet::Message(Message::Binary(data)),
         5 => Packet::Upgrade,
-        6 => Packet::Noop,
-        _ => return Err(PacketError::UnknownType),
-    })
+        _ => Packet::Noop,
+    }
 }
 
 /// Decodes the packets of a text body, one after the other.
@@ -168,7 +171,7 @@ impl<'a> Iterator for BinaryPayload<'a> {
             return Some(Err(PacketError::Length));
         };
         let packet = match (is_binary, std::str::from_utf8(data)) {
-            (true, _) => decode_binary(Cow::Borrowed(data)),
+            (true, _) => Ok(decode_binary(Cow::Borrowed(data))),
             (false, Ok(text)) => decode_text(text),
             (false, Err(_)) => Err(PacketError::Utf8),
         };
@@ -187,11 +190,7 @@ fn first_of_bytes(body: &[u8]) -> Option<(bool, &[u8], &[u8])> {
     let end = memchr::memchr(0xff, rest)?;
     let length = length_of(rest[..end].iter().copied())?;
     let (data, after) = rest[end + 1..].split_at_checked(length)?;
-    match kind {
-        0 => Some((false, data, after)),
-        1 => Some((true, data, after)),
-        _ => None,
-    }
+    Some((kind != 0, data, after))
 }
 
 /// Joins packets to a body, whose form depends on whether there are bytes in it.
@@ -250,14 +249,14 @@ impl PayloadEncoder {
 
 impl Encoded {
     fn push_to_text(&self, body: &mut Vec<u8>) {
-        let base64;
+        let encoded;
         let (units, text) = match self {
             Encoded::Text(text) => (utf16_length(text), text),
             Encoded::Binary(bytes) => {
                 let mut text = b"b4".to_vec();
-                packet::push_base64(bytes, &mut text);
-                base64 = text;
-                (base64.len(), &base64)
+                base64::encode(bytes, &mut text);
+                encoded = text;
+                (encoded.len(), &encoded)
             }
         };
         body.extend_from_slice(units.to_string().as_bytes());
@@ -309,15 +308,20 @@ mod tests {
     #[test]
     fn bytes_have_a_type() {
         assert_eq!(decode_text("b4AAEC"), Ok(binary(&[0, 1, 2])));
-        assert_eq!(decode_binary(vec![4, 7].into()), Ok(binary(&[7])));
-        assert_eq!(decode_binary(b"\x04"[..].into()), Ok(binary(&[])));
-        assert_eq!(decode_binary(b"\x02x"[..].into()), Ok(Packet::Ping("")));
+        assert_eq!(decode_binary(vec![4, 7].into()), binary(&[7]));
+        assert_eq!(decode_binary(b"\x04"[..].into()), binary(&[]));
+        assert_eq!(decode_binary(b"\x02x"[..].into()), Packet::Ping(""));
         assert_eq!(decode_text("4€"), Ok(text("€")));
-        for malformed in ["b", "b9AA", "bxAA", "b€", "b4*"] {
-            assert!(decode_text(malformed).is_err(), "{malformed}");
+    }
+
+    #[test]
+    fn bytes_of_an_unknown_type_are_ignored() {
+        for strange in ["b", "b9AA", "bxAA", "b€", "b6"] {
+            assert_eq!(decode_text(strange), Ok(Packet::Noop), "{strange}");
         }
-        assert!(decode_binary(b""[..].into()).is_err());
-        assert!(decode_binary(b"\x07"[..].into()).is_err());
+        for strange in [&b""[..], b"\x07", b"\x064"] {
+            assert_eq!(decode_binary(strange.into()), Packet::Noop, "{strange:?}");
+        }
     }
 
     // E067: lengths are in UTF-16 code units.
@@ -404,15 +408,18 @@ mod tests {
                 Ok(binary(&[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]))
             ]
         );
+        assert_eq!(
+            decode_binary_payload(&[1, 0, 0xff, 7, 2, 0xff, 4, 1]).collect::<Vec<_>>(),
+            [Ok(Packet::Noop), Ok(binary(&[1]))]
+        );
         for body in [
             &b""[..],
             &[0],
             &[0, 1],
             &[0, 1, 0xff],
-            &[2, 1, 0xff, b'1'],
             &[0, 10, 0xff, b'1'],
             &[0, 1, 0xff, 0xc0],
-            &[1, 0, 0xff],
+            &[0, 0, 0xff],
         ] {
             let packets: Vec<_> = decode_binary_payload(body).collect();
             assert!(

@@ -1,7 +1,7 @@
 //! Closing from this side, with and without somebody to tell; and transports that end.
 
 use socketio_proto::engine::{
-    CloseReason, Discard, GetStart, PostStart, ReadyState, Transmit, Via,
+    CloseReason, Discard, GetStart, PacketError, PostStart, ReadyState, Transmit, Via,
 };
 
 use crate::engine_sessions::{CLOSE, CLOSE_MAIN, Driver, NOOP, PING, closed, failed, ms};
@@ -106,7 +106,9 @@ fn closing_session_takes_no_messages_and_no_probe() {
     for text in ["4a", "2", "3", "5"] {
         assert_eq!(driver.receive(text), None);
     }
-    driver.session.handle_bad_packet(Via::Main);
+    driver
+        .session
+        .handle_bad_packet(Via::Main, PacketError::Length);
     driver.session.handle_post_done();
     assert!(!driver.probe());
     driver.assert_silent();

@@ -1,8 +1,8 @@
 //! Long-polling: pending requests, overlaps, aborts.
 
-use socketio_proto::engine::{CloseReason, GetStart, PostStart, Via};
+use socketio_proto::engine::{CloseReason, GetStart, PacketError, PostStart, Via};
 
-use crate::engine_sessions::{CLOSE, CLOSE_MAIN, Driver, NOOP, closed, failed};
+use crate::engine_sessions::{CLOSE, CLOSE_MAIN, Driver, NOOP, closed, failed, unreadable};
 
 #[test]
 fn get_is_pending_until_it_is_answered() {
@@ -90,16 +90,20 @@ fn bad_packet_ends_the_session() {
     let mut driver = Driver::polling();
     assert_eq!(driver.session.handle_get(), GetStart::Accepted);
     assert_eq!(driver.receive("4a").as_deref(), Some("a"));
-    driver.session.handle_bad_packet(Via::Main);
-    driver.assert_ends(&[CLOSE, CLOSE_MAIN], closed(CloseReason::ParseError));
+    driver
+        .session
+        .handle_bad_packet(Via::Main, PacketError::Length);
+    driver.assert_ends(&[CLOSE, CLOSE_MAIN], unreadable(PacketError::Length));
 }
 
 // E036
 #[test]
 fn bad_packet_on_websocket_closes_it() {
     let mut driver = Driver::websocket();
-    driver.session.handle_bad_packet(Via::Main);
-    driver.assert_ends(&[CLOSE_MAIN], closed(CloseReason::ParseError));
+    driver
+        .session
+        .handle_bad_packet(Via::Main, PacketError::Length);
+    driver.assert_ends(&[CLOSE_MAIN], unreadable(PacketError::Length));
 }
 
 // E038
@@ -143,8 +147,10 @@ fn unexpected_packets_are_ignored() {
 #[test]
 fn requests_after_the_end_are_answered_without_a_trace() {
     let mut driver = Driver::polling();
-    driver.session.handle_bad_packet(Via::Main);
-    driver.assert_ends(&[CLOSE_MAIN], closed(CloseReason::ParseError));
+    driver
+        .session
+        .handle_bad_packet(Via::Main, PacketError::Length);
+    driver.assert_ends(&[CLOSE_MAIN], unreadable(PacketError::Length));
     assert_eq!(driver.session.handle_get(), GetStart::Accepted);
     assert_eq!(driver.session.handle_get(), GetStart::Accepted);
     assert_eq!(driver.session.handle_post(), PostStart::Overlap);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketio_proto::engine::{
-    CloseReason, Config, Discard, Event, Packet, ReadyState, Session, Transmit, Transport, Via,
+    CloseReason, Config, Discard, Event, Packet, PacketError, ReadyState, Session, Transmit,
+    Transport, Via,
 };
 
 use crate::engine_sessions::start;
@@ -101,7 +102,7 @@ fn call(session: &mut Session, random: &mut Random, now: Instant) {
         20 if random.below(8) == 0 => match random.below(4) {
             0 => session.handle_get_aborted(),
             1 => session.handle_post_aborted(),
-            2 => session.handle_bad_packet(via),
+            2 => session.handle_bad_packet(via, PacketError::Length),
             _ => session.handle_bad_content(),
         },
         21 if random.below(8) == 0 => {

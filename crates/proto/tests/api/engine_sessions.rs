@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketio_proto::engine::{
-    CloseReason, Config, ControlPacket, Event, Message, Packet, Revision, Session, Transmit,
-    Transport, Via,
+    CloseReason, Config, ControlPacket, Event, Message, Packet, PacketError, Revision, Session,
+    Transmit, Transport, Via,
 };
 
 pub(crate) const PING: Transmit = main_packet(ControlPacket::Ping);
@@ -36,6 +36,13 @@ pub(crate) fn failed(detail: &'static str) -> Event {
     Event::Closed {
         reason: CloseReason::TransportError,
         detail: Some(detail.into()),
+    }
+}
+
+pub(crate) fn unreadable(error: PacketError) -> Event {
+    Event::Closed {
+        reason: CloseReason::ParseError,
+        detail: Some(error.to_string().into()),
     }
 }
 
@@ -148,7 +155,8 @@ impl Driver {
         assert_eq!(self.session.poll_timeout(), None);
         self.receive("4late");
         self.receive("1");
-        self.session.handle_bad_packet(Via::Main);
+        self.session
+            .handle_bad_packet(Via::Main, PacketError::Length);
         self.session
             .handle_timeout(self.now + Duration::from_secs(3600));
         self.session.close(socketio_proto::engine::Discard::No);

@@ -1,7 +1,8 @@
 //! Upgrade from polling to WebSocket, in every order of things.
 
 use socketio_proto::engine::{
-    CloseReason, Discard, Event, GetStart, PostStart, ReadyState, Transmit, Transport, Via,
+    CloseReason, Discard, Event, GetStart, PacketError, PostStart, ReadyState, Transmit, Transport,
+    Via,
 };
 
 use crate::engine_sessions::{
@@ -177,8 +178,12 @@ fn bad_first_packet_closes_the_probe_only() {
 #[test]
 fn bytes_that_are_no_packet_close_the_probe_only() {
     let mut driver = Driver::probed();
-    driver.session.handle_bad_packet(Via::Probe);
-    driver.session.handle_bad_packet(Via::Probe);
+    driver
+        .session
+        .handle_bad_packet(Via::Probe, PacketError::Length);
+    driver
+        .session
+        .handle_bad_packet(Via::Probe, PacketError::Length);
     assert_eq!(driver.transmits(), [CLOSE_PROBE]);
     assert_eq!(driver.events(), []);
     assert!(driver.session.is_open());
@@ -327,7 +332,9 @@ fn close_during_an_upgrade_that_fails_goes_on_with_polling() {
     let mut driver = Driver::probed();
     assert_eq!(driver.session.handle_get(), GetStart::Accepted);
     driver.session.close(Discard::No);
-    driver.session.handle_bad_packet(Via::Probe);
+    driver
+        .session
+        .handle_bad_packet(Via::Probe, PacketError::Length);
     let expected = [CLOSE, CLOSE_PROBE, CLOSE_MAIN];
     driver.assert_ends(&expected, closed(CloseReason::ForcedClose));
 

@@ -438,10 +438,10 @@ impl<'a> Reader<'a> {
             }
             Item::Binary(bytes) => {
                 let packet = match self.revision() {
-                    Revision::V4 => Ok(Packet::Message(Message::Binary(bytes))),
+                    Revision::V4 => Packet::Message(Message::Binary(bytes)),
                     Revision::V3 => v3::decode_binary(bytes),
                 };
-                self.packet(packet);
+                self.packet(Ok(packet));
             }
             Item::Ping(payload) => self.pong = Some(payload.to_vec()),
             Item::Pong(_) | Item::Fragment | Item::Close(_) => {}

@@ -1,5 +1,6 @@
 //! HTTP long-polling: a GET waits for packets, a POST brings some.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -312,7 +313,7 @@ async fn handle(session: &Arc<Session>, bytes: &[u8], is_binary: bool) {
         let now = Instant::now();
         let handle = |packet: Result<Packet<'_>, PacketError>| match packet {
             Ok(packet) => drop(session.handle_packet(Via::Main, packet, now, &mut running)),
-            Err(_) => session.handle_bad_packet(Via::Main),
+            Err(error) => session.handle_bad_packet(Via::Main, error),
         };
         packets(session.dialect(), bytes, is_binary, handle);
     }
@@ -332,18 +333,20 @@ fn packets(
     dialect: Dialect,
     bytes: &[u8],
     is_binary: bool,
-    mut each: impl FnMut(Result<Packet<'_>, PacketError>),
+    each: impl FnMut(Result<Packet<'_>, PacketError>),
 ) {
     if is_binary {
         return v3::decode_binary_payload(bytes).for_each(each);
     }
-    let Ok(text) = simdutf8::basic::from_utf8(bytes) else {
-        return each(Err(PacketError::Utf8));
+    // As the reference reads a body; a WebSocket's text has to be UTF-8.
+    let text = match simdutf8::basic::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
     };
     let form;
     let text = match dialect.jsonp {
-        false => text,
-        true => match jsonp::unwrap(text) {
+        false => &*text,
+        true => match jsonp::unwrap(&text) {
             Some(payload) => {
                 form = payload;
                 &form

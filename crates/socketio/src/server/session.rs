@@ -12,8 +12,8 @@ use std::time::Instant;
 use parking_lot::{Mutex, MutexGuard};
 
 use socketio_proto::engine::{
-    self, CloseReason, ControlPacket, Discard, Event, GetStart, Message, Packet, PostStart,
-    ReadyState, Revision, Transmit, Transport, Via,
+    self, CloseReason, ControlPacket, Discard, Event, GetStart, Message, Packet, PacketError,
+    PostStart, ReadyState, Revision, Transmit, Transport, Via,
 };
 use socketio_proto::socket::{
     Connection, DisconnectReason, Incoming, Invalid, PacketDecoder, PacketKind,
@@ -318,8 +318,8 @@ impl Session {
     }
 
     /// Closes after bytes that are no packet.
-    pub(crate) fn handle_bad_packet(self: &Arc<Session>, via: Via) {
-        self.feed(|engine| engine.handle_bad_packet(via));
+    pub(crate) fn handle_bad_packet(self: &Arc<Session>, via: Via, error: PacketError) {
+        self.feed(|engine| engine.handle_bad_packet(via, error));
     }
 
     /// Ends the session because its WebSocket has ended.
@@ -621,7 +621,12 @@ impl Session {
                 .for_each(|listener| listener(transport));
         }
         if let Some(closed) = told.closed {
-            tracing::debug!(session = ?self.id, reason = closed.reason.as_str(), "session closed");
+            tracing::debug!(
+                session = ?self.id,
+                reason = closed.reason.as_str(),
+                description = closed.description.as_deref(),
+                "session closed"
+            );
             if self.shared.sessions().remove(&self.id, closed.key) {
                 memory::give_back(&self.shared);
             }

@@ -179,17 +179,14 @@ fn item(
                     *via = Via::Main;
                 }
             }
-            Err(_) => session.handle_bad_packet(*via),
+            Err(error) => session.handle_bad_packet(*via, error),
         },
         Item::Binary(bytes) => {
             let packet = match session.dialect().revision {
-                Revision::V4 => Ok(Packet::Message(Message::Binary(bytes))),
+                Revision::V4 => Packet::Message(Message::Binary(bytes)),
                 Revision::V3 => v3::decode_binary(bytes),
             };
-            match packet {
-                Ok(packet) => drop(session.handle_packet(*via, packet, now, running)),
-                Err(_) => session.handle_bad_packet(*via),
-            }
+            session.handle_packet(*via, packet, now, running);
         }
         Item::Ping(payload) => {
             if *via == Via::Main {

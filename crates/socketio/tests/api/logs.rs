@@ -1,13 +1,13 @@
 //! What is logged, at which level, and what never is.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use serde_json::json;
 use socketio::{Server, Socket};
-use tracing::Level;
 use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Level};
 
 use crate::support::{HANDSHAKE, Polling, Ws, http, start, until};
 
@@ -17,6 +17,10 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     fn capture(level: Level) -> (Lines, DefaultGuard) {
+        // While there is one subscriber only, a place in the code that logs for the first time asks the
+        // subscriber of its own thread whether it is ever of interest: tests without one say no for all.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -80,6 +84,19 @@ async fn a_storm_of_refusals_is_one_line_with_cause_and_remedy() {
     assert!(refused[0].contains("refused: Session ID unknown; "));
     assert!(refused[0].contains("code=1") && refused[0].contains("address=127.0.0.1:"));
     assert_eq!(io.stats().refused_requests, 100);
+}
+
+#[tokio::test]
+async fn a_parse_error_says_what_could_not_be_read() {
+    let (lines, _guard) = Lines::capture(Level::DEBUG);
+    let (io, address) = start(Server::builder()).await;
+    let polling = Polling::open(address).await;
+    polling.post("40\u{1e}9what is this").await;
+    until(|| io.clients_count() == 0).await;
+    let closed = lines.of("DEBUG", "session closed");
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    let told = r#"reason="parse error" description="unknown packet type '9'""#;
+    assert!(closed[0].contains(told), "{closed:?}");
 }
 
 // A session's id speaks for its client, also where another server of a cluster has opened it.

@@ -9,6 +9,7 @@ mod client_dial;
 mod client_proxy;
 mod cluster;
 mod fake;
+mod foreign_text;
 mod hostile;
 mod lifetime;
 mod limits;

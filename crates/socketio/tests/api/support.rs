@@ -40,14 +40,20 @@ pub(crate) struct Answer {
 }
 
 /// Sends one request on a connection of its own.
-pub(crate) async fn http(address: SocketAddr, method: &str, target: &str, body: &str) -> Answer {
+pub(crate) async fn http(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    body: impl AsRef<[u8]>,
+) -> Answer {
+    let body = body.as_ref();
     let mut stream = TcpStream::connect(address).await.expect("to connect");
     let request = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream
-        .write_all(request.as_bytes())
+        .write_all(&[request.as_bytes(), body].concat())
         .await
         .expect("to write");
     let mut bytes = Vec::new();
