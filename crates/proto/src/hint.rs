@@ -99,13 +99,15 @@ pub enum Hint {
     Unreachable,
     /// The headers of the WebSocket handshake are missing.
     UpgradeStripped,
+    /// A WebSocket says that its transport is polling.
+    WebSocketOnly,
     /// The session is on another server, and nothing is forwarded.
     WrongServer,
 }
 
 impl Hint {
     /// All hints, in alphabetical order.
-    pub const ALL: [Hint; 46] = [
+    pub const ALL: [Hint; 47] = [
         Hint::AllowRequest,
         Hint::Broken,
         Hint::Busy,
@@ -151,6 +153,7 @@ impl Hint {
         Hint::UnknownHost,
         Hint::Unreachable,
         Hint::UpgradeStripped,
+        Hint::WebSocketOnly,
         Hint::WrongServer,
     ];
 
@@ -325,6 +328,10 @@ impl Hint {
             Hint::UpgradeStripped => {
                 "a proxy removed the headers of the WebSocket handshake: make it speak HTTP/1.1 to \
                  the server and forward the headers `Upgrade` and `Connection: Upgrade`"
+            }
+            Hint::WebSocketOnly => {
+                "a WebSocket says `transport=polling`: name WebSocket alone in the client's options, \
+                 in Dart `OptionBuilder().setTransports(['websocket'])`"
             }
             Hint::WrongServer => {
                 "the session lives on the server that the context names: turn on sticky sessions in \

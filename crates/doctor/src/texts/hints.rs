@@ -146,6 +146,9 @@ pub(super) fn spanish(hint: Hint) -> &'static str {
         Hint::UpgradeStripped => {
             "un proxy quitó las cabeceras del saludo de WebSocket: haga que hable HTTP/1.1 con el servidor y reenvíe las cabeceras `Upgrade` y `Connection: Upgrade`"
         }
+        Hint::WebSocketOnly => {
+            "un WebSocket dice `transport=polling`: nombre solo WebSocket en las opciones del cliente, en Dart `OptionBuilder().setTransports(['websocket'])`"
+        }
         Hint::WrongServer => {
             "la sesión vive en el servidor que nombra el contexto: active las sesiones adherentes en el balanceador, o quite `without_forwarding`"
         }
@@ -194,7 +197,10 @@ pub(super) mod tests {
             | Hint::SessionEnded
             | Hint::Sticky
             | Hint::WrongServer => Id::D10,
-            Hint::NoWebSocket | Hint::TransportFailed | Hint::UpgradeStripped => Id::D12,
+            Hint::NoWebSocket
+            | Hint::TransportFailed
+            | Hint::UpgradeStripped
+            | Hint::WebSocketOnly => Id::D12,
             Hint::LatePoll => Id::D13,
             Hint::Namespace => Id::D15,
             Hint::Broken | Hint::PingTimeout => Id::D16,

@@ -88,8 +88,6 @@ pub struct SessionView {
 }
 
 /// A request that may pass.
-///
-/// An upgrade request may name polling as its transport: then the answer is 101 and a close frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verified {
     /// It asks for a new session.
@@ -108,7 +106,8 @@ pub enum Verified {
 ///
 /// # Errors
 /// Fails with the first check that fails, in the reference's order: transport, origin, then with an
-/// id the session, its transport and its revision, without one the method and the upgrade.
+/// id the session, its transport and its revision, without one the method and the upgrade. Last comes
+/// an upgrade that names polling, which the reference answers with 101 and a close frame.
 pub fn verify(
     request: &Request<'_>,
     meta: &RequestMeta<'_>,
@@ -142,6 +141,9 @@ pub fn verify(
         if transport == Transport::WebSocket && !is_upgrade {
             return Err(RequestError::TransportHandshakeError);
         }
+        if transport == Transport::Polling && is_upgrade {
+            return Err(RequestError::UpgradeOfPolling);
+        }
         return Ok(Verified::Handshake { transport });
     };
     let Some(session) = lookup(sid) else {
@@ -160,6 +162,9 @@ pub fn verify(
             protocol: request.revision().number(),
             previous_protocol: session.revision.number(),
         });
+    }
+    if transport == Transport::Polling && is_upgrade {
+        return Err(RequestError::UpgradeOfPolling);
     }
     Ok(Verified::Session { transport })
 }
@@ -243,17 +248,28 @@ mod tests {
             handshake(websocket)
         );
         assert_eq!(
-            check("EIO=4&transport=polling", &UPGRADE, None),
-            handshake(polling)
-        );
-        assert_eq!(
             check("EIO=4&transport=polling&sid=a", &GET, Some(POLLING)),
             session(polling)
         );
         let upgrade = check("EIO=4&transport=websocket&sid=a", &UPGRADE, Some(POLLING));
         assert_eq!(upgrade, session(websocket));
-        let late = check("EIO=4&transport=polling&sid=a", &UPGRADE, Some(WEBSOCKET));
-        assert_eq!(late, session(polling));
+        let poll = check("EIO=4&transport=polling&sid=a", &GET, Some(POLLING));
+        assert_eq!(poll, session(polling));
+    }
+
+    #[test]
+    fn an_upgrade_that_names_polling_is_refused_after_all_else() {
+        let upgrade = |query, session| check(query, &UPGRADE, session).unwrap_err();
+        let polling = "EIO=4&transport=polling";
+        assert_eq!(upgrade(polling, None), RequestError::UpgradeOfPolling);
+        for session in [POLLING, WEBSOCKET] {
+            let with_id = upgrade("EIO=4&transport=polling&sid=a", Some(session));
+            assert_eq!(with_id, RequestError::UpgradeOfPolling);
+        }
+        let unknown = upgrade("EIO=4&transport=polling&sid=a", None);
+        assert_eq!(unknown.code(), 1);
+        let revision = upgrade("EIO=3&transport=polling&sid=a", Some(POLLING));
+        assert!(matches!(revision, RequestError::ProtocolMismatch { .. }));
     }
 
     #[test]

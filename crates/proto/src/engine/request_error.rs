@@ -85,6 +85,10 @@ pub enum RequestError {
         /// What went wrong.
         error: String,
     },
+    /// A WebSocket names polling as its transport (code 3).
+    ///
+    /// Mostly a native client written in Dart, whose default transports mean that.
+    UpgradeOfPolling,
     /// No id could be made for the session (code 3).
     IdGenerationError {
         /// What went wrong.
@@ -120,6 +124,7 @@ impl RequestError {
             | RequestError::ProtocolMismatch { .. }
             | RequestError::TransportHandshakeError
             | RequestError::TransportFailed { .. }
+            | RequestError::UpgradeOfPolling
             | RequestError::IdGenerationError { .. }
             | RequestError::MiddlewareFailure => 3,
             RequestError::Forbidden { .. } => 4,
@@ -206,6 +211,7 @@ impl RequestError {
             RequestError::TransportFailed { error } => {
                 json!({ "name": "TRANSPORT_HANDSHAKE_ERROR", "error": error })
             }
+            RequestError::UpgradeOfPolling => json!({ "name": "UPGRADE_OF_POLLING" }),
             RequestError::IdGenerationError { error } => {
                 json!({ "name": "ID_GENERATION_ERROR", "error": error })
             }
@@ -237,6 +243,7 @@ impl RequestError {
             } => Hint::LatePoll,
             RequestError::ProtocolMismatch { .. } => Hint::OtherRevision,
             RequestError::TransportFailed { .. } => Hint::TransportFailed,
+            RequestError::UpgradeOfPolling => Hint::WebSocketOnly,
             RequestError::IdGenerationError { .. } => Hint::SessionId,
             RequestError::MiddlewareFailure => Hint::Middleware,
             RequestError::Forbidden { .. } => Hint::AllowRequest,
@@ -363,6 +370,12 @@ mod tests {
                 3,
                 "Bad request",
                 json!({ "name": "TRANSPORT_HANDSHAKE_ERROR" }),
+            ),
+            (
+                RequestError::UpgradeOfPolling,
+                3,
+                "Bad request",
+                json!({ "name": "UPGRADE_OF_POLLING" }),
             ),
             (
                 RequestError::TransportFailed {

@@ -79,8 +79,19 @@ impl Busy {
     }
 }
 
+/// Why a session that was admitted is not opened after all.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum NotStarted {
+    /// A limit was reached while the application was asked.
+    Busy(Busy),
+    IdInUse,
+}
+
 impl Admission {
     /// Asks whether one more session may be opened, and takes a token if so.
+    ///
+    /// Between this and the session the application may be asked, and others may come: what is
+    /// counted here is counted again when the session [opens](Admission::open).
     pub(crate) fn ask(
         &self,
         limits: &Limits,
@@ -127,10 +138,15 @@ impl Admission {
     }
 
     /// Counts a session of an address, where that is limited.
-    pub(crate) fn opened(&self, limits: &Limits, address: Option<IpAddr>) {
-        if let (Some(_), Some(address)) = (limits.max_per_address, address) {
-            *self.by_address.lock().entry(address).or_default() += 1;
+    pub(crate) fn open(&self, limits: &Limits, address: Option<IpAddr>) -> Result<(), Busy> {
+        if let (Some(max), Some(address)) = (limits.max_per_address, address) {
+            let mut by_address = self.by_address.lock();
+            if by_address.get(&address).is_some_and(|n| *n >= max) {
+                return Err(Busy::Address);
+            }
+            *by_address.entry(address).or_default() += 1;
         }
+        Ok(())
     }
 
     pub(crate) fn closed(&self, limits: &Limits, address: Option<IpAddr>) {
@@ -203,8 +219,9 @@ mod tests {
         let now = Instant::now();
         let mut limits = LIMITS;
         limits.handshakes = None;
-        admission.opened(&limits, address(1));
-        admission.opened(&limits, address(1));
+        for opened in [Ok(()), Ok(()), Err(Busy::Address)] {
+            assert_eq!(admission.open(&limits, address(1)), opened);
+        }
         assert_eq!(
             admission.ask(&limits, 2, address(1), now),
             Err(Busy::Address)

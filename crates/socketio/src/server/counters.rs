@@ -81,7 +81,7 @@ counters! {
     refused_addresses,
     /// Handshakes that were refused because too many came at once.
     refused_handshakes,
-    /// Handshakes that were refused because the server is being drained.
+    /// Handshakes that were refused because the server is being drained, or closed.
     refused_draining,
     /// Connections that were closed after a packet which was malformed, did not fit the state, or was
     /// beyond a limit on attachments or namespaces.

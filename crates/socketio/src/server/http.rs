@@ -23,7 +23,7 @@ use socketio_proto::engine::{
     self, OpenPacket, Query, RequestError, RequestMeta, SessionView, Transport, Verified,
 };
 
-use super::admission::Busy;
+use super::admission::{Busy, NotStarted};
 use super::body::ResponseBody;
 use super::config::HeadersHook;
 use super::cors::Flow;
@@ -164,11 +164,11 @@ where
     }
     match checked {
         Err(error) => Answer::Now(Some(refuse(shared, &parts, upgrade, headers, &error))),
-        Ok(Checked::Known(session, transport)) if upgrade => {
-            let owner = Owner::Known(session, transport);
+        Ok(Checked::Known(session)) if upgrade => {
+            let owner = Owner::Known(session);
             Answer::Now(Some(upgrade::answer(shared, parts, owner, headers)))
         }
-        Ok(Checked::Known(session, _)) => polling::answer(session, parts, body, headers),
+        Ok(Checked::Known(session)) => polling::answer(session, parts, body, headers),
         Ok(Checked::Handshake(transport, dialect)) => {
             let config = shared.config();
             if let Err(busy) = admit(shared, &parts) {
@@ -220,7 +220,7 @@ pub(crate) fn refuse_for_now<B>(mut headers: HeaderMap, busy: Busy) -> Response<
 /// Who a verified request belongs to.
 pub(crate) enum Owner {
     New(New),
-    Known(Arc<Session>, Transport),
+    Known(Arc<Session>),
 }
 
 /// A session that is to be opened.
@@ -231,7 +231,7 @@ pub(crate) struct New {
 }
 
 enum Checked {
-    Known(Arc<Session>, Transport),
+    Known(Arc<Session>),
     /// A handshake, and whether its protocol version is served: that is said last.
     Handshake(Transport, Result<Dialect, RequestError>),
 }
@@ -262,7 +262,7 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
         (verified, _) => verified?,
     };
     Ok(match (verified, found) {
-        (Verified::Session { transport }, Some(session)) => Checked::Known(session, transport),
+        (Verified::Session { .. }, Some(session)) => Checked::Known(session),
         (Verified::Session { transport } | Verified::Handshake { transport }, _) => {
             let revision = engine::verify_protocol(&request, shared.engine());
             let dialect = revision.map(|revision| Dialect::of(&request, revision, transport));
@@ -335,11 +335,9 @@ fn open_polling<B>(
 ) -> Response<B> {
     let cookie = shared.config().cookie.as_ref();
     let cookie = cookie.map(|cookie| cookie.header_value(new.id.as_str()));
-    let Some(session) = start(shared, parts, new) else {
-        let error = RequestError::IdGenerationError {
-            error: "the id is in use".into(),
-        };
-        return refuse(shared, parts, false, headers, &error);
+    let session = match start(shared, parts, new) {
+        Ok(session) => session,
+        Err(error) => return refuse_start(shared, parts, false, headers, error),
     };
     if let Some(cookie) = cookie {
         headers.append(SET_COOKIE, cookie);
@@ -362,8 +360,12 @@ fn open_polling<B>(
     respond(StatusCode::OK, headers, body)
 }
 
-/// Makes a session and enters it into the table; `None` if its id is taken.
-pub(crate) fn start(shared: &Arc<Shared>, parts: &Parts, new: New) -> Option<Arc<Session>> {
+/// Makes a session and enters it into the table.
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    parts: &Parts,
+    new: New,
+) -> Result<Arc<Session>, NotStarted> {
     let (address, secure) = client(shared, parts);
     let handshake = Handshake::new(
         &parts.uri,
@@ -372,16 +374,46 @@ pub(crate) fn start(shared: &Arc<Shared>, parts: &Parts, new: New) -> Option<Arc
         secure,
         SystemTime::now(),
     );
-    let session = Session::new(new, shared, handshake, Instant::now());
-    let session = Arc::new(session);
-    let key = shared.sessions().insert(&session)?;
+    let session = Arc::new(Session::new(new, shared, handshake, Instant::now()));
     let limits = &shared.config().limits;
+    let address = address.map(|address| address.ip());
+    let admission = shared.admission();
+    admission.open(limits, address).map_err(NotStarted::Busy)?;
+    let inserted = shared.sessions().insert(&session, limits.max_connections);
+    // Whoever closes all sessions shuts the door first: each is seen here, or there.
+    let inserted = match inserted {
+        Ok(key) if admission.is_draining() => {
+            shared.sessions().remove(session.id(), key);
+            Err(NotStarted::Busy(Busy::Draining))
+        }
+        inserted => inserted,
+    };
+    let key = inserted.inspect_err(|_| admission.closed(limits, address))?;
     shared.counters().opened();
-    shared
-        .admission()
-        .opened(limits, address.map(|address| address.ip()));
     session.started(key);
-    Some(session)
+    Ok(session)
+}
+
+/// Refuses a request whose session could not be opened.
+pub(crate) fn refuse_start<B>(
+    shared: &Shared,
+    parts: &Parts,
+    upgrade: bool,
+    headers: HeaderMap,
+    error: NotStarted,
+) -> Response<B> {
+    match error {
+        NotStarted::Busy(busy) => {
+            shared.refused_for_now(busy);
+            refuse_for_now(headers, busy)
+        }
+        NotStarted::IdInUse => {
+            let error = RequestError::IdGenerationError {
+                error: "the id is in use".into(),
+            };
+            refuse(shared, parts, upgrade, headers, &error)
+        }
+    }
 }
 
 /// The open packet.

@@ -281,8 +281,10 @@ impl Server {
     /// Closes all sessions and stops accepting. The sockets leave with the reason
     /// `server shutting down`; the clients see `transport close` and reconnect.
     ///
-    /// Closing twice does nothing.
+    /// From the first moment a handshake is refused with status 503 and `Retry-After`, also where the
+    /// server is a [`layer`](Server::layer) of another one, which goes on. Closing twice does nothing.
     pub async fn close(&self) {
+        self.shared.admission().drain();
         for namespace in self.shared.namespaces.all() {
             namespace.adapter().close().await;
         }
@@ -371,7 +373,7 @@ impl Shared {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        !self.admission.is_draining() && !*self.closed.borrow()
+        !self.admission.is_draining()
     }
 
     pub(crate) fn admission(&self) -> &Admission {

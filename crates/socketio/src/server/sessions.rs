@@ -7,6 +7,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use parking_lot::RwLock;
 
+use super::admission::{Busy, NotStarted};
 use super::session::Session;
 use crate::id::SessionId;
 
@@ -31,8 +32,8 @@ struct Table {
 const CROWD: usize = 1000;
 
 impl Sessions {
-    /// Adds a session; `None` if one with this id is there already.
-    pub(crate) fn insert(&self, session: &Arc<Session>) -> Option<u32> {
+    /// Adds a session, unless there are `max`.
+    pub(crate) fn insert(&self, session: &Arc<Session>, max: usize) -> Result<u32, NotStarted> {
         let hash = self.hasher.hash_one(session.id());
         let mut table = self.table.write();
         let Table {
@@ -47,7 +48,10 @@ impl Sessions {
                 .is_some_and(|s| s.id() == session.id())
         };
         if by_id.find(hash, same).is_some() {
-            return None;
+            return Err(NotStarted::IdInUse);
+        }
+        if by_id.len() >= max {
+            return Err(NotStarted::Busy(Busy::Connections));
         }
         // Keys beyond the end are left in the list when the slots at the end are given back.
         let reused = std::iter::from_fn(|| free.pop()).find(|&key| (key as usize) < slots.len());
@@ -58,7 +62,7 @@ impl Sessions {
         slots[key as usize] = Some(session.clone());
         by_id.insert_unique(hash, key, |&key| rehash(&self.hasher, slots, key));
         *peak = by_id.len().max(*peak);
-        Some(key)
+        Ok(key)
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Session>> {

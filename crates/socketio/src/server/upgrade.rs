@@ -19,7 +19,10 @@ use socketio_proto::engine::{RequestError, Transport, Via};
 use socketio_proto::websocket::{self, Negotiated, UpgradeHeaders};
 
 use super::Shared;
-use super::http::{Owner, Peer, Response, change_headers, refuse, refuse_upgrade, respond, start};
+use super::admission::NotStarted;
+use super::http::{
+    Owner, Peer, Response, change_headers, refuse, refuse_start, refuse_upgrade, respond, start,
+};
 use super::session::Session;
 use super::websocket::{Incoming, StreamTask, TcpTask};
 
@@ -54,6 +57,11 @@ pub(crate) fn answer<B>(
             &RequestError::TransportHandshakeError,
         );
     };
+    let is_new = matches!(owner, Owner::New(_));
+    let begin = match Begin::of(shared, &parts, owner) {
+        Ok(begin) => begin,
+        Err(error) => return refuse_start(shared, &parts, true, headers, error),
+    };
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let accept = HeaderValue::from_bytes(accept.as_ref()).expect("base64 is a header value");
@@ -68,7 +76,7 @@ pub(crate) fn answer<B>(
             deflate = Some(negotiated);
         }
     }
-    if matches!(owner, Owner::New(_)) {
+    if is_new {
         change_headers(
             shared,
             &parts,
@@ -79,7 +87,6 @@ pub(crate) fn answer<B>(
     change_headers(shared, &parts, &shared.config().headers, &mut headers);
     // Our own listener has said so already.
     let sets_nodelay = parts.extensions.get::<Peer>().is_none();
-    let begin = Begin::of(shared, &parts, owner);
     shared.spawn(async move {
         match on_upgrade.await {
             Ok(upgraded) => begin.run(upgraded, deflate, sets_nodelay),
@@ -96,23 +103,21 @@ pub(crate) fn answer<B>(
 enum Begin {
     Open(Arc<Session>),
     Probe(Arc<Session>),
-    /// Only to be closed: the id was taken, the session cannot be upgraded, or the transport named
-    /// in the query is not WebSocket.
+    /// Only to be closed: the session has moved already, or is just about to.
     Close(Arc<Shared>),
 }
 
 impl Begin {
-    fn of(shared: &Arc<Shared>, parts: &Parts, owner: Owner) -> Begin {
-        let begin = match owner {
-            Owner::New(new) if new.transport == Transport::WebSocket => {
-                start(shared, parts, new).map(Begin::Open)
-            }
-            Owner::Known(session, Transport::WebSocket) => session
-                .handle_probe(Transport::WebSocket, Instant::now())
-                .then_some(Begin::Probe(session)),
-            Owner::New(_) | Owner::Known(..) => None,
+    fn of(shared: &Arc<Shared>, parts: &Parts, owner: Owner) -> Result<Begin, NotStarted> {
+        let session = match owner {
+            Owner::New(new) => return start(shared, parts, new).map(Begin::Open),
+            Owner::Known(session) => session,
         };
-        begin.unwrap_or_else(|| Begin::Close(shared.clone()))
+        let is_probed = session.handle_probe(Transport::WebSocket, Instant::now());
+        Ok(match is_probed {
+            true => Begin::Probe(session),
+            false => Begin::Close(shared.clone()),
+        })
     }
 
     fn give_up(self) {

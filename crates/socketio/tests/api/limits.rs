@@ -11,17 +11,10 @@ use socketio::{AckError, EmitError, Server, Socket, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::support::{HANDSHAKE, Polling, Ws, http, listen, open_polling, soon, start, until};
-
-/// Sends a request's head as it stands and gives all that is answered.
-async fn raw(address: SocketAddr, head: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("to connect");
-    stream.write_all(head.as_bytes()).await.expect("to write");
-    let mut answer = Vec::new();
-    // A connection that is dropped with unread bytes is reset.
-    let _ = soon(stream.read_to_end(&mut answer)).await;
-    String::from_utf8(answer).expect("text")
-}
+use super::support::{
+    HANDSHAKE, Polling, WEBSOCKET, Ws, http, listen, open_polling, raw, soon, start, until,
+    upgrade_head,
+};
 
 fn handshake(more: &str) -> String {
     format!("GET {HANDSHAKE} HTTP/1.1\r\nHost: h\r\n{more}Connection: close\r\n\r\n")
@@ -43,6 +36,68 @@ async fn sessions_are_limited_in_number() {
     drop(first);
     until(|| io.clients_count() == 1).await;
     open_polling(address).await;
+}
+
+// Between the question whether a session may be opened and the session, the application is asked.
+#[tokio::test]
+async fn limits_hold_while_the_application_is_asked() {
+    let heads = || [handshake(""), upgrade_head(WEBSOCKET, "")];
+    for limit in ["address", "drain"] {
+        let (gate, asked) = (
+            Arc::new(tokio::sync::Semaphore::new(0)),
+            Arc::new(AtomicUsize::new(0)),
+        );
+        let builder = match limit {
+            "address" => Server::builder().max_connections_per_address(1),
+            _ => Server::builder(),
+        };
+        let (waits, counts) = (gate.clone(), asked.clone());
+        let builder = builder.allow_request(async move |_| {
+            counts.fetch_add(1, Ordering::SeqCst);
+            waits.acquire().await.expect("open").forget();
+            Ok(())
+        });
+        let (io, address) = start(builder).await;
+        let requests: Vec<_> = heads()
+            .into_iter()
+            .chain(heads())
+            .map(|head| tokio::spawn(async move { status(address, &head).await }))
+            .collect();
+        until(|| asked.load(Ordering::SeqCst) == requests.len()).await;
+        let allowed = match limit {
+            "drain" => {
+                io.close().await;
+                0
+            }
+            _ => 1,
+        };
+        gate.add_permits(requests.len());
+        let mut refused = 0;
+        for request in requests {
+            refused += usize::from(soon(request).await.expect("a status") == 503);
+        }
+        assert_eq!(
+            (io.stats().opened, refused),
+            (allowed, 4 - allowed as usize),
+            "{limit}"
+        );
+        let stats = io.stats();
+        let counted = stats.refused_connections + stats.refused_addresses + stats.refused_draining;
+        assert_eq!(counted, 4 - allowed, "{limit}");
+    }
+}
+
+/// The status that a request is answered with; the connection may stay.
+async fn status(address: SocketAddr, head: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).await.expect("to connect");
+    stream.write_all(head.as_bytes()).await.expect("to write");
+    let mut line = [0; 12];
+    soon(stream.read_exact(&mut line)).await.expect("an answer");
+    let line = str::from_utf8(&line).expect("text");
+    line.rsplit(' ')
+        .next()
+        .and_then(|status| status.parse().ok())
+        .expect("a status")
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use socketio::{Server, Socket};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Dispatch, Level};
 
-use crate::support::{HANDSHAKE, Polling, Ws, http, start, until};
+use crate::support::{
+    HANDSHAKE, Polling, WEBSOCKET, Ws, http, open_polling, raw, start, until, upgrade_head,
+};
 
 /// What this thread logs while the guard lives, one line each.
 #[derive(Clone, Default)]
@@ -137,4 +139,31 @@ async fn neither_secrets_nor_payloads_are_logged() {
             assert_eq!(lines.of(level, text).len(), 1, "{text} in {all:#?}");
         }
     }
+}
+
+// What native clients in Dart do unless told otherwise.
+#[tokio::test]
+async fn a_websocket_that_names_polling_is_refused_and_the_log_says_what_to_set() {
+    let (lines, _guard) = Lines::capture(Level::WARN);
+    let (io, address) = start(Server::builder().allow_eio3()).await;
+    let sid = open_polling(address).await;
+    let mut refused = 0;
+    for target in [
+        HANDSHAKE.to_owned(),
+        HANDSHAKE.replace("EIO=4", "EIO=3"),
+        format!("{HANDSHAKE}&sid={sid}"),
+    ] {
+        let answer = raw(address, &upgrade_head(&target, "")).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        refused += 1;
+        assert_eq!(io.stats().refused_requests, refused);
+    }
+    let said = lines.of("WARN", "refused");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("setTransports(['websocket'])"), "{said:?}");
+    // The session that polls is none the worse.
+    assert_eq!(io.clients_count(), 1);
+    let target = format!("{WEBSOCKET}&sid={sid}");
+    let upgraded = Ws::upgrade(address, &target).await;
+    drop(upgraded);
 }

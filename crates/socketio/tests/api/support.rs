@@ -75,7 +75,26 @@ pub(crate) async fn http(
     }
 }
 
+/// Sends a request's head as it stands and gives all that is answered.
+pub(crate) async fn raw(address: SocketAddr, head: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("to connect");
+    stream.write_all(head.as_bytes()).await.expect("to write");
+    let mut answer = Vec::new();
+    // A connection that is dropped with unread bytes is reset.
+    let _ = soon(stream.read_to_end(&mut answer)).await;
+    String::from_utf8(answer).expect("text")
+}
+
+/// The head of a request for a WebSocket, with further header lines.
+pub(crate) fn upgrade_head(target: &str, more: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+    )
+}
+
 pub(crate) const HANDSHAKE: &str = "/socket.io/?EIO=4&transport=polling";
+pub(crate) const WEBSOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
 /// Opens a polling session and gives its id.
 pub(crate) async fn open_polling(address: SocketAddr) -> String {

@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 use socketio::{Args, Server, Socket, Transport};
 
 use crate::support::{
-    HANDSHAKE, Polling, Received, Ws, http, listen, open_polling, soon, start, until,
+    HANDSHAKE, Polling, Received, WEBSOCKET, Ws, http, listen, open_polling, raw, soon, start,
+    until, upgrade_head,
 };
 
 // E044, E046: queued packets go out once and in order over the new transport.
@@ -116,6 +117,37 @@ async fn it_works_as_a_layer_under_axum() {
     assert_eq!(ws.text().await, "42[\"echo\",1]");
     io.close().await;
     assert_eq!(ws.closed().await, Some(None));
+}
+
+// The router goes on after the server has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_server_lets_nobody_in_under_axum() {
+    let io = Server::new();
+    let app = axum::Router::new()
+        .route("/hello", axum::routing::get(async || "hello"))
+        .layer(io.layer());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let polling = Polling::connect(address).await;
+    let mut ws = Ws::connect(address).await;
+    io.close().await;
+    assert_eq!(ws.closed().await, Some(None));
+    assert!(!io.is_ready());
+    for target in [HANDSHAKE, "/socket.io/?EIO=3&transport=polling"] {
+        let refused = http(address, "GET", target, "").await;
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.body, r#"{"message":"Server is shutting down"}"#);
+    }
+    let refused = raw(address, &upgrade_head(WEBSOCKET, "")).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    let target = format!("{WEBSOCKET}&sid={}", polling.sid());
+    let unknown = raw(address, &upgrade_head(&target, "")).await;
+    assert!(unknown.starts_with("HTTP/1.1 400 "), "{unknown}");
+    assert_eq!((io.clients_count(), io.stats().refused_draining), (0, 3));
+    assert_eq!(http(address, "GET", "/hello", "").await.body, "hello");
 }
 
 // M61: two servers on one listener, told apart by their paths.
