@@ -1,5 +1,7 @@
 //! The server's half of the opening handshake, as far as it concerns headers. RFC 6455, section 4.2.
 
+use std::collections::HashSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1_smol::Sha1;
@@ -28,6 +30,9 @@ pub enum HandshakeError {
     /// The method is not GET.
     #[error("Invalid HTTP method")]
     Method,
+    /// The offered subprotocols are no list of names, or one is offered twice.
+    #[error("Invalid Sec-WebSocket-Protocol header")]
+    Protocol,
     /// `Upgrade` does not say `websocket`.
     #[error("Invalid Upgrade header")]
     Upgrade,
@@ -41,7 +46,10 @@ impl HandshakeError {
     pub fn status(&self) -> u16 {
         match self {
             HandshakeError::Method => 405,
-            HandshakeError::Key | HandshakeError::Upgrade | HandshakeError::Version => 400,
+            HandshakeError::Key
+            | HandshakeError::Protocol
+            | HandshakeError::Upgrade
+            | HandshakeError::Version => 400,
         }
     }
 
@@ -49,7 +57,10 @@ impl HandshakeError {
     pub fn supported_versions(&self) -> Option<&'static str> {
         match self {
             HandshakeError::Version => Some("13, 8"),
-            HandshakeError::Key | HandshakeError::Method | HandshakeError::Upgrade => None,
+            HandshakeError::Key
+            | HandshakeError::Method
+            | HandshakeError::Protocol
+            | HandshakeError::Upgrade => None,
         }
     }
 }
@@ -79,10 +90,49 @@ pub fn check_upgrade(headers: &UpgradeHeaders<'_>) -> Result<(), HandshakeError>
     if !headers.key.is_some_and(is_key) {
         return Err(HandshakeError::Key);
     }
-    match headers.version {
+    check_version(headers.version)
+}
+
+/// Checks `Sec-WebSocket-Version`: all that there is to check of a request over HTTP/2, which has
+/// neither key nor `Upgrade`. RFC 8441, section 5.
+///
+/// # Errors
+///
+/// When the version is neither 13 nor 8.
+pub fn check_version(version: Option<&[u8]>) -> Result<(), HandshakeError> {
+    match version {
         Some(b"13" | b"8") => Ok(()),
         _ => Err(HandshakeError::Version),
     }
+}
+
+/// Reads the subprotocols that a client offers, from all lines of `Sec-WebSocket-Protocol`; they come
+/// in the client's order of preference.
+///
+/// # Errors
+///
+/// When a line is empty or no list of tokens, or when a name is offered twice.
+pub fn offered_protocols<'a>(
+    lines: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<Vec<&'a str>, HandshakeError> {
+    let (mut offered, mut seen) = (Vec::new(), HashSet::new());
+    for name in lines
+        .into_iter()
+        .flat_map(|line| line.split(|&b| b == b','))
+    {
+        let name = name.trim_ascii();
+        let is_token = !name.is_empty() && name.iter().all(|&b| is_token_byte(b));
+        match str::from_utf8(name) {
+            Ok(name) if is_token && seen.insert(name) => offered.push(name),
+            _ => return Err(HandshakeError::Protocol),
+        }
+    }
+    Ok(offered)
+}
+
+/// Says whether a byte may stand in a token. RFC 9110, section 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Gives `Sec-WebSocket-Accept` for a key.
@@ -155,5 +205,40 @@ mod tests {
             assert_eq!(check_upgrade(&headers), Err(error));
         }
         assert_eq!(HandshakeError::Version.supported_versions(), Some("13, 8"));
+    }
+
+    #[test]
+    fn subprotocols_are_read_in_order_from_all_lines() {
+        for (lines, names) in [
+            (&[][..], &[][..]),
+            (&["chat"], &["chat"]),
+            (&["chat, v2.example ,x"], &["chat", "v2.example", "x"]),
+            (&["a", "b,c"], &["a", "b", "c"]),
+            (&["a,A"], &["a", "A"]),
+            (&["!#$%&'*+-.^_`|~09"], &["!#$%&'*+-.^_`|~09"]),
+        ] {
+            let lines = lines.iter().map(|line| line.as_bytes());
+            assert_eq!(offered_protocols(lines), Ok(names.to_vec()));
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_different_names_is_refused() {
+        let lists = [
+            "", " ", ",", "a,", ",a", "a,,b", "a b", "a;b", "a,a", "a/b", "\"a\"", "ä",
+        ];
+        for lines in lists.iter().map(|list| vec![*list]) {
+            let lines = lines.iter().map(|line| line.as_bytes());
+            assert_eq!(offered_protocols(lines), Err(HandshakeError::Protocol));
+        }
+        for lines in [["a", "a"], ["a", ""], ["a,", "b"]] {
+            let lines = lines.iter().map(|line| line.as_bytes());
+            assert_eq!(offered_protocols(lines), Err(HandshakeError::Protocol));
+        }
+        for byte in (0..=u8::MAX).filter(|&b| !is_token_byte(b) && !b.is_ascii_whitespace()) {
+            let list = [b'a', byte, b'a'];
+            let refused = offered_protocols([&list[..]]);
+            assert_eq!(refused, Err(HandshakeError::Protocol), "{byte}");
+        }
     }
 }

@@ -19,5 +19,7 @@ pub use encode::{
     CLOSE_EMPTY, Frames, Opcode, compressed_header, frame, frames, header, header_length,
     masked_compressed_frame, masked_frame,
 };
-pub use handshake::{HandshakeError, UpgradeHeaders, accept_key, check_upgrade};
+pub use handshake::{
+    HandshakeError, UpgradeHeaders, accept_key, check_upgrade, check_version, offered_protocols,
+};
 pub use response::{ResponseError, ResponseHeaders, check_response, client_key};

@@ -32,6 +32,8 @@ pub(crate) type Hook<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
 pub(crate) type HeadersHook = Arc<dyn Fn(&mut HeaderMap, &RequestInfo) + Send + Sync>;
 pub(crate) type AdapterFactory =
     Arc<dyn Fn(&str, &Arc<LocalAdapter>) -> Arc<dyn Adapter> + Send + Sync>;
+pub(crate) type ProtocolHook =
+    Arc<dyn for<'a> Fn(&[&'a str], &RequestInfo) -> Option<&'a str> + Send + Sync>;
 pub(crate) type AddressHook = Arc<dyn Fn(&request::Parts) -> Option<SocketAddr> + Send + Sync>;
 
 /// What happens to a packet for a client whose queue is full.
@@ -70,6 +72,7 @@ pub(crate) struct Config {
     pub(crate) engine_middlewares: Vec<Hook<RequestInfo, Result<HeaderMap, EngineRefusal>>>,
     pub(crate) initial_headers: Vec<HeadersHook>,
     pub(crate) headers: Vec<HeadersHook>,
+    pub(crate) select_protocol: Option<ProtocolHook>,
     pub(crate) address: Option<AddressHook>,
     pub(crate) parser: Option<Arc<dyn Parser>>,
     pub(crate) adapter: Option<AdapterFactory>,
@@ -123,6 +126,7 @@ impl Default for ServerBuilder {
                 engine_middlewares: Vec::new(),
                 initial_headers: Vec::new(),
                 headers: Vec::new(),
+                select_protocol: None,
                 address: None,
                 parser: None,
                 adapter: None,
@@ -324,6 +328,32 @@ impl ServerBuilder {
         change: impl Fn(&mut HeaderMap, &RequestInfo) + Send + Sync + 'static,
     ) -> Self {
         self.config.headers.push(Arc::new(change));
+        self
+    }
+
+    /// Chooses among the subprotocols that a WebSocket offers, such as with `protocols` of the official
+    /// client; `None` answers none, which browsers take for a failure. Default: the first one.
+    ///
+    /// It gets the offered names and the request: that of the upgrade where a session begins with
+    /// polling. It is not called where nothing is offered, and what was not offered is not answered. A
+    /// list that is malformed or names one twice is refused with 400 before it is called.
+    ///
+    /// Some clients send a token this way, since browsers let a page set no other header: the list is
+    /// in [`RequestInfo::headers`], and for WebSocket alone in [`Handshake`](crate::Handshake), too.
+    ///
+    /// ```
+    /// use socketio::Server;
+    ///
+    /// let io = Server::builder()
+    ///     .select_protocol(|offered, _| offered.iter().copied().find(|name| *name == "chat.v2"))
+    ///     .build();
+    /// ```
+    #[doc(alias = "handleProtocols")]
+    pub fn select_protocol(
+        mut self,
+        select: impl for<'a> Fn(&[&'a str], &RequestInfo) -> Option<&'a str> + Send + Sync + 'static,
+    ) -> Self {
+        self.config.select_protocol = Some(Arc::new(select));
         self
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use socketio_proto::engine::RequestError;
 
 /// A request as hooks see it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct RequestInfo {
     /// The method.
@@ -19,6 +19,17 @@ pub struct RequestInfo {
     pub headers: HeaderMap,
     /// The peer's address, if the server knows it.
     pub address: Option<SocketAddr>,
+}
+
+impl fmt::Debug for RequestInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers hold secrets: cookies, authorizations, tokens among the subprotocols.
+        f.debug_struct("RequestInfo")
+            .field("method", &self.method)
+            .field("uri", &self.uri)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A request that was refused; see [`Server::on_connection_error`](crate::Server::on_connection_error).

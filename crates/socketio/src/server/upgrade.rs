@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::header::{
     CONNECTION, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -16,12 +16,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use socketio_proto::engine::{RequestError, Transport, Via};
-use socketio_proto::websocket::{self, Negotiated, UpgradeHeaders};
+use socketio_proto::websocket::{self, HandshakeError, Negotiated, UpgradeHeaders};
 
 use super::Shared;
 use super::admission::NotStarted;
 use super::http::{
-    Owner, Peer, Response, change_headers, refuse, refuse_start, refuse_upgrade, respond, start,
+    Owner, Peer, Response, change_headers, info, refuse, refuse_start, refuse_upgrade, respond,
+    start,
 };
 use super::session::Session;
 use super::websocket::{Incoming, StreamTask, TcpTask};
@@ -35,17 +36,15 @@ pub(crate) fn answer<B>(
 ) -> Response<B> {
     let check = UpgradeHeaders {
         method: parts.method.as_str(),
-        upgrade: header(&parts, UPGRADE),
-        version: header(&parts, SEC_WEBSOCKET_VERSION),
-        key: header(&parts, SEC_WEBSOCKET_KEY),
+        upgrade: only(&parts, UPGRADE),
+        version: only(&parts, SEC_WEBSOCKET_VERSION),
+        key: only(&parts, SEC_WEBSOCKET_KEY),
     };
-    if let Err(error) = websocket::check_upgrade(&check) {
-        if let Some(versions) = error.supported_versions() {
-            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(versions));
-        }
-        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-        return refuse_upgrade(status, headers, error.to_string());
-    }
+    let checked = websocket::check_upgrade(&check);
+    let protocol = match checked.and_then(|()| offered_protocols(&parts)) {
+        Ok(offered) => select_protocol(shared, &parts, &offered),
+        Err(error) => return refuse_handshake(headers, error),
+    };
     let accept = websocket::accept_key(check.key.unwrap_or_default());
     let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
         // HTTP/2 has no upgrade, and a server that does not let go of its connection neither.
@@ -66,6 +65,7 @@ pub(crate) fn answer<B>(
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     let accept = HeaderValue::from_bytes(accept.as_ref()).expect("base64 is a header value");
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    headers.extend(protocol.map(|protocol| (SEC_WEBSOCKET_PROTOCOL, protocol)));
     let mut deflate = None;
     if let Some(options) = &shared.config().per_message_deflate {
         let offers = parts.headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
@@ -197,6 +197,37 @@ async fn close(mut stream: impl tokio::io::AsyncWrite + Unpin + Send) {
     let _ = stream.shutdown().await;
 }
 
-fn header(parts: &Parts, name: HeaderName) -> Option<&[u8]> {
-    parts.headers.get(name).map(HeaderValue::as_bytes)
+/// Refuses a handshake whose headers are not those of a WebSocket.
+fn refuse_handshake<B>(mut headers: HeaderMap, error: HandshakeError) -> Response<B> {
+    if let Some(versions) = error.supported_versions() {
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(versions));
+    }
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    refuse_upgrade(status, headers, error.to_string())
+}
+
+fn offered_protocols(parts: &Parts) -> Result<Vec<&str>, HandshakeError> {
+    let lines = parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    websocket::offered_protocols(lines.map(HeaderValue::as_bytes))
+}
+
+/// The subprotocol that is answered: what the application chooses, else the first. Names may be
+/// secrets: they are told to nobody else.
+fn select_protocol(shared: &Shared, parts: &Parts, offered: &[&str]) -> Option<HeaderValue> {
+    let first = offered.first()?;
+    let selected = match &shared.config().select_protocol {
+        None => first,
+        Some(select) => {
+            let selected = select(offered, &info(shared, parts))?;
+            offered.iter().find(|name| **name == selected)?
+        }
+    };
+    HeaderValue::from_str(selected).ok()
+}
+
+/// A header's value; if there are several, one that is nothing.
+fn only(parts: &Parts, name: HeaderName) -> Option<&[u8]> {
+    let mut values = parts.headers.get_all(name).iter();
+    let value = values.next()?.as_bytes();
+    Some(if values.next().is_none() { value } else { b"" })
 }

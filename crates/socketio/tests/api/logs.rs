@@ -167,3 +167,50 @@ async fn a_websocket_that_names_polling_is_refused_and_the_log_says_what_to_set(
     let upgraded = Ws::upgrade(address, &target).await;
     drop(upgraded);
 }
+
+// Pages send tokens as subprotocols, since they can set no other header of a WebSocket.
+#[tokio::test]
+async fn subprotocols_are_shown_nowhere() {
+    let (lines, _guard) = Lines::capture(Level::TRACE);
+    let builder = Server::builder().allow_request(async |request| {
+        tracing::info!(?request, "asked");
+        match request.headers.contains_key("x-refuse") {
+            true => Err("no".into()),
+            false => Ok(()),
+        }
+    });
+    let (io, address) = start(builder).await;
+    io.on_connection_error(|error| tracing::info!(?error, "told"));
+    io.on_connect(async |socket: Socket| {
+        let token = socket.handshake().header("sec-websocket-protocol");
+        assert_eq!(token, Some("sEcReT"));
+        tracing::info!(?socket, handshake = ?socket.handshake(), "here");
+    });
+    let offered = "Sec-WebSocket-Protocol: sEcReT\r\n";
+    raw(
+        address,
+        &upgrade_head(WEBSOCKET, &format!("{offered}X-Refuse: 1\r\n")),
+    )
+    .await;
+    for more in [
+        "Sec-WebSocket-Protocol: sEcReT\r\n",
+        "Sec-WebSocket-Version: 1\r\n",
+    ] {
+        raw(
+            address,
+            &upgrade_head(WEBSOCKET, &format!("{offered}{more}")),
+        )
+        .await;
+    }
+    let mut ws = Ws::offering(address, WEBSOCKET, offered).await;
+    assert!(ws.text().await.starts_with("0{"));
+    ws.send("40").await;
+    assert!(ws.text().await.starts_with("40{"));
+    until(|| lines.of("INFO", "here").len() == 1).await;
+    let shown: Vec<_> = ["ERROR", "WARN", "INFO", "DEBUG"]
+        .iter()
+        .flat_map(|level| lines.of(level, "sEcReT"))
+        .collect();
+    assert_eq!(shown, [""; 0]);
+    assert_eq!(lines.of("INFO", "told").len(), 1);
+}

@@ -20,6 +20,7 @@ mod order;
 mod polling;
 mod recovery;
 mod routing;
+mod subprotocols;
 mod support;
 mod tls;
 mod transports;

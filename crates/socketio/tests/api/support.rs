@@ -184,12 +184,14 @@ impl Ws {
     }
 
     pub(crate) async fn upgrade(address: SocketAddr, target: &str) -> Ws {
+        Ws::offering(address, target, "").await
+    }
+
+    /// Asks for a WebSocket with further header lines.
+    pub(crate) async fn offering(address: SocketAddr, target: &str, lines: &str) -> Ws {
         let mut stream = TcpStream::connect(address).await.expect("to connect");
         stream.set_nodelay(true).expect("nodelay");
-        let request = format!(
-            "GET {target} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
+        let request = upgrade_head(target, lines);
         stream
             .write_all(request.as_bytes())
             .await
