@@ -107,6 +107,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
     pub(crate) max_connections: usize,
 
+    /// How many TCP connections there may be; three times as many as clients and 64 more unless given,
+    /// and never more than the limit of open files allows.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_tcp_connections: Option<usize>,
+
     /// How many clients may be connected from one address.
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_connections_per_address: Option<u32>,

@@ -127,6 +127,9 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
             options.max_handshakes.saturating_mul(2),
         )
         .trusted_proxies(options.trusted_proxy.iter().map(String::as_str));
+    if let Some(count) = options.max_tcp_connections {
+        builder = builder.max_tcp_connections(count);
+    }
     if let Some(count) = options.max_connections_per_address {
         builder = builder.max_connections_per_address(count);
     }

@@ -122,6 +122,7 @@ fn text(metrics: &Metrics) -> String {
         ("running handlers", stats.saturated),
         ("no namespace in time", stats.connect_timeouts),
         ("too slow", stats.slow_clients),
+        ("tcp connections", stats.dropped_connections),
         ("long head", stats.long_heads),
         ("large message", stats.large_messages),
         ("awaited answers", stats.refused_acks),

@@ -15,8 +15,19 @@ use parking_lot::Mutex;
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) max_connections: usize,
+    /// TCP connections, WebSockets among them; by default what the sessions may need.
+    pub(crate) max_tcp_connections: Option<usize>,
     pub(crate) max_per_address: Option<u32>,
     pub(crate) handshakes: Option<HandshakeRate>,
+}
+
+impl Limits {
+    /// A session that polls needs two TCP connections, and a third to upgrade; a few more are for those
+    /// who are told that there are too many.
+    pub(crate) fn max_tcp(&self) -> usize {
+        let usual = self.max_connections.saturating_mul(3).saturating_add(64);
+        self.max_tcp_connections.unwrap_or(usual)
+    }
 }
 
 /// How fast sessions may be opened.
@@ -186,6 +197,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         max_connections: 10,
+        max_tcp_connections: None,
         max_per_address: Some(2),
         handshakes: Some(HandshakeRate { rate: 10, burst: 3 }),
     };

@@ -142,6 +142,7 @@ impl Default for ServerBuilder {
                 initial_packet: None,
                 limits: Limits {
                     max_connections: 1_000_000,
+                    max_tcp_connections: None,
                     max_per_address: None,
                     handshakes: None,
                 },
@@ -464,9 +465,23 @@ impl ServerBuilder {
     /// Sets how many sessions there may be. Default: 1,000,000.
     ///
     /// A handshake above this is refused with status 503 and `Retry-After`, before anything of the
-    /// application's runs. [`Server::serve`] drops HTTP connections above this number, too.
+    /// application's runs.
     pub fn max_connections(mut self, count: usize) -> Self {
         self.config.limits.max_connections = count;
+        self
+    }
+
+    /// Sets how many TCP connections there may be, WebSockets among them. Default: three times
+    /// [`max_connections`](ServerBuilder::max_connections) and 64 more, since a session that polls has
+    /// two, and one more while it upgrades.
+    ///
+    /// It is never more than the limit of open files (`ulimit -n`) less an eighth of it, 16 at least and
+    /// 1,024 at most, which is left for everything else. Beyond it those connections are dropped whose
+    /// first request has not come, the oldest first; then those that wait for nothing and have no
+    /// session; then the new one. [`Stats::dropped_connections`](crate::Stats::dropped_connections)
+    /// counts them. For [`Server::serve`]; under another HTTP server this is that server's matter.
+    pub fn max_tcp_connections(mut self, count: usize) -> Self {
+        self.config.limits.max_tcp_connections = Some(count.max(1));
         self
     }
 
@@ -504,7 +519,7 @@ impl ServerBuilder {
 
     /// Sets how many bytes the head of a request may have, at least 8,192. Default: 65,536.
     ///
-    /// A longer one is answered with status 431. For [`Server::serve`]; under another HTTP server this
+    /// A longer one, or one of more than 500 lines, is answered with status 431. For [`Server::serve`]; under another HTTP server this
     /// is that server's matter.
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
         self.config.max_header_bytes = bytes.max(8192);

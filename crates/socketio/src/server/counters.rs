@@ -77,6 +77,8 @@ counters! {
     refused_requests,
     /// Handshakes that were refused because the server had too many sessions.
     refused_connections,
+    /// TCP connections that were dropped because there were too many of them, or of open files.
+    dropped_connections,
     /// Handshakes that were refused because their address had too many sessions.
     refused_addresses,
     /// Handshakes that were refused because too many came at once.

@@ -1,19 +1,25 @@
-//! The HTTP connections of a listener: who is idle for too long, and how all are told of the end.
+//! The TCP connections of a server's listeners: how many there are, who is idle for too long, who goes
+//! first when there is no room, and how all are told of the end.
 //!
-//! One task looks at all of them now and then. That costs nothing for each request, as a timer for
-//! each would.
+//! One task of each listener looks at its connections now and then. That costs nothing for each
+//! request, as a timer for each would.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Waker};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-/// All HTTP connections of a listener.
+/// All TCP connections of a server's listeners.
 #[derive(Debug, Default)]
 pub(crate) struct HttpConnections {
     table: Mutex<Table>,
+    /// Those that have become WebSockets: they are not in the table any more.
+    websockets: AtomicUsize,
+    listeners: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -21,19 +27,44 @@ struct Table {
     slots: Vec<Option<Arc<HttpConnection>>>,
     free: Vec<usize>,
     closed: bool,
+    /// How many connections there have been.
+    added: u64,
+    /// Those whose first head has not come, oldest first, and others, which are skipped.
+    silent: VecDeque<(usize, u64)>,
+    /// When those without a session were sent away.
+    swept: Option<Instant>,
 }
 
-/// One HTTP connection.
+/// One connection that speaks HTTP.
 #[derive(Debug, Default)]
 pub(crate) struct HttpConnection {
+    /// Its number among all there have been.
+    number: u64,
+    listener: usize,
     begun: AtomicU32,
     ended: AtomicU32,
     /// What `begun` was when it was looked at the last time.
     seen: AtomicU32,
-    idle: AtomicBool,
+    is_of_session: AtomicBool,
+    end: AtomicU8,
     closed: AtomicBool,
     waker: AtomicWaker,
 }
+
+/// Why a connection is to end at once.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    /// Nothing has come for too long.
+    Idle,
+    /// Others need the room.
+    CrowdedOut,
+}
+
+const IDLE: u8 = 1;
+const CROWDED_OUT: u8 = 2;
+
+/// The time between two looks for connections without a session, which are looks at all.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Keeps a connection in the table.
 #[derive(Debug)]
@@ -44,16 +75,28 @@ pub(crate) struct Entry {
 }
 
 impl HttpConnections {
-    pub(crate) fn add(self: &Arc<HttpConnections>) -> Entry {
-        let connection = Arc::new(HttpConnection::default());
-        connection.seen.store(u32::MAX, Ordering::Relaxed);
+    /// Gives a listener its number.
+    pub(crate) fn add_listener(&self) -> usize {
+        self.listeners.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a connection of a listener.
+    pub(crate) fn add(self: &Arc<HttpConnections>, listener: usize) -> Entry {
         let mut table = self.table.lock();
-        connection.closed.store(table.closed, Ordering::Relaxed);
+        table.added += 1;
+        let connection = Arc::new(HttpConnection {
+            number: table.added,
+            listener,
+            seen: AtomicU32::new(u32::MAX),
+            closed: AtomicBool::new(table.closed),
+            ..HttpConnection::default()
+        });
         let key = table.free.pop().unwrap_or_else(|| {
             table.slots.push(None);
             table.slots.len() - 1
         });
         table.slots[key] = Some(connection.clone());
+        table.remember_silent(key, connection.number);
         Entry {
             connections: self.clone(),
             connection,
@@ -61,21 +104,57 @@ impl HttpConnections {
         }
     }
 
+    /// The number of TCP connections, WebSockets among them.
     pub(crate) fn len(&self) -> usize {
         let table = self.table.lock();
-        table.slots.len() - table.free.len()
+        table.slots.len() - table.free.len() + self.websockets.load(Ordering::Relaxed)
     }
 
-    /// Ends the connections on which nothing has begun since the last look, and nothing is pending.
-    pub(crate) fn end_idle(&self) {
+    pub(crate) fn websocket_began(&self) {
+        self.websockets.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn websocket_ended(&self) {
+        self.websockets.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Ends the connections of a listener on which nothing has begun since the last look, and nothing
+    /// is pending.
+    pub(crate) fn end_idle(&self, listener: usize) {
         for connection in self.table.lock().slots.iter().flatten() {
+            if connection.listener != listener {
+                continue;
+            }
             let begun = connection.begun.load(Ordering::Relaxed);
-            let pending = begun != connection.ended.load(Ordering::Relaxed);
-            if connection.seen.swap(begun, Ordering::Relaxed) == begun && !pending {
-                connection.idle.store(true, Ordering::Release);
-                connection.waker.wake();
+            let same = connection.seen.swap(begun, Ordering::Relaxed) == begun;
+            if same && !connection.is_pending() {
+                connection.end(IDLE);
             }
         }
+    }
+
+    /// Sends the oldest connection away whose first head has not come; if there is none, all on which
+    /// nothing is pending and no session was seen. Gives how many it were.
+    ///
+    /// A session's connection is never sent away, nor a WebSocket.
+    pub(crate) fn make_room(&self, now: Instant) -> usize {
+        let mut table = self.table.lock();
+        while let Some((key, number)) = table.silent.pop_front() {
+            if let Some(silent) = table.silent(key, number) {
+                silent.end(CROWDED_OUT);
+                return 1;
+            }
+        }
+        let swept = table.swept;
+        if swept.is_some_and(|at| now.saturating_duration_since(at) < SWEEP_PAUSE) {
+            return 0;
+        }
+        table.swept = Some(now);
+        let strangers = table.slots.iter().flatten().filter(|connection| {
+            let has_session = connection.is_of_session.load(Ordering::Relaxed);
+            !has_session && !connection.is_pending() && connection.ending().is_none()
+        });
+        strangers.map(|stranger| stranger.end(CROWDED_OUT)).count()
     }
 
     /// Tells all connections, present and future, to end when their requests are answered.
@@ -86,6 +165,26 @@ impl HttpConnections {
             connection.closed.store(true, Ordering::Release);
             connection.waker.wake();
         }
+    }
+}
+
+impl Table {
+    fn remember_silent(&mut self, key: usize, number: u64) {
+        let count = self.slots.len() - self.free.len();
+        if self.silent.len() > 2 * count + 64 {
+            let mut silent = std::mem::take(&mut self.silent);
+            silent.retain(|&(key, number)| self.silent(key, number).is_some());
+            silent.shrink_to(2 * silent.len() + 64);
+            self.silent = silent;
+        }
+        self.silent.push_back((key, number));
+    }
+
+    /// The connection with this number, if it is there and its first head has not come.
+    fn silent(&self, key: usize, number: u64) -> Option<&HttpConnection> {
+        let connection = self.slots.get(key)?.as_deref()?;
+        let is_silent = !connection.has_begun() && connection.ending().is_none();
+        (connection.number == number && is_silent).then_some(connection)
     }
 }
 
@@ -103,6 +202,7 @@ impl Drop for Entry {
         if table.free.len() == table.slots.len() {
             table.slots = Vec::new();
             table.free = Vec::new();
+            table.silent = VecDeque::new();
         }
     }
 }
@@ -113,13 +213,33 @@ impl HttpConnection {
         self.waker.register(waker);
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.idle.load(Ordering::Acquire)
+    /// Becomes ready when the connection is to end.
+    pub(crate) fn poll_end(&self, cx: &Context<'_>) -> Poll<End> {
+        self.register(cx);
+        self.ending().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Says whether the connection is to end at once, and why.
+    pub(crate) fn ending(&self) -> Option<End> {
+        match self.end.load(Ordering::Acquire) {
+            IDLE => Some(End::Idle),
+            CROWDED_OUT => Some(End::CrowdedOut),
+            _ => None,
+        }
+    }
+
+    fn end(&self, why: u8) {
+        self.end.store(why, Ordering::Release);
+        self.waker.wake();
     }
 
     /// Says whether a whole head has ever come.
     pub(crate) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed) > 0
+    }
+
+    fn is_pending(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) != self.ended.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -137,8 +257,91 @@ impl HttpConnection {
 #[derive(Debug)]
 pub(crate) struct Pending(Arc<HttpConnection>);
 
+impl Pending {
+    /// Notes that a session uses the connection.
+    pub(crate) fn is_of_session(&self) {
+        self.0.is_of_session.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Pending {
     fn drop(&mut self) {
         self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(entries: &[Entry]) -> Vec<bool> {
+        let ending = entries.iter().map(|entry| entry.connection.ending());
+        ending.map(|end| end == Some(End::CrowdedOut)).collect()
+    }
+
+    #[test]
+    fn the_oldest_silent_connection_goes_first_and_no_session_s() {
+        let connections = Arc::new(HttpConnections::default());
+        let mut entries: Vec<_> = (0..6).map(|_| connections.add(0)).collect();
+        // The first polls, the second waits for its first answer, the third was refused.
+        let session = entries[0].connection.begin();
+        session.is_of_session();
+        drop(session);
+        let waiting = entries[1].connection.begin();
+        drop(entries[2].connection.begin());
+        let now = Instant::now();
+        assert_eq!(connections.make_room(now), 1);
+        assert_eq!(ended(&entries), [false, false, false, true, false, false]);
+        // A place that was given back and taken again is not taken for the old connection.
+        drop(entries.remove(4));
+        entries.push(connections.add(0));
+        assert_eq!(connections.make_room(now), 1);
+        assert_eq!(ended(&entries), [false, false, false, true, true, false]);
+        assert_eq!(connections.make_room(now), 1);
+        assert_eq!(ended(&entries), [false, false, false, true, true, true]);
+        assert_eq!(connections.make_room(now), 1);
+        assert_eq!(ended(&entries), [false, false, true, true, true, true]);
+        assert_eq!(connections.make_room(now), 0);
+        // At all connections it does not look again at once.
+        drop(waiting);
+        assert_eq!(connections.make_room(now), 0);
+        assert_eq!(connections.make_room(now + SWEEP_PAUSE), 1);
+        assert_eq!(ended(&entries), [false, true, true, true, true, true]);
+    }
+
+    #[test]
+    fn what_is_kept_of_silent_connections_is_bounded() {
+        let connections = Arc::new(HttpConnections::default());
+        let stays = connections.add(0);
+        for _ in 0..100_000 {
+            drop(connections.add(0));
+        }
+        let table = connections.table.lock();
+        assert!(table.silent.len() <= 128 && table.silent.capacity() <= 512);
+        assert!(table.silent.contains(&(stays.key, stays.connection.number)));
+    }
+
+    #[test]
+    fn websockets_are_counted_as_well() {
+        let connections = Arc::new(HttpConnections::default());
+        let entry = connections.add(0);
+        connections.websocket_began();
+        assert_eq!(connections.len(), 2);
+        drop(entry);
+        assert_eq!(connections.len(), 1);
+        connections.websocket_ended();
+        assert_eq!(connections.len(), 0);
+    }
+
+    #[test]
+    fn a_look_is_at_the_connections_of_its_listener() {
+        let connections = Arc::new(HttpConnections::default());
+        let entries = [connections.add(0), connections.add(1)];
+        for (looks, idle) in [(1, false), (2, true)] {
+            connections.end_idle(1);
+            let of_other = entries[0].connection.ending();
+            assert_eq!(of_other, None, "{looks}");
+            assert_eq!(entries[1].connection.ending().is_some(), idle);
+        }
     }
 }

@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use ::http::header::UPGRADE;
-use ::http::{Request, Response};
+use ::http::header::{CONNECTION, HOST, UPGRADE};
+use ::http::{HeaderValue, Request, Response, StatusCode, Version};
 use bytes::Bytes;
 use futures_util::future::{Either, select};
 use http_body::Body;
@@ -31,15 +31,21 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower_service::Service;
 
-use super::admission::Busy;
+use super::admission::Limits;
 use super::body::ResponseBody;
 use super::http::{self, Answer, Peer};
-use super::http_connections::{Entry, HttpConnection, HttpConnections, Pending};
+use super::http_connections::{End, Entry, HttpConnection, Pending};
 use super::service::{NotFound, SocketIoLayer, SocketIoService};
-use super::{Shared, proxy_protocol};
+use super::{Shared, files, proxy_protocol};
 
 /// The pause after the process has run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The same, when connections were sent away.
+const SHORT_PAUSE: Duration = Duration::from_millis(5);
+/// So many connections at most are sent away when one cannot be accepted.
+const ROOM: usize = 64;
+/// So many lines a request's head may have. The HTTP library allows 100, and some proxies add dozens.
+const MAX_HEADER_LINES: usize = 500;
 
 /// A listening server. It accepts when awaited, and until [`Server::close`](crate::Server::close).
 #[must_use = "it accepts nobody unless awaited"]
@@ -196,38 +202,53 @@ where
     B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     async fn run(self) -> io::Result<()> {
-        let mut closed = self.server.closed();
+        let server = self.server.clone();
+        let mut closed = server.closed();
         let destroy_upgrade = self.destroy_upgrade;
-        let service = SocketIoLayer(self.server.clone()).wrap(self.fallback);
-        let connections = Arc::new(HttpConnections::default());
-        let mut look = tokio::time::interval(self.server.config().head_timeout);
+        let service = SocketIoLayer(server.clone()).wrap(self.fallback);
+        let connections = server.http_connections().clone();
+        let number = connections.add_listener();
+        let max = max_tcp_connections(&server.config().limits);
+        let mut look = tokio::time::interval(server.config().head_timeout);
+        let mut pause = None;
         loop {
             let accepted = {
-                let accept = pin!(self.listener.accept());
+                let accept = pin!(async {
+                    if let Some(pause) = pause.take() {
+                        tokio::time::sleep(pause).await;
+                    }
+                    self.listener.accept().await
+                });
                 let closed = pin!(wait_closed(&mut closed));
                 let look = pin!(look.tick());
-                match select(accept, select(closed, look)).await {
-                    Either::Left((accepted, _)) => accepted,
-                    Either::Right((Either::Left(_), _)) => {
+                // A flood of connections, or of failures, starves neither of the others.
+                match select(select(closed, look), accept).await {
+                    Either::Left((Either::Left(_), _)) => {
                         connections.close();
                         return Ok(());
                     }
-                    Either::Right((Either::Right(_), _)) => {
-                        connections.end_idle();
+                    Either::Left((Either::Right(_), _)) => {
+                        connections.end_idle(number);
                         continue;
                     }
+                    Either::Right((accepted, _)) => accepted,
                 }
             };
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    accept_failed(&error).await;
+                    pause = accept_failed(&server, &error);
                     continue;
                 }
             };
-            if connections.len() >= self.server.config().limits.max_connections {
-                self.server.refused_for_now(Busy::Connections);
-                continue;
+            if connections.len() >= max {
+                server.refusals().log_crowd(max);
+                if !make_room(&server) {
+                    server.counters().dropped_connections();
+                    continue;
+                }
+                // Whoever was sent away gets the time to go.
+                tokio::task::yield_now().await;
             }
             // Small packets must not wait for each other.
             let _ = stream.set_nodelay(true);
@@ -235,7 +256,7 @@ where
                 address,
                 secure: self.tls.is_some(),
             };
-            let entry = connections.add();
+            let entry = connections.add(number);
             let http = entry.connection().clone();
             let mut service = Connection {
                 service: service.clone(),
@@ -248,19 +269,22 @@ where
                 continue;
             }
             let (tls, is_proxied) = (self.tls.clone(), self.is_proxied);
-            let server = self.server.clone();
+            let server = server.clone();
             tokio::spawn(async move {
                 let mut stream = stream;
+                let http = entry.connection().clone();
                 if is_proxied {
                     let header = proxy_protocol::read(&mut stream);
-                    let client = within(&server, "the PROXY protocol", address, header).await;
+                    let client =
+                        within(&server, &http, "the PROXY protocol", address, header).await;
                     let Some(client) = client else { return };
                     service.peer.address = client.unwrap_or(address);
                 }
                 let Some(tls) = tls else {
                     return serve(stream, service, entry).await;
                 };
-                if let Some(stream) = within(&server, "TLS", address, tls.accept(stream)).await {
+                let accept = tls.accept(stream);
+                if let Some(stream) = within(&server, &http, "TLS", address, accept).await {
                     serve(stream, service, entry).await;
                 }
             });
@@ -268,17 +292,40 @@ where
     }
 }
 
+/// How many TCP connections there may be.
+fn max_tcp_connections(limits: &Limits) -> usize {
+    match files::limit() {
+        Some(files) => limits.max_tcp().min(files::for_connections(files)),
+        None => limits.max_tcp(),
+    }
+}
+
+/// Sends connections away that are the least loss; false if there are none.
+fn make_room(server: &Shared) -> bool {
+    let gone = server.http_connections().make_room(Instant::now());
+    for _ in 0..gone {
+        server.counters().dropped_connections();
+    }
+    gone > 0
+}
+
 /// Awaits the beginning of a connection, which must not take long.
 async fn within<T>(
     server: &Shared,
+    http: &HttpConnection,
     what: &str,
     address: SocketAddr,
     beginning: impl Future<Output = io::Result<T>>,
 ) -> Option<T> {
-    match tokio::time::timeout(server.config().head_timeout, beginning).await {
-        Ok(Ok(done)) => return Some(done),
-        Ok(Err(error)) => tracing::debug!(%address, %error, "{what}: a handshake failed"),
-        Err(_) => {
+    let beginning = tokio::time::timeout(server.config().head_timeout, beginning);
+    let end = std::future::poll_fn(|cx| http.poll_end(cx));
+    match select(pin!(beginning), end).await {
+        Either::Left((Ok(Ok(done)), _)) => return Some(done),
+        Either::Left((Ok(Err(error)), _)) => {
+            tracing::debug!(%address, %error, "{what}: a handshake failed");
+        }
+        Either::Right((End::CrowdedOut, _)) => {}
+        Either::Left((Err(_), _)) | Either::Right((End::Idle, _)) => {
             server.counters().slow_clients();
             tracing::debug!(%address, "{what}: a handshake took too long");
         }
@@ -292,16 +339,19 @@ async fn wait_closed(closed: &mut watch::Receiver<bool>) {
 }
 
 /// A failed accept concerns one connection, or the whole process is out of file descriptors: then
-/// it helps to wait until some are closed.
-async fn accept_failed(error: &io::Error) {
+/// those connections end that are the least loss, and it helps to wait until they have. Gives for how
+/// long.
+fn accept_failed(server: &Shared, error: &io::Error) -> Option<Duration> {
     let kind = error.kind();
-    if !matches!(
+    if matches!(
         kind,
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
     ) {
-        tracing::error!(%error, "no connection can be accepted; trying again");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+        return None;
     }
+    server.refusals().log_accept(error);
+    let gone = (0..ROOM).take_while(|_| make_room(server)).count();
+    Some(if gone > 0 { SHORT_PAUSE } else { ACCEPT_PAUSE })
 }
 
 /// Serves HTTP/1.1 on one connection until it ends or has become a WebSocket.
@@ -320,6 +370,7 @@ where
     let server = service.service.server().clone();
     let connection = http1::Builder::new()
         .max_buf_size(server.config().max_header_bytes)
+        .max_headers(MAX_HEADER_LINES)
         // Answers are small: one buffer costs less than two slices.
         .writev(false)
         .serve_connection(TokioIo::new(stream), service)
@@ -332,8 +383,8 @@ where
             http.register(cx);
             registered = true;
         }
-        if http.is_idle() {
-            if !http.has_begun() {
+        if let Some(end) = http.ending() {
+            if end == End::Idle && !http.has_begun() {
                 server.counters().slow_clients();
             }
             return Poll::Ready(Ok(()));
@@ -349,6 +400,8 @@ where
     if let Err(error) = result {
         if error.is_parse_too_large() {
             server.counters().long_heads();
+            let bytes = server.config().max_header_bytes;
+            server.refusals().log_long_head(bytes, MAX_HEADER_LINES);
         }
         tracing::trace!(%error, "an HTTP connection ended");
     }
@@ -377,11 +430,19 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Answering<B> {
         let pending = self.http.begin();
+        if !has_host(&request) {
+            return Answering {
+                answer: Answer::Now(Some(bad_request())),
+                pending,
+                is_ours: false,
+            };
+        }
         let server = self.service.server();
         if server.serves(request.uri().path()) {
             return Answering {
                 answer: http::answer(server, request, Some(self.peer)),
-                _pending: pending,
+                pending,
+                is_ours: true,
             };
         }
         let is_upgrade = request.headers().contains_key(UPGRADE);
@@ -402,9 +463,25 @@ where
         };
         Answering {
             answer: Answer::Later(answer),
-            _pending: pending,
+            pending,
+            is_ours: false,
         }
     }
+}
+
+/// Says whether a request has the one `Host` that HTTP/1.1 demands. RFC 9112, section 3.2.
+fn has_host(request: &Request<Incoming>) -> bool {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let has_one = hosts.next().is_some();
+    hosts.next().is_none() && (has_one || request.version() != Version::HTTP_11)
+}
+
+fn bad_request<B>() -> Response<ResponseBody<B>> {
+    let mut response = Response::new(ResponseBody::full(Bytes::new()));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
 }
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -412,14 +489,20 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// An answer in the making.
 struct Answering<B> {
     answer: Answer<B>,
-    _pending: Pending,
+    pending: Pending,
+    /// It is answered by the server, and not by the service below.
+    is_ours: bool,
 }
 
 impl<B> Future for Answering<B> {
     type Output = Result<Response<ResponseBody<B>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer).poll(cx).map(Ok)
+        let response = ready!(Pin::new(&mut self.answer).poll(cx));
+        if self.is_ours && response.status() == StatusCode::OK {
+            self.pending.is_of_session();
+        }
+        Poll::Ready(Ok(response))
     }
 }
 

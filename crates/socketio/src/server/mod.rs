@@ -20,6 +20,7 @@ mod deadlines;
 mod deflate;
 mod drain;
 mod emit;
+mod files;
 mod handlers;
 mod handshake;
 mod http;
@@ -73,6 +74,7 @@ use admission::{Admission, Busy};
 use config::Config;
 use counters::Counters;
 use deadlines::Deadlines;
+use http_connections::HttpConnections;
 use namespace::Namespaces;
 use refusals::Refusals;
 use routing::Router;
@@ -120,6 +122,7 @@ pub(crate) struct Shared {
     config: Config,
     sessions: Sessions,
     admission: Admission,
+    http_connections: Arc<HttpConnections>,
     namespaces: Namespaces,
     deadlines: Arc<Deadlines>,
     counters: Counters,
@@ -160,6 +163,7 @@ impl Server {
             config,
             sessions: Sessions::default(),
             admission: Admission::default(),
+            http_connections: Arc::default(),
             namespaces: Namespaces::default(),
             deadlines: Arc::new(Deadlines::new()),
             counters: Counters::default(),
@@ -378,6 +382,14 @@ impl Shared {
 
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    pub(crate) fn http_connections(&self) -> &Arc<HttpConnections> {
+        &self.http_connections
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     pub(crate) fn namespaces(&self) -> &Namespaces {

@@ -3,6 +3,7 @@
 //! A cluster without sticky sessions refuses thousands of requests each second. One line with a number
 //! says as much as all of them.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -13,6 +14,27 @@ use super::request::ConnectionError;
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
     causes: Mutex<Vec<Cause>>,
+    accepts: Rare,
+    crowds: Rare,
+    heads: Rare,
+}
+
+/// A line that is logged once a minute at most.
+#[derive(Debug, Default)]
+struct Rare(Mutex<(Option<Instant>, u64)>);
+
+impl Rare {
+    /// Says whether to log now; then how many times it was not since the last line.
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut state = self.0.lock();
+        let (logged, suppressed) = &mut *state;
+        if logged.is_some_and(|at| now.saturating_duration_since(at) < MINUTE) {
+            *suppressed += 1;
+            return None;
+        }
+        *logged = Some(now);
+        Some(std::mem::take(suppressed))
+    }
 }
 
 #[derive(Debug)]
@@ -26,6 +48,7 @@ struct Cause {
 
 /// The time between two lines for the same cause.
 const PAUSE: Duration = Duration::from_secs(10);
+const MINUTE: Duration = Duration::from_secs(60);
 /// Codes and names are a dozen.
 const MAX_CAUSES: usize = 32;
 
@@ -55,6 +78,43 @@ impl Refusals {
                 });
                 Some(0)
             }
+        }
+    }
+
+    /// A listener cannot accept.
+    pub(crate) fn log_accept(&self, error: &io::Error) {
+        if let Some(suppressed) = self.accepts.admit(Instant::now()) {
+            tracing::error!(
+                %error,
+                suppressed,
+                "no connection can be accepted; connections without a request are dropped, and it is \
+                 tried again: raise the limit of open files (`ulimit -n`)"
+            );
+        }
+    }
+
+    /// There are too many TCP connections.
+    pub(crate) fn log_crowd(&self, max: usize) {
+        if let Some(suppressed) = self.crowds.admit(Instant::now()) {
+            tracing::warn!(
+                max,
+                suppressed,
+                "TCP connections are dropped, those without a request first: raise \
+                 `max_tcp_connections`, and the limit of open files (`ulimit -n`)"
+            );
+        }
+    }
+
+    /// A request was answered with 431.
+    pub(crate) fn log_long_head(&self, max_bytes: usize, max_lines: usize) {
+        if let Some(suppressed) = self.heads.admit(Instant::now()) {
+            tracing::warn!(
+                max_bytes,
+                max_lines,
+                suppressed,
+                "refused: a request's head is too long; mostly a domain has too many cookies, or \
+                 proxies add too many lines: `max_header_bytes` allows longer ones"
+            );
         }
     }
 
@@ -107,5 +167,16 @@ mod tests {
         }
         assert_eq!(refusals.admit(&other, start), Some(0));
         assert_eq!(refusals.admit(&unknown, start + PAUSE), Some(100_000));
+    }
+
+    #[test]
+    fn a_rare_line_comes_once_a_minute_with_a_number() {
+        let (rare, start) = (Rare::default(), Instant::now());
+        assert_eq!(rare.admit(start), Some(0));
+        for _ in 0..1000 {
+            assert_eq!(rare.admit(start + MINUTE / 2), None);
+        }
+        assert_eq!(rare.admit(start + MINUTE), Some(1000));
+        assert_eq!(rare.admit(start + MINUTE), None);
     }
 }

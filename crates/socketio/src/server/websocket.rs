@@ -44,6 +44,12 @@ pub(crate) struct Incoming {
     peer_ended: bool,
 }
 
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        self.session.shared().http_connections().websocket_ended();
+    }
+}
+
 /// What became of the connection's input.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fed {
@@ -61,6 +67,7 @@ impl Incoming {
         rest: Bytes,
     ) -> Incoming {
         let max_payload = session.shared().max_payload();
+        session.shared().http_connections().websocket_began();
         Incoming {
             session,
             decoder: match &deflate {

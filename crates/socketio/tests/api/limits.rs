@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use socketio::client::{Client, Disconnected, Socket as ClientSocket};
-use socketio::{AckError, EmitError, Server, Socket, Transport};
+use socketio::{AckError, Args, EmitError, Server, Socket, Transport};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -24,17 +24,142 @@ fn handshake(more: &str) -> String {
 async fn sessions_are_limited_in_number() {
     let (io, address) = start(Server::builder().max_connections(2)).await;
     let first = Ws::connect(address).await;
-    let second = open_polling(address).await;
-    drop(second);
-    let answer = raw(address, &handshake("")).await;
-    // One more TCP connection than sessions is dropped before its request is read.
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 503 "),
-        "{answer}"
-    );
-    assert_eq!(io.stats().refused_connections, 1);
+    open_polling(address).await;
+    for head in [handshake(""), upgrade_head(WEBSOCKET, "")] {
+        let answer = raw(address, &head).await;
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("retry-after: 5\r\n"), "{answer}");
+    }
+    assert_eq!(io.stats().refused_connections, 2);
     drop(first);
     until(|| io.clients_count() == 1).await;
+    open_polling(address).await;
+}
+
+// A session that polls needs two TCP connections, and one more while it upgrades.
+#[tokio::test]
+async fn as_many_as_are_let_in_can_poll_and_upgrade() {
+    const CLIENTS: usize = 10;
+    let (io, address) = start(Server::builder().max_connections(CLIENTS)).await;
+    io.on("echo", async |socket: Socket, args: Args| {
+        socket.emit("echo", args);
+    });
+    let (mut kept, mut waiting, mut probes) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..CLIENTS {
+        let polling = Polling::connect(address).await;
+        // It stays open for the next POST, as with every client.
+        let mut stream = TcpStream::connect(address).await.expect("to connect");
+        let target = format!("{HANDSHAKE}&sid={}", polling.sid());
+        let body = "42[\"echo\",1]";
+        let post = format!(
+            "POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(post.as_bytes()).await.expect("to write");
+        let mut status = [0; 12];
+        soon(stream.read_exact(&mut status))
+            .await
+            .expect("an answer");
+        assert_eq!(&status, b"HTTP/1.1 200");
+        kept.push(stream);
+        assert_eq!(polling.get().await, "42[\"echo\",1]");
+        let target = format!("{WEBSOCKET}&sid={}", polling.sid());
+        waiting.push(tokio::spawn(async move { polling.get().await }));
+        probes.push(Ws::upgrade(address, &target).await);
+    }
+    let refused = raw(address, &handshake("")).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    io.emit("news", ());
+    for get in waiting {
+        assert_eq!(soon(get).await.expect("an answer"), "42[\"news\"]");
+    }
+    assert_eq!(
+        (io.clients_count(), io.stats().dropped_connections),
+        (CLIENTS, 0)
+    );
+}
+
+#[tokio::test]
+async fn silent_connections_make_room_oldest_first() {
+    for is_proxied in [false, true] {
+        let io = Server::builder().max_tcp_connections(4).build();
+        let listening = io.listen("127.0.0.1:0").await.expect("a port");
+        let address = listening.local_addr().expect("an address");
+        let (listening, preface) = match is_proxied {
+            true => (listening.proxy_protocol(), "PROXY UNKNOWN\r\n"),
+            false => (listening, ""),
+        };
+        tokio::spawn(async move { listening.await });
+        let mut silent = Vec::new();
+        for begun in ["", "", "P", ""] {
+            let mut stream = TcpStream::connect(address).await.expect("to connect");
+            stream.write_all(begun.as_bytes()).await.expect("to write");
+            silent.push(stream);
+        }
+        let request = format!("{preface}{}", handshake(""));
+        for oldest in 1..=2 {
+            let answer = raw(address, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            assert_eq!(soon(silent.remove(0).read_u8()).await.ok(), None);
+            assert_eq!(io.stats().dropped_connections, oldest);
+            // The place of the one that was answered is taken again.
+            silent.push(TcpStream::connect(address).await.expect("to connect"));
+        }
+        let mut youngest = silent.pop().expect("one");
+        youngest
+            .write_all(request.as_bytes())
+            .await
+            .expect("to write");
+        let mut answer = Vec::new();
+        soon(youngest.read_to_end(&mut answer))
+            .await
+            .expect("an answer");
+        assert!(answer.starts_with(b"HTTP/1.1 200 "));
+        assert_eq!(io.stats().slow_clients, 0);
+    }
+}
+
+#[tokio::test]
+async fn connections_of_sessions_are_kept_and_others_make_room() {
+    let (io, address) = start(Server::builder().max_tcp_connections(3)).await;
+    io.on("echo", async |socket: Socket, args: Args| {
+        socket.emit("echo", args);
+    });
+    let keep = async |target: &str, status: &[u8]| {
+        let mut stream = TcpStream::connect(address).await.expect("to connect");
+        let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("to write");
+        let mut line = [0; 12];
+        soon(stream.read_exact(&mut line)).await.expect("an answer");
+        assert_eq!(&line[9..], status);
+        stream
+    };
+    let mut ws = Ws::connect(address).await;
+    let mut polling = keep(HANDSHAKE, b"200").await;
+    let mut stranger = keep("/elsewhere", b"404").await;
+    let mut second = Ws::connect(address).await;
+    let mut rest = Vec::new();
+    soon(stranger.read_to_end(&mut rest))
+        .await
+        .expect("its end");
+    assert_eq!(io.stats().dropped_connections, 1);
+    // All places are taken by sessions: who comes now is dropped.
+    assert_eq!(raw(address, &handshake("")).await, "");
+    assert_eq!(io.stats().dropped_connections, 2);
+    for ws in [&mut ws, &mut second] {
+        ws.send("42[\"echo\",1]").await;
+        assert_eq!(ws.text().await, "42[\"echo\",1]");
+    }
+    let again = "GET /elsewhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    polling.write_all(again.as_bytes()).await.expect("to write");
+    let mut rest = String::new();
+    soon(polling.read_to_string(&mut rest))
+        .await
+        .expect("an answer");
+    assert!(rest.contains("HTTP/1.1 404 "), "{rest}");
+    // What a WebSocket leaves is free.
+    drop(ws);
+    until(|| io.clients_count() == 2).await;
     open_polling(address).await;
 }
 
@@ -42,12 +167,13 @@ async fn sessions_are_limited_in_number() {
 #[tokio::test]
 async fn limits_hold_while_the_application_is_asked() {
     let heads = || [handshake(""), upgrade_head(WEBSOCKET, "")];
-    for limit in ["address", "drain"] {
+    for limit in ["all", "address", "drain"] {
         let (gate, asked) = (
             Arc::new(tokio::sync::Semaphore::new(0)),
             Arc::new(AtomicUsize::new(0)),
         );
         let builder = match limit {
+            "all" => Server::builder().max_connections(1),
             "address" => Server::builder().max_connections_per_address(1),
             _ => Server::builder(),
         };
@@ -285,6 +411,52 @@ async fn long_heads_are_refused() {
         .starts_with("HTTP/1.1 200 ")
     );
     assert_eq!(io.stats().long_heads, 1);
+}
+
+// Proxies and tracing add dozens of lines to what a browser sends.
+#[tokio::test]
+async fn heads_of_many_lines_are_taken_and_of_too_many_refused() {
+    let (io, address) = start(Server::builder()).await;
+    let lines = |count: usize| {
+        (0..count)
+            .map(|n| format!("X-{n}: {n}\r\n"))
+            .collect::<String>()
+    };
+    for (count, status) in [(100, 200), (200, 200), (498, 200), (499, 431), (2000, 431)] {
+        let answer = raw(address, &handshake(&lines(count))).await;
+        let status = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&status), "{count}: {answer}");
+    }
+    assert_eq!((io.stats().opened, io.stats().long_heads), (3, 2));
+    let target = format!("{WEBSOCKET}&sid={}", open_polling(address).await);
+    let mut ws = Ws::offering(address, &target, &lines(400)).await;
+    ws.send("2probe").await;
+    assert_eq!(ws.text().await, "3probe");
+}
+
+// RFC 9112, section 3.2.
+#[tokio::test]
+async fn a_request_has_one_host() {
+    let (io, address) = start(Server::builder()).await;
+    for (hosts, version, is_good) in [
+        ("", "1.1", false),
+        ("Host: a\r\n", "1.1", true),
+        ("Host:\r\n", "1.1", true),
+        ("Host: a\r\nHost: a\r\n", "1.1", false),
+        ("Host: a\r\nHost: b\r\n", "1.0", false),
+        ("", "1.0", true),
+    ] {
+        for (target, good) in [(HANDSHAKE, "200"), ("/elsewhere", "404")] {
+            let head = format!("GET {target} HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n");
+            let answer = raw(address, &head).await;
+            let status = if is_good { good } else { "400" };
+            assert_eq!(answer.split(' ').nth(1), Some(status), "{head:?}");
+        }
+    }
+    let no_host = upgrade_head(WEBSOCKET, "").replace("Host: h\r\n", "");
+    let answer = raw(address, &no_host).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert_eq!(io.clients_count(), 3);
 }
 
 #[tokio::test]

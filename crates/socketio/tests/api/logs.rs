@@ -214,3 +214,21 @@ async fn subprotocols_are_shown_nowhere() {
     assert_eq!(shown, [""; 0]);
     assert_eq!(lines.of("INFO", "told").len(), 1);
 }
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_told_once_with_its_limits() {
+    let (lines, _guard) = Lines::capture(Level::WARN);
+    let (io, address) = start(Server::builder()).await;
+    let many: String = (0..600).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    let long = format!("X-Long: {}\r\n", "x".repeat(70_000));
+    for more in [many, long] {
+        raw(address, &upgrade_head(WEBSOCKET, &more)).await;
+    }
+    until(|| io.stats().long_heads == 2).await;
+    let told = lines.of("WARN", "head is too long");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].contains("max_bytes=65536 max_lines=500"),
+        "{told:?}"
+    );
+}

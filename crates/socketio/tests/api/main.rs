@@ -16,6 +16,7 @@ mod limits;
 mod logs;
 mod namespaces;
 mod options;
+mod open_files;
 mod order;
 mod polling;
 mod recovery;

@@ -142,6 +142,25 @@ async fn https_and_wss_are_served_from_certificate_files() {
 }
 
 #[tokio::test]
+async fn who_is_silent_before_tls_makes_room() {
+    let files = Files::make("tls-silent");
+    let io = Server::builder().max_tcp_connections(3).build();
+    let listening = io.listen("127.0.0.1:0").await.expect("a port");
+    let listening = listening
+        .tls(files.cert(), files.key())
+        .expect("a certificate");
+    let address = listening.local_addr().expect("an address");
+    tokio::spawn(listening.into_future());
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(address).await.expect("to connect"));
+    }
+    drop(connect(address, &files).await);
+    assert_eq!(soon(silent[0].read_u8()).await.ok(), None);
+    assert_eq!(io.stats().dropped_connections, 1);
+}
+
+#[tokio::test]
 async fn files_that_are_no_certificates_are_named() {
     let files = Files::make("tls-bad");
     let tls = async |cert: PathBuf, key: PathBuf| {
