@@ -62,7 +62,7 @@ impl Link {
             engine: engine::Client::new(shared.config.engine(), transport, now),
             shared: shared.clone(),
             main: match transport {
-                Transport::Polling => Main::Polling(Box::new(Polling::new(shared))),
+                Transport::Polling => Main::Polling(Box::new(Polling::new())),
                 _ => Main::Connecting(connect(shared, None)),
             },
             probe: Probe::None,
@@ -132,6 +132,7 @@ impl Link {
         let Main::Polling(polling) = &mut self.main else {
             return false;
         };
+        polling.watch(&self.shared, cx);
         let mut progress = false;
         if let Some(get) = &mut polling.get
             && let Poll::Ready(answer) = get.as_mut().poll(cx)

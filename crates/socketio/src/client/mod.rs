@@ -30,6 +30,7 @@ mod error;
 mod events;
 mod handlers;
 mod hints;
+mod http;
 mod inbox;
 mod link;
 mod manager;

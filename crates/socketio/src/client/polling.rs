@@ -1,33 +1,33 @@
 //! HTTP long-polling: a GET that waits, a POST that brings.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
-use http::{HeaderValue, Method, Request, Uri};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::rt::ReadBufCursor;
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Method};
 use socketio_proto::Hint;
-use socketio_proto::engine::{PayloadEncoder, Revision, Transport, v3};
+use socketio_proto::engine::{
+    OpenData, Packet, PayloadEncoder, Revision, Transport, decode_payload, v3,
+};
 use socketio_proto::websocket::{Frames, Opcode};
+use tokio::time::{Instant, sleep};
 
-use super::dial::{DialError, Dialer, Stream, Target, late_hint};
+use super::dial::{Stream, late_hint};
 use super::error::{POLL_ERROR, POST_ERROR, TransportError};
+use super::hints;
+use super::http::{Connections, End, Exchange, Head, HttpError, request};
 use super::shared::Shared;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Bytes, TransportError>> + Send>>;
 
 /// The requests of one session.
 pub(crate) struct Polling {
-    client: HttpClient<Connector, PostBody>,
     pub(crate) get: Option<Answer>,
     pub(crate) post: Option<Answer>,
     /// Nothing more is begun: the session moves to WebSocket, or ends.
@@ -35,27 +35,25 @@ pub(crate) struct Polling {
     pub(crate) sid: Option<String>,
     /// The request that opens the session has been sent.
     has_asked: bool,
+    connections: Arc<Connections>,
+    /// How many GETs in a row have brought nothing.
+    fruitless: Arc<AtomicU32>,
 }
 
+/// After so many GETs that brought nothing there is a pause before each.
+const FRUITLESS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(100);
+
 impl Polling {
-    pub(crate) fn new(shared: &Shared) -> Polling {
-        let connector = Connector {
-            dialer: shared.config.dialer.clone(),
-            target: shared.config.address.target.clone(),
-        };
-        let client = HttpClient::builder(TokioExecutor::new())
-            // Node closes idle connections after 5 s: a request that meets this is lost.
-            .pool_idle_timeout(Duration::from_secs(4))
-            .pool_timer(hyper_util::rt::TokioTimer::new())
-            .pool_max_idle_per_host(2)
-            .build(connector);
+    pub(crate) fn new() -> Polling {
         Polling {
-            client,
             get: None,
             post: None,
             paused: false,
             sid: None,
             has_asked: false,
+            connections: Arc::new(Connections::new()),
+            fruitless: Arc::default(),
         }
     }
 
@@ -66,74 +64,189 @@ impl Polling {
 
     pub(crate) fn start_get(&mut self, shared: &Arc<Shared>) {
         self.has_asked = true;
-        self.get = Some(self.request(shared, Method::GET, Bytes::new()));
+        let fruitless = self.fruitless.clone();
+        let request = self.request(shared, Method::GET, Vec::new());
+        self.get = Some(Box::pin(async move {
+            if fruitless.load(Ordering::Relaxed) >= FRUITLESS {
+                sleep(PAUSE).await;
+            }
+            let body = request.send().await?;
+            match is_fruitless(&body) {
+                true => fruitless.fetch_add(1, Ordering::Relaxed),
+                false => fruitless.swap(0, Ordering::Relaxed),
+            };
+            Ok(body)
+        }));
     }
 
     pub(crate) fn start_post(&mut self, shared: &Arc<Shared>, body: Vec<u8>) {
-        self.post = Some(self.request(shared, Method::POST, body.into()));
+        let request = self.request(shared, Method::POST, body);
+        self.post = Some(Box::pin(request.send()));
     }
 
-    fn request(&self, shared: &Arc<Shared>, method: Method, body: Bytes) -> Answer {
-        let config = &shared.config;
+    /// Looks after the connections that no request uses.
+    pub(crate) fn watch(&self, shared: &Shared, cx: &mut Context<'_>) {
+        let habits = shared.config.dialer.habits();
+        self.connections.watch(habits, Instant::now(), cx);
+    }
+
+    fn request(&self, shared: &Arc<Shared>, method: Method, body: Vec<u8>) -> Request {
+        Request {
+            message: match method {
+                Method::GET => POLL_ERROR,
+                _ => POST_ERROR,
+            },
+            method,
+            sid: self.sid.clone(),
+            body,
+            shared: shared.clone(),
+            connections: self.connections.clone(),
+        }
+    }
+}
+
+/// One request of a session.
+struct Request {
+    method: Method,
+    sid: Option<String>,
+    body: Vec<u8>,
+    /// What its errors are called.
+    message: &'static str,
+    shared: Arc<Shared>,
+    connections: Arc<Connections>,
+}
+
+impl Request {
+    async fn send(self) -> Result<Bytes, TransportError> {
+        let config = &self.shared.config;
+        let habits = config.dialer.habits();
         let target = config.request_target(Transport::Polling, self.sid.as_deref());
         let url = format!("{}{target}", config.address.origin());
-        let message = if method == Method::GET {
-            POLL_ERROR
-        } else {
-            POST_ERROR
+        let request = self.bytes(&url, &target)?;
+        let stream = match self.connections.take(habits, Instant::now()).await {
+            Some(stream) => stream,
+            None => self.dial().await?,
         };
-        let mut request = Request::new(PostBody(Some(body)));
-        *request.headers_mut() = config.headers.clone();
-        let headers = request.headers_mut();
-        headers
-            .entry(ACCEPT)
-            .or_insert(HeaderValue::from_static("*/*"));
-        if method == Method::POST {
-            headers.insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("text/plain;charset=UTF-8"),
-            );
+        let mut exchange = Exchange::new(stream, request);
+        let head = exchange
+            .head()
+            .await
+            .map_err(|error| self.unanswered(&error))?;
+        self.shared.cookies.keep(&url, &head.headers);
+        if head.status != 200 {
+            let body = exchange.refusal(&head).await;
+            return Err(self.refused(&head, self.message, &body));
         }
-        shared.cookies.add(&url, headers);
-        *request.method_mut() = method;
-        let is_plain_first = self.sid.is_none() && !config.address.target.is_tls;
-        let (client, shared) = (self.client.clone(), shared.clone());
-        Box::pin(async move {
-            let broken =
-                |error: &dyn std::error::Error| TransportError::broken(message, chain(error));
-            *request.uri_mut() = url.parse::<Uri>().map_err(|error| broken(&error))?;
-            let answer =
-                client
-                    .request(request)
-                    .await
-                    .map_err(|error| match dial_error(&error) {
-                        Some(error) => TransportError::unreachable(message, error),
-                        None => {
-                            let hint = late_hint(&error);
-                            let hint = hint.or(is_plain_first.then_some(Hint::NoHttp.as_str()));
-                            TransportError::unanswered(message, chain(&error), hint)
-                        }
-                    })?;
-            let (head, body) = answer.into_parts();
-            shared.cookies.keep(&url, &head.headers);
-            let body = read(body, shared.config.max_message)
-                .await
-                .map_err(|error| broken(&*error))?;
-            if head.status.as_u16() != 200 {
-                let location = head
-                    .headers
-                    .get(LOCATION)
-                    .and_then(|value| value.to_str().ok());
-                return Err(TransportError::answer(
-                    message,
-                    head.status.as_u16(),
-                    location,
-                    &body,
-                ));
-            }
-            Ok(body)
-        })
+        let body = exchange.body(&head, config.max_message).await;
+        let (body, end) = body.map_err(|error| self.unanswered(&error))?;
+        let (stream, rest) = exchange.into_parts();
+        if end == End::Complete && rest.is_empty() {
+            self.connections.keep(habits, stream, &head, Instant::now());
+        }
+        self.checked(&head, body, end)
     }
+
+    /// The whole request.
+    fn bytes(&self, url: &str, target: &str) -> Result<Vec<u8>, TransportError> {
+        let config = &self.shared.config;
+        let broken = |error: &dyn std::error::Error| TransportError::broken(self.message, error);
+        let mut headers = config.headers.clone();
+        let host = HeaderValue::from_str(&config.address.host).map_err(|error| broken(&error))?;
+        headers.entry(HOST).or_insert(host);
+        let any = HeaderValue::from_static("*/*");
+        headers.entry(ACCEPT).or_insert(any);
+        if config.dialer.habits().closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.method == Method::POST {
+            let text = HeaderValue::from_static("text/plain;charset=UTF-8");
+            headers.insert(CONTENT_TYPE, text);
+            headers.insert(CONTENT_LENGTH, self.body.len().into());
+        }
+        self.shared.cookies.add(url, &mut headers);
+        let mut bytes = request(&self.method, target, &headers).map_err(|error| broken(&error))?;
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&self.body);
+        Ok(bytes)
+    }
+
+    async fn dial(&self) -> Result<Stream, TransportError> {
+        let config = &self.shared.config;
+        let stream = config.dialer.dial(&config.address.target).await;
+        stream.map_err(|error| TransportError::unreachable(self.message, &error))
+    }
+
+    fn unanswered(&self, error: &HttpError) -> TransportError {
+        let is_first = self.sid.is_none() && !self.shared.config.address.target.is_tls;
+        let no_http = is_first && error.is_silence();
+        let hint = late_hint(error).or(no_http.then_some(Hint::NoHttp.as_str()));
+        TransportError::unanswered(self.message, error, hint)
+    }
+
+    fn refused(&self, head: &Head, message: &'static str, body: &[u8]) -> TransportError {
+        TransportError::answer(message, head.status, head.location(), body)
+    }
+
+    /// Takes the body for what it should be, if it is that.
+    fn checked(&self, head: &Head, body: Vec<u8>, end: End) -> Result<Bytes, TransportError> {
+        let revision = self.shared.config.revision();
+        let body = text(body, revision);
+        let opens = self.sid.is_none();
+        if end == End::Cut && !(opens && is_whole_open(&body, revision)) {
+            let what =
+                "the connection broke within the body of the answer, whose length was not told";
+            return Err(TransportError::broken(self.message, what));
+        }
+        if opens && !has_open(&body, revision) && !hints::is_of_old_server(&body) {
+            // In the words of the JavaScript client.
+            return Err(self.refused(head, "server error", &body));
+        }
+        Ok(body)
+    }
+}
+
+/// A body as a browser reads it. Binary payloads of revision 3 stay as they are.
+fn text(body: Vec<u8>, revision: Revision) -> Bytes {
+    if revision == Revision::V3 && matches!(body.first(), Some(0 | 1)) {
+        return body.into();
+    }
+    let body = match body.strip_prefix(BOM) {
+        Some(rest) => Bytes::copy_from_slice(rest),
+        None => body.into(),
+    };
+    match String::from_utf8_lossy(&body) {
+        Cow::Borrowed(_) => body,
+        Cow::Owned(text) => text.into(),
+    }
+}
+
+const BOM: &[u8] = "\u{feff}".as_bytes();
+
+/// The open packet of an answer.
+fn open_packet(body: &[u8], revision: Revision) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?;
+    let open = |packet| match packet {
+        Ok(Packet::Open(json)) => Some(json),
+        _ => None,
+    };
+    match revision {
+        Revision::V4 => decode_payload(text).find_map(open),
+        Revision::V3 => v3::decode_payload(text).find_map(open),
+    }
+}
+
+fn has_open(body: &[u8], revision: Revision) -> bool {
+    // Binary ones are not looked into here.
+    matches!(body.first(), Some(0 | 1)) || open_packet(body, revision).is_some()
+}
+
+fn is_whole_open(body: &[u8], revision: Revision) -> bool {
+    open_packet(body, revision).is_some_and(|json| OpenData::decode(json).is_ok())
+}
+
+/// Says whether an answer has brought nothing: no packet, or some that say nothing.
+fn is_fruitless(body: &[u8]) -> bool {
+    body.iter().all(|byte| matches!(byte, b'6' | b'\x1e')) || body == b"1:6"
 }
 
 /// Joins what is queued to a body for a POST, as much as the server takes at once, at least one packet.
@@ -173,133 +286,6 @@ pub(crate) fn payload(
         Revision::V3 => v3.finish(false).0,
     };
     (body, used)
-}
-
-/// Reads a body that is not larger than allowed.
-async fn read(
-    mut body: Incoming,
-    max: usize,
-) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-    let mut whole = Vec::new();
-    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-        if let Ok(data) = frame?.into_data() {
-            if whole.len() + data.len() > max {
-                return Err(
-                    format!("the answer is larger than the {max} bytes of `max_message`").into(),
-                );
-            }
-            whole.extend_from_slice(&data);
-        }
-    }
-    Ok(whole.into())
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
-}
-
-fn dial_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a DialError> {
-    let mut source = Some(error);
-    while let Some(error) = source {
-        if let Some(dial) = error.downcast_ref() {
-            return Some(dial);
-        }
-        source = error.source();
-    }
-    None
-}
-
-/// The body of a request: whole, or nothing.
-pub(crate) struct PostBody(Option<Bytes>);
-
-impl Body for PostBody {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
-        let body = self.0.take().filter(|body| !body.is_empty());
-        Poll::Ready(body.map(|body| Ok(http_body::Frame::data(body))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Bytes::is_empty)
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        http_body::SizeHint::with_exact(self.0.as_ref().map_or(0, Bytes::len) as u64)
-    }
-}
-
-/// Opens connections for hyper.
-#[derive(Clone)]
-struct Connector {
-    dialer: Dialer,
-    target: Target,
-}
-
-impl tower_service::Service<Uri> for Connector {
-    type Response = Dialled;
-    type Error = DialError;
-    type Future = Pin<Box<dyn Future<Output = Result<Dialled, DialError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let connector = self.clone();
-        Box::pin(async move {
-            let stream = connector.dialer.dial(&connector.target).await?;
-            Ok(Dialled(TokioIo::new(stream)))
-        })
-    }
-}
-
-/// A stream as hyper wants it.
-struct Dialled(TokioIo<Stream>);
-
-impl Connection for Dialled {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl hyper::rt::Read for Dialled {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl hyper::rt::Write for Dialled {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Poll::Ready(Ok(ready!(Pin::new(&mut self.0).poll_write(cx, bytes))?))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,19 @@
 //! One WebSocket: its opening handshake, frames in, frames out.
 
-use std::fmt::Display;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue};
+use ::http::header::HOST;
+use ::http::{HeaderValue, Method};
 use socketio_proto::Hint;
 use socketio_proto::engine::Transport;
 use socketio_proto::websocket::{self, Decoder, DeflateOffer, Deflater, Item, Opcode, Role};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::dial::{Stream, late_hint};
 use super::error::{TransportError, WEBSOCKET_ERROR};
+use super::http::{self, Exchange, Head};
 use super::shared::Shared;
 use crate::read_buffer::with_buffer;
 
@@ -42,8 +42,6 @@ pub(crate) enum End {
 const THRESHOLD: usize = 1024;
 /// How hard the compressor tries; zlib's default.
 const LEVEL: u32 = 6;
-/// A head or body of an answer that is longer is cut.
-const MAX_ANSWER: usize = 64 * 1024;
 
 impl WebSocket {
     /// Connects, for a new session or for one that is to move here.
@@ -55,17 +53,11 @@ impl WebSocket {
         let target = config.request_target(Transport::WebSocket, sid);
         let url = format!("{}{target}", config.address.origin());
         let key = websocket::client_key(rand::random());
-        let mut request = format!("GET {target} HTTP/1.1\r\n").into_bytes();
         let mut headers = config.headers.clone();
         let host = HeaderValue::from_str(&config.address.host);
         headers.entry(HOST).or_insert(host.map_err(broken)?);
         shared.cookies.add(&url, &mut headers);
-        for (name, value) in &headers {
-            request.extend_from_slice(name.as_str().as_bytes());
-            request.extend_from_slice(b": ");
-            request.extend_from_slice(value.as_bytes());
-            request.extend_from_slice(b"\r\n");
-        }
+        let mut request = http::request(&Method::GET, &target, &headers).map_err(broken)?;
         request.extend_from_slice(b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
         request.extend_from_slice(&key);
         let offer = config.deflate.then(DeflateOffer::default);
@@ -75,44 +67,26 @@ impl WebSocket {
         }
         request.extend_from_slice(b"\r\n\r\n");
 
-        let mut stream = config
+        let stream = config
             .dialer
             .dial(&config.address.target)
             .await
             .map_err(|error| TransportError::unreachable(WEBSOCKET_ERROR, &error))?;
-        let no_http = (!config.address.target.is_tls).then_some(Hint::NoHttp.as_str());
-        let unanswered = |error: &dyn Display, hint: Option<_>| {
-            TransportError::unanswered(WEBSOCKET_ERROR, error, hint.or(no_http))
-        };
-        let failed = |error: io::Error| unanswered(&error, late_hint(&error));
-        stream.write_all(&request).await.map_err(failed)?;
-        stream.flush().await.map_err(failed)?;
-        let mut bytes = Vec::new();
-        let head = loop {
-            if let Some(head) = Head::parse(&bytes).map_err(|error| unanswered(&error, None))? {
-                break head;
-            }
-            if bytes.len() > MAX_ANSWER {
-                return Err(broken("the head of the answer is longer than 64 KiB"));
-            }
-            if stream.read_buf(&mut bytes).await.map_err(failed)? == 0 {
-                let what = "the server closed the connection without an answer";
-                return Err(unanswered(&what, None));
-            }
-        };
+        let mut exchange = Exchange::new(stream, request);
+        let head = exchange.head().await.map_err(|error| {
+            let no_http = !config.address.target.is_tls && error.is_silence();
+            let hint = late_hint(&error).or(no_http.then_some(Hint::NoHttp.as_str()));
+            TransportError::unanswered(WEBSOCKET_ERROR, error, hint)
+        })?;
         shared.cookies.keep(&url, &head.headers);
-        let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
         if head.status != 101 {
-            let rest = head.headers.get(http::header::CONTENT_LENGTH);
-            let length = rest.and_then(|value| value.to_str().ok()?.parse().ok());
-            let end = head.length + length.unwrap_or(MAX_ANSWER).min(MAX_ANSWER);
-            while bytes.len() < end && stream.read_buf(&mut bytes).await.is_ok_and(|n| n > 0) {}
-            let body = &bytes[head.length..];
+            let body = exchange.refusal(&head).await;
+            let location = head.location();
             return Err(TransportError::answer(
                 WEBSOCKET_ERROR,
                 head.status,
-                text("location"),
-                body,
+                location,
+                &body,
             ));
         }
         let [upgrade, connection, accept, extensions, protocol] = [
@@ -133,7 +107,7 @@ impl WebSocket {
         };
         let negotiated =
             websocket::check_response(&response, &key, offer.as_ref()).map_err(broken)?;
-        bytes.drain(..head.length);
+        let (stream, rest) = exchange.into_parts();
         Ok(WebSocket {
             stream,
             decoder: match &negotiated {
@@ -142,7 +116,7 @@ impl WebSocket {
             },
             deflater: negotiated
                 .map(|negotiated| Box::new(Deflater::new(Role::Client, &negotiated, LEVEL))),
-            rest: bytes,
+            rest,
             writing: Vec::new(),
             written: 0,
         })
@@ -259,63 +233,20 @@ fn frames(
 /// What the server answers after it has accepted the WebSocket: the reference refuses a revision that
 /// it does not speak only then, with an answer of HTTP where a frame should be.
 fn late_answer(bytes: &[u8]) -> Option<TransportError> {
-    let head = Head::parse(bytes).ok()??;
-    let body = &bytes[head.length..];
+    let head = bytes.get(..http::head_end(bytes, 0)?)?;
+    let body = &bytes[head.len()..];
+    let head = Head::parse(head).ok()?;
+    let location = head.location();
     Some(TransportError::answer(
         WEBSOCKET_ERROR,
         head.status,
-        None,
+        location,
         body,
     ))
 }
 
 fn broken(error: impl std::fmt::Display) -> TransportError {
     TransportError::broken(WEBSOCKET_ERROR, error)
-}
-
-/// The head of the server's answer.
-struct Head {
-    status: u16,
-    headers: HeaderMap,
-    length: usize,
-}
-
-impl Head {
-    /// The values of all headers of a name, as one.
-    fn joined(&self, name: &str) -> Option<Vec<u8>> {
-        let values: Vec<&[u8]> = self
-            .headers
-            .get_all(name)
-            .iter()
-            .map(HeaderValue::as_bytes)
-            .collect();
-        match values.is_empty() {
-            true => None,
-            false => Some(values.join(&b", "[..])),
-        }
-    }
-
-    fn parse(bytes: &[u8]) -> Result<Option<Head>, String> {
-        let mut headers = [httparse::EMPTY_HEADER; 100];
-        let mut response = httparse::Response::new(&mut headers);
-        let parsed = response.parse(bytes);
-        let parsed = parsed.map_err(|error| format!("the answer is not HTTP: {error}"))?;
-        let httparse::Status::Complete(length) = parsed else {
-            return Ok(None);
-        };
-        let mut headers = HeaderMap::new();
-        for header in response.headers.iter() {
-            let name = http::HeaderName::from_bytes(header.name.as_bytes());
-            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(header.value)) {
-                headers.append(name, value);
-            }
-        }
-        Ok(Some(Head {
-            status: response.code.unwrap_or_default(),
-            headers,
-            length,
-        }))
-    }
 }
 
 #[cfg(test)]

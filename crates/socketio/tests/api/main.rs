@@ -7,6 +7,7 @@ mod client_delivery;
 mod client_diagnose;
 mod client_dial;
 mod client_proxy;
+mod client_wire;
 mod cluster;
 mod fake;
 mod foreign_text;

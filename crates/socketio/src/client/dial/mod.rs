@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use super::http::Habits;
 use proxy::Proxies;
 pub(crate) use proxy::ProxyChoice;
 use tls::Tls;
@@ -73,6 +74,7 @@ struct Inner {
     unix_socket: Option<PathBuf>,
     local_address: Option<IpAddr>,
     tls: Tls,
+    habits: Habits,
     /// What the doctor trusts.
     #[cfg(feature = "doctor")]
     trusted: TlsOptions,
@@ -143,12 +145,18 @@ impl Dialer {
             unix_socket: options.unix_socket,
             local_address: options.local_address,
             tls: Tls::new(&options.tls)?,
+            habits: Habits::default(),
             #[cfg(feature = "doctor")]
             trusted: TlsOptions {
                 client_certificate: None,
                 ..options.tls
             },
         })))
+    }
+
+    /// What is known of the server's connections.
+    pub(crate) fn habits(&self) -> &Habits {
+        &self.0.habits
     }
 
     /// Whom the client trusts, without its own certificate.

@@ -8,15 +8,12 @@ use std::fmt;
 
 use http::{HeaderValue, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::socks::{self, SocksError};
 use super::tls::TlsError;
 use super::{DialError, Dialer, Stream, Target, authority, resolve};
-
-/// The head of a proxy's answer to CONNECT must not be longer.
-pub(super) const MAX_ANSWER: usize = 8 * 1024;
-const MAX_HEADERS: usize = 64;
+use crate::client::http::{Exchange, HttpError};
 
 /// Which proxy is used.
 #[derive(Clone, Default)]
@@ -191,46 +188,30 @@ async fn connect(
         request.extend_from_slice(b"\r\n");
     }
     request.extend_from_slice(b"\r\n");
-    let io = |error: std::io::Error| error.to_string();
-    stream.write_all(&request).await.map_err(io)?;
-    stream.flush().await.map_err(io)?;
-
-    let mut buffer = vec![0; MAX_ANSWER];
-    let mut filled = 0;
-    loop {
-        match stream.read(&mut buffer[filled..]).await.map_err(io)? {
-            0 if filled == MAX_ANSWER => return Err("its answer is longer than 8 KiB".to_owned()),
-            0 => return Err("it closed the connection without an answer".to_owned()),
-            count => filled += count,
-        }
-        let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut answer = httparse::Response::new(&mut headers);
-        let length = match answer.parse(&buffer[..filled]) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) => continue,
-            Err(error) => return Err(format!("its answer is not HTTP: {error}")),
-        };
-        let code = answer.code.unwrap_or_default();
-        if !(200..300).contains(&code) {
-            return Err(format!(
-                "the proxy refused: {}",
-                refusal(code, answer.reason)
-            ));
-        }
-        // A server of HTTP or TLS does not speak first: this is a body that must not be there.
-        if length != filled {
-            return Err("it sent more than the head of its answer".to_owned());
-        }
-        return Ok(());
+    let mut exchange = Exchange::new(stream, request);
+    let head = exchange.head().await.map_err(|error| match error {
+        HttpError::Closed => "it closed the connection without an answer".to_owned(),
+        HttpError::NotHttp(begin) => format!("its answer is not HTTP: it begins with {begin}"),
+        HttpError::Head(error) => format!("the head of its answer cannot be used: {error}"),
+        error => error.to_string(),
+    })?;
+    if !(200..300).contains(&head.status) {
+        // Its body, a page most of the time, is not waited for.
+        let refusal = refusal(head.status, &head.reason);
+        return Err(format!("the proxy refused: {refusal}"));
+    }
+    // A server of HTTP or TLS does not speak first: this is a body that must not be there.
+    match exchange.into_parts() {
+        (_, rest) if rest.is_empty() => Ok(()),
+        _ => Err("it sent more than the head of its answer".to_owned()),
     }
 }
 
 /// `407 Proxy Authentication Required`.
-fn refusal(code: u16, reason: Option<&str>) -> String {
+fn refusal(code: u16, reason: &str) -> String {
     let usual = StatusCode::from_u16(code).ok();
     let usual = usual.and_then(|status| status.canonical_reason());
-    let reason = reason.filter(|reason| !reason.is_empty()).or(usual);
-    match reason {
+    match Some(reason).filter(|reason| !reason.is_empty()).or(usual) {
         Some(reason) => format!("{code} {reason}"),
         None => code.to_string(),
     }

@@ -8,7 +8,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, duplex};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use super::proxy::MAX_ANSWER;
 use super::socks::SocksError;
 use super::tests::{
     Files, assert_pong, connected, dialer, failure, listener, plain, pong, refusing, server, soon,
@@ -145,8 +144,11 @@ async fn a_proxy_that_fails_is_named_without_its_credentials() {
         told("HTTP/1.1 200 OK\r\n\r\n<html>").await,
         "it sent more than the head of its answer"
     );
-    let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(MAX_ANSWER));
-    assert_eq!(told(&endless).await, "its answer is longer than 8 KiB");
+    let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(64 * 1024));
+    assert_eq!(
+        told(&endless).await,
+        "the head of its answer cannot be used: it is longer than 64 KiB"
+    );
 }
 
 #[tokio::test]

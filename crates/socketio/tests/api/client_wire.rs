@@ -1,0 +1,341 @@
+//! The client's requests on the wire, before servers that close connections, cut them or answer oddly.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use socketio::Server;
+use socketio::client::{self, ClientBuilder, Version};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::client::{POLLING, WEBSOCKET, echo_server};
+use crate::client_dial::{direct, fails, listen_tls};
+use crate::fake::{header, open};
+use crate::support::{listen, soon, start};
+use crate::tls::Files;
+
+/// A request whole: its head and its body.
+async fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
+    let end = loop {
+        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let length = header(&head, "content-length").and_then(|value| value.parse().ok());
+    let end = end + length.unwrap_or(0);
+    while bytes.len() < end {
+        if stream.read_buf(bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+    let whole: Vec<u8> = bytes.drain(..end).collect();
+    let body = whole[head.len()..].to_vec();
+    Some((head, body))
+}
+
+/// What stands between a client and a server: takes each request whole, passes it on over a connection
+/// of its own, and brings the answer back as it likes.
+struct Relay {
+    url: String,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Habit {
+    /// Closes each connection after its answer, and does not say so.
+    Closes,
+    /// Closes the connection of each request of this kind that is passed on, instead of an answer.
+    CutsAfter(&'static str),
+    /// The same, once each; the request is not passed on.
+    CutsBefore(&'static str),
+    /// Says behind each answer that it has waited for too long, and closes.
+    TimesOut,
+}
+
+impl Relay {
+    async fn start(to: SocketAddr, habit: Habit) -> Relay {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(relay(stream, to, habit));
+            }
+        });
+        Relay { url }
+    }
+}
+
+async fn relay(mut stream: TcpStream, to: SocketAddr, habit: Habit) -> Option<()> {
+    let mut bytes = Vec::new();
+    loop {
+        let (head, body) = request(&mut stream, &mut bytes).await?;
+        let matches =
+            |kind: &str| head.starts_with(kind) && head.contains("sid=") && has_event(kind, &body);
+        if matches!(habit, Habit::CutsBefore(kind) if matches(kind)) {
+            return None;
+        }
+        let mut server = TcpStream::connect(to).await.ok()?;
+        let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+        server
+            .write_all(&[head.as_bytes(), &body].concat())
+            .await
+            .ok()?;
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer).await.ok()?;
+        if matches!(habit, Habit::CutsAfter(kind) if matches(kind)) {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&answer).replacen(
+            "onnection: close",
+            "onnection: keep-alive",
+            1,
+        );
+        stream.write_all(text.as_bytes()).await.ok()?;
+        match habit {
+            Habit::Closes => return None,
+            Habit::TimesOut => {
+                let _ = stream.write_all(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+                return None;
+            }
+            Habit::CutsAfter(_) | Habit::CutsBefore(_) => {}
+        }
+    }
+}
+
+/// POSTs are told apart by what they carry; GETs by nothing.
+fn has_event(kind: &str, body: &[u8]) -> bool {
+    kind == "GET" || body.windows(5).any(|five| five == b"\"cut\"")
+}
+
+/// A server that notes what it is sent and answers with it.
+async fn echoing() -> (Server, SocketAddr, Arc<Mutex<Vec<u64>>>) {
+    let (io, address) = start(Server::builder().allow_eio3()).await;
+    let seen: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let log = seen.clone();
+    io.on_connect(async move |socket: socketio::Socket| {
+        for name in ["n", "cut"] {
+            let log = log.clone();
+            socket.on(
+                name,
+                async move |_: socketio::Socket, n: u64, ack: socketio::Ack| {
+                    log.lock().push(n);
+                    ack.send(n);
+                },
+            );
+        }
+    });
+    (io, address, seen)
+}
+
+fn each(url: &str) -> [ClientBuilder; 2] {
+    let client = || direct(url, POLLING);
+    [client(), client().version(Version::V2)]
+}
+
+// netty-socketio does so.
+#[tokio::test]
+async fn a_server_that_closes_connections_after_answers_loses_nothing() {
+    for habit in [Habit::Closes, Habit::TimesOut] {
+        let (_io, address, seen) = echoing().await;
+        let relay = Relay::start(address, habit).await;
+        for client in each(&relay.url) {
+            seen.lock().clear();
+            let socket = soon(client.connect()).await.expect("connected");
+            for n in 0..30 {
+                let answer = soon(socket.emit_with_ack::<u64>("n", n)).await;
+                assert_eq!(answer.expect("an answer"), n);
+            }
+            assert_eq!(*seen.lock(), (0..30).collect::<Vec<u64>>());
+            soon(socket.disconnect()).await;
+        }
+    }
+}
+
+/// Passes bytes on, and counts connections: with TLS, each has its handshake.
+async fn counting(to: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(to).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    (address, connections)
+}
+
+#[tokio::test]
+async fn connections_are_used_again_once_one_was_seen_open_after_its_answer() {
+    let files = Files::with("reuse", "localhost", |_| {});
+    let plain = listen(&echo_server()).await;
+    for (scheme, address) in [("http", plain), ("https", listen_tls(&files).await)] {
+        let (address, connections) = counting(address).await;
+        let url = format!("{scheme}://localhost:{}", address.port());
+        let client = direct(&url, POLLING).root_certificate(files.cert());
+        let socket = soon(client.connect()).await.expect("connected");
+        soon(async {
+            let mut calm = 0;
+            while calm < 20 {
+                let before = connections.load(Ordering::Relaxed);
+                let answer = socket.emit_with_ack::<u32>("ack", 1).await;
+                assert_eq!(answer.expect("an answer"), 1);
+                let after = connections.load(Ordering::Relaxed);
+                calm = if before == after { calm + 1 } else { 0 };
+            }
+        })
+        .await;
+        soon(socket.disconnect()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_a_session_that_was_cut_is_not_sent_again() {
+    for (habit, arrives) in [
+        (Habit::CutsAfter("POST"), 1),
+        (Habit::CutsBefore("POST"), 0),
+        (Habit::CutsAfter("GET"), 0),
+        (Habit::CutsBefore("GET"), 0),
+    ] {
+        let (_io, address, seen) = echoing().await;
+        let relay = Relay::start(address, habit).await;
+        for client in each(&relay.url) {
+            seen.lock().clear();
+            let (gone, mut ends) = tokio::sync::mpsc::unbounded_channel();
+            let socket = client.build().expect("valid options");
+            socket.on_disconnect(async move |_: client::Socket, why: client::Disconnected| {
+                let _ = gone.send(why.to_string());
+            });
+            let why = match soon(socket.connect()).await {
+                // A GET is cut before the namespace is joined.
+                Err(error) => error.to_string(),
+                Ok(()) => {
+                    // A GET may bring the answer to what the server has got.
+                    let answer = soon(socket.emit_with_ack::<u64>("cut", 7)).await;
+                    assert!(answer.is_err() || arrives == 1);
+                    soon(ends.recv()).await.expect("an end")
+                }
+            };
+            assert!(why.contains("transport error"), "{why}");
+            let seen = seen.lock().len();
+            // Whether an event arrives is not the affair of a GET; twice it must not.
+            assert!(
+                seen == arrives
+                    || matches!(habit, Habit::CutsAfter("GET") | Habit::CutsBefore("GET"))
+                        && seen <= 1,
+                "{seen}: {why}"
+            );
+        }
+    }
+}
+
+/// Answers one request on each connection with these bytes, and leaves it open.
+async fn answering(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let answer = answer.clone();
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                while let Some((head, _)) = request(&mut stream, &mut bytes).await {
+                    let answer = answer(&head);
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn the_status_of_a_refusal_is_told_whatever_its_body_is_like() {
+    const REFUSALS: [(&str, &str); 8] = [
+        ("Content-Length: 2\r\n\r\nno", "(no)"),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
+            "(no)",
+        ),
+        // These never end.
+        ("Transfer-Encoding: chunked\r\n\r\n2\r\nno\r\n", "(no)"),
+        ("\r\nno", "(no)"),
+        ("Content-Length: 100\r\n\r\nno", "(no)"),
+        ("Content-Length: 999999999999\r\n\r\nno", "(no)"),
+        ("Content-Length: x\r\n\r\nno", ""),
+        ("Content-Encoding: br\r\nContent-Length: 2\r\n\r\nno", ""),
+    ];
+    const FIRST: [&str; 3] = [
+        "",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n",
+    ];
+    let case = async |first: &str, rest: &str, text: &str, transports| {
+        let answer = format!("{first}HTTP/1.1 403 Forbidden\r\n{rest}");
+        let url = answering(move |_| answer.clone()).await;
+        let error = fails(direct(&url, transports)).await;
+        assert_eq!(error.status(), Some(403), "{error}");
+        assert!(error.to_string().contains(text), "{error}");
+        assert!(error.hint().is_some());
+    };
+    let mut cases = Vec::new();
+    for (rest, text) in REFUSALS {
+        for first in FIRST {
+            cases.extend([POLLING, WEBSOCKET].map(|each| case(first, rest, text, each)));
+        }
+    }
+    join_all(cases).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_is_not_waited_for() {
+    for status in [204, 304] {
+        let url =
+            answering(move |_| format!("HTTP/1.1 {status} X\r\nContent-Length: 100\r\n\r\n")).await;
+        for transports in [POLLING, WEBSOCKET] {
+            assert_eq!(fails(direct(&url, transports)).await.status(), Some(status));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_within_a_session_has_its_status() {
+    let url = answering(|head| match head.contains("sid=") {
+        false => {
+            let body = open("a", "");
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        }
+        true => {
+            "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nno wa\r\n".to_owned()
+        }
+    })
+    .await;
+    let (gone, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let socket = direct(&url, POLLING).build().expect("valid options");
+    socket.manager().on(move |event| {
+        if let client::ManagerEvent::Closed(why) = event {
+            let _ = gone.send((why.status(), why.to_string()));
+        }
+    });
+    socket.manager().set_reconnection(false);
+    let connecting = socket.connect();
+    let (status, text) = soon(ends.recv()).await.expect("an end");
+    assert_eq!(status, Some(403), "{text}");
+    assert!(text.contains("no wa"), "{text}");
+    drop(connecting);
+}
