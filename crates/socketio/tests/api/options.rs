@@ -49,6 +49,7 @@ const SERVER_NUMBERS: &[(&str, On<ServerBuilder, usize>)] = &[
         b.max_handshakes_per_second(n as u32, n as u32)
     }),
     ("max_header_bytes", ServerBuilder::max_header_bytes),
+    ("max_tcp_connections", ServerBuilder::max_tcp_connections),
     ("max_namespaces", ServerBuilder::max_namespaces),
     ("max_payload", ServerBuilder::max_payload),
     ("max_pending_acks", ServerBuilder::max_pending_acks),
@@ -107,6 +108,7 @@ const TOO_SMALL_TO_CONNECT: &[&str] = &[
     "max_payload",
     "max_queue",
     "max_running_handlers",
+    "max_tcp_connections",
     "ping_interval",
     "ping_timeout",
 ];
