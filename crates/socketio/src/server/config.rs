@@ -519,7 +519,10 @@ impl ServerBuilder {
 
     /// Sets how many bytes the head of a request may have, at least 8,192. Default: 65,536.
     ///
-    /// A longer one, or one of more than 500 lines, is answered with status 431. For [`Server::serve`]; under another HTTP server this
+    /// A longer one is answered with status 431, and so is one of more than 500 lines; of more than 100
+    /// where neither the connection's first request has more than 50 nor the peer is one of the
+    /// [`trusted_proxies`](ServerBuilder::trusted_proxies), because room for so many lines costs time at
+    /// each request. For [`Server::serve`]; under another HTTP server this
     /// is that server's matter.
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
         self.config.max_header_bytes = bytes.max(8192);

@@ -33,6 +33,7 @@ use tower_service::Service;
 
 use super::admission::Limits;
 use super::body::ResponseBody;
+use super::first_head::Begun;
 use super::http::{self, Answer, Peer};
 use super::http_connections::{End, Entry, HttpConnection, Pending};
 use super::service::{NotFound, SocketIoLayer, SocketIoService};
@@ -44,8 +45,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const SHORT_PAUSE: Duration = Duration::from_millis(5);
 /// So many connections at most are sent away when one cannot be accepted.
 const ROOM: usize = 64;
-/// So many lines a request's head may have. The HTTP library allows 100, and some proxies add dozens.
+/// So many lines a request's head may have; some proxies add dozens.
 const MAX_HEADER_LINES: usize = 500;
+/// The HTTP library allows 100. A connection may have more if its first request has as many as this.
+const MANY_LINES: usize = 50;
 
 /// A listening server. It accepts when awaited, and until [`Server::close`](crate::Server::close).
 #[must_use = "it accepts nobody unless awaited"]
@@ -368,25 +371,42 @@ where
 {
     let http = service.http.clone();
     let server = service.service.server().clone();
-    let connection = http1::Builder::new()
-        .max_buf_size(server.config().max_header_bytes)
-        .max_headers(MAX_HEADER_LINES)
+    let max_bytes = server.config().max_header_bytes;
+    let mut stream = Begun::new(stream);
+    let has_head = std::future::poll_fn(|cx| {
+        http.register(cx);
+        if let Some(end) = http.ending() {
+            if end == End::Idle {
+                server.counters().slow_clients();
+            }
+            return Poll::Ready(false);
+        }
+        if http.is_closed() {
+            return Poll::Ready(false);
+        }
+        stream.poll_head(cx, max_bytes).map(|read| read.is_ok())
+    })
+    .await;
+    if !has_head {
+        return;
+    }
+    let mut builder = http1::Builder::new();
+    builder
+        .max_buf_size(max_bytes)
+        .max_header_size(max_bytes)
         // Answers are small: one buffer costs less than two slices.
-        .writev(false)
+        .writev(false);
+    // On a proxy's connections each request may be another client's.
+    if stream.lines() > MANY_LINES || server.trusts(service.peer.address.ip()) {
+        builder.max_headers(MAX_HEADER_LINES);
+    }
+    let connection = builder
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = pin!(connection);
-    let (mut registered, mut closing) = (false, false);
+    let mut closing = false;
     let result = std::future::poll_fn(|cx| {
-        // A task's waker stays the same.
-        if !registered {
-            http.register(cx);
-            registered = true;
-        }
-        if let Some(end) = http.ending() {
-            if end == End::Idle && !http.has_begun() {
-                server.counters().slow_clients();
-            }
+        if http.ending().is_some() {
             return Poll::Ready(Ok(()));
         }
         if http.is_closed() && !closing {
@@ -400,8 +420,7 @@ where
     if let Err(error) = result {
         if error.is_parse_too_large() {
             server.counters().long_heads();
-            let bytes = server.config().max_header_bytes;
-            server.refusals().log_long_head(bytes, MAX_HEADER_LINES);
+            server.refusals().log_long_head(max_bytes, MAX_HEADER_LINES);
         }
         tracing::trace!(%error, "an HTTP connection ended");
     }

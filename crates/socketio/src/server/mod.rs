@@ -21,6 +21,7 @@ mod deflate;
 mod drain;
 mod emit;
 mod files;
+mod first_head;
 mod handlers;
 mod handshake;
 mod http;
@@ -54,6 +55,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -378,6 +380,11 @@ impl Shared {
 
     pub(crate) fn is_ready(&self) -> bool {
         !self.admission.is_draining()
+    }
+
+    /// Says whether an address is that of a proxy in front of this server.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        self.config.trusted_proxies.trusts(address)
     }
 
     pub(crate) fn admission(&self) -> &Admission {

@@ -20,6 +20,7 @@ use socketio_proto::websocket::{self, HandshakeError, Negotiated, UpgradeHeaders
 
 use super::Shared;
 use super::admission::NotStarted;
+use super::first_head::Begun;
 use super::http::{
     Owner, Peer, Response, change_headers, info, refuse, refuse_start, refuse_upgrade, respond,
     start,
@@ -183,6 +184,17 @@ impl Begin {
 
 /// Takes the TCP connection out of hyper, so that nothing of hyper's stays with an idle one.
 pub(crate) fn plain_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
+    let upgraded = match upgraded.downcast::<TokioIo<Begun<TcpStream>>>() {
+        Ok(parts) => {
+            let (stream, rest) = parts.io.into_inner().into_parts();
+            let rest = match rest.is_empty() {
+                true => parts.read_buf,
+                false => [&parts.read_buf[..], &rest].concat().into(),
+            };
+            return Ok((stream, rest));
+        }
+        Err(upgraded) => upgraded,
+    };
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
         Err(upgraded) => upgraded,

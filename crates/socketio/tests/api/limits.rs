@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use socketio::client::{Client, Disconnected, Socket as ClientSocket};
 use socketio::{AckError, Args, EmitError, Server, Socket, Transport};
+use socketio_proto::websocket::{Opcode, masked_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -428,10 +429,56 @@ async fn heads_of_many_lines_are_taken_and_of_too_many_refused() {
         assert!(answer.starts_with(&status), "{count}: {answer}");
     }
     assert_eq!((io.stats().opened, io.stats().long_heads), (3, 2));
+    // A limit in bytes holds for what comes at once as well.
+    for (bytes, status) in [(65_000, "200"), (70_000, "431"), (200_000, "431")] {
+        let head = handshake(&format!("X-Long: {}\r\n", "x".repeat(bytes)));
+        assert_eq!(raw(address, &head).await.split(' ').nth(1), Some(status));
+    }
     let target = format!("{WEBSOCKET}&sid={}", open_polling(address).await);
     let mut ws = Ws::offering(address, &target, &lines(400)).await;
     ws.send("2probe").await;
     assert_eq!(ws.text().await, "3probe");
+}
+
+// On a proxy's connection a request with few lines may come before one with many.
+#[tokio::test]
+async fn later_requests_of_a_proxy_may_have_many_lines() {
+    for (proxies, status) in [(&["127.0.0.1"][..], 200), (&[], 431)] {
+        let builder = Server::builder().trusted_proxies(proxies.iter().copied());
+        let (_io, address) = start(builder).await;
+        let mut stream = TcpStream::connect(address).await.expect("to connect");
+        let few = format!("GET {HANDSHAKE} HTTP/1.1\r\nHost: h\r\n\r\n");
+        stream.write_all(few.as_bytes()).await.expect("to write");
+        let mut line = [0; 12];
+        soon(stream.read_exact(&mut line)).await.expect("an answer");
+        assert_eq!(&line, b"HTTP/1.1 200");
+        let lines: String = (0..400).map(|n| format!("X-{n}: {n}\r\n")).collect();
+        let many = handshake(&lines);
+        stream.write_all(many.as_bytes()).await.expect("to write");
+        let mut rest = String::new();
+        soon(stream.read_to_string(&mut rest))
+            .await
+            .expect("an answer");
+        assert!(rest.contains(&format!("HTTP/1.1 {status} ")), "{rest}");
+    }
+}
+
+// What comes right behind the first head, before its answer, is not lost.
+#[tokio::test]
+async fn frames_may_come_with_the_first_head() {
+    let (io, address) = start(Server::builder()).await;
+    io.on("size", async |_: Socket, text: String| text.len());
+    for size in [10, 20_000] {
+        let mut bytes = upgrade_head(WEBSOCKET, "").into_bytes();
+        let event = format!("420[\"size\",\"{}\"]", "x".repeat(size));
+        for text in ["40", &event] {
+            masked_frame(&mut bytes, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+        }
+        let mut ws = Ws::beginning_with(address, &bytes).await;
+        assert!(ws.text().await.starts_with("0{"));
+        assert!(ws.text().await.starts_with("40{"));
+        assert_eq!(ws.text().await, format!("430[{size}]"));
+    }
 }
 
 // RFC 9112, section 3.2.

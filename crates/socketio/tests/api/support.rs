@@ -189,13 +189,14 @@ impl Ws {
 
     /// Asks for a WebSocket with further header lines.
     pub(crate) async fn offering(address: SocketAddr, target: &str, lines: &str) -> Ws {
+        Ws::beginning_with(address, upgrade_head(target, lines).as_bytes()).await
+    }
+
+    /// Sends a request, and perhaps what is to follow it.
+    pub(crate) async fn beginning_with(address: SocketAddr, bytes: &[u8]) -> Ws {
         let mut stream = TcpStream::connect(address).await.expect("to connect");
         stream.set_nodelay(true).expect("nodelay");
-        let request = upgrade_head(target, lines);
-        stream
-            .write_all(request.as_bytes())
-            .await
-            .expect("to write");
+        stream.write_all(bytes).await.expect("to write");
         let mut buffer = Vec::new();
         let end = loop {
             let read = soon(stream.read_buf(&mut buffer)).await.expect("an answer");
