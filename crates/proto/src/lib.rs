@@ -4,6 +4,7 @@
 //! no tasks and no randomness in this crate, so that every protocol decision can be tested without
 //! them.
 
+mod base64;
 pub mod cluster;
 pub mod engine;
 mod hint;

@@ -269,7 +269,7 @@ pub struct Values {
 
 impl Values {
     /// Takes values; `None` if they are not valid, or nested as deep as
-    /// [`MAX_DEPTH`](crate::socket::MAX_DEPTH). Half surrogate pairs must have been replaced.
+    /// [`MAX_DEPTH`](crate::socket::MAX_DEPTH).
     pub fn new(text: impl Into<Bytes>, attachments: Vec<Bytes>) -> Option<Values> {
         let text = text.into();
         let str = simdutf8::basic::from_utf8(&text).ok()?;

@@ -9,12 +9,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-
 use super::decode::{DecodeError, Limits, Text, decode_data, read_strings, value};
 use super::encode::{Undefined, Writer, inline, to_msgpack};
 use super::message::{Body, BroadcastOptions, Message, Uid, Values};
+use crate::base64;
 use crate::socket::{Dialect, Reader};
 
 /// How a message travels.
@@ -87,9 +85,9 @@ impl Entry {
         let attachments = message.body.attachments();
         let data = match attachments {
             [] => message.data_text(Undefined::Absent),
-            attachments => message.data_text(Undefined::Null).map(|text| {
-                BASE64_STANDARD.encode(to_msgpack(&text, attachments, Dialect::Msgpack))
-            }),
+            attachments => message
+                .data_text(Undefined::Null)
+                .map(|text| base64::encode(&to_msgpack(&text, attachments, Dialect::Msgpack))),
         };
         Entry::with_data(message, data)
     }
@@ -168,8 +166,7 @@ fn from_base64(text: &str, limits: &Limits) -> Result<Text, DecodeError> {
     if text.len() / 4 > limits.max_bytes / 3 {
         return Err(DecodeError::TooLarge);
     }
-    let bytes = BASE64_STANDARD.decode(text);
-    Text::from_msgpack(&bytes.map_err(|_| DecodeError::Malformed)?, limits)
+    Text::from_msgpack(&base64::decode(text), limits)
 }
 
 /// The place of an entry in its stream. Compares as Redis does.
@@ -274,7 +271,7 @@ impl StoredSession {
         }
         out.raw("}");
         let attachments = self.data.attachments();
-        BASE64_STANDARD.encode(to_msgpack(&out.finish(), attachments, Dialect::Msgpack))
+        base64::encode(&to_msgpack(&out.finish(), attachments, Dialect::Msgpack))
     }
 
     /// Reads a stored session.

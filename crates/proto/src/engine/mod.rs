@@ -8,7 +8,6 @@
 //!
 //! Spec: Engine.IO v4.
 
-mod base64;
 mod client;
 mod config;
 mod event;

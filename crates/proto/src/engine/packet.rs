@@ -11,7 +11,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::base64;
+use crate::base64;
 
 /// How packets travel.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -122,7 +122,7 @@ impl<'a> Packet<'a> {
 /// Appends a binary message as `b` and base64.
 pub(super) fn encode_binary(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'b');
-    base64::encode(bytes, out);
+    base64::push(bytes, out);
 }
 
 /// Bytes that are no packet.

@@ -9,8 +9,8 @@
 use std::borrow::Cow;
 use std::iter::FusedIterator;
 
-use super::base64;
 use super::packet::{Message, Packet, PacketError};
+use crate::base64;
 
 /// The byte in front of a binary message in a WebSocket frame.
 pub const BINARY_MESSAGE: u8 = 4;
@@ -254,7 +254,7 @@ impl Encoded {
             Encoded::Text(text) => (utf16_length(text), text),
             Encoded::Binary(bytes) => {
                 let mut text = b"b4".to_vec();
-                base64::encode(bytes, &mut text);
+                base64::push(bytes, &mut text);
                 encoded = text;
                 (encoded.len(), &encoded)
             }

@@ -125,7 +125,7 @@ impl<'a> From<EventText<'a>> for EventRef<'a> {
     fn from(text: EventText<'a>) -> EventRef<'a> {
         EventRef {
             name: text.name,
-            args: text.args,
+            args: text.args.into(),
         }
     }
 }
@@ -201,7 +201,7 @@ impl<S: Clone> Connection<S> {
                 }))
             }
             PacketKind::Ack | PacketKind::BinaryAck => {
-                let args = ack(data)?;
+                let args = ack(data)?.into();
                 let socket = self.socket(nsp)?.clone();
                 let id = header.id;
                 Ok(id.map(|id| Incoming::Ack {
@@ -274,7 +274,7 @@ impl<S: Clone> Connection<S> {
                 }))
             }
             PacketKind::Ack | PacketKind::BinaryAck => {
-                let args = ack(&data)?.into_owned().into();
+                let args = ack(&data)?.to_owned().into();
                 let socket = self.socket(&nsp)?.clone();
                 Ok(id.map(|id| Incoming::Ack {
                     socket,
@@ -321,7 +321,7 @@ impl<S: Clone> Connection<S> {
             PacketKind::Disconnect => {
                 self.socket(&nsp)?;
                 let nsp = match self.has_queries {
-                    true => nsp.split('?').next().unwrap_or_default(),
+                    true => without_query(&nsp),
                     false => &*nsp,
                 };
                 Ok(self
@@ -335,7 +335,7 @@ impl<S: Clone> Connection<S> {
     #[inline]
     fn socket(&self, nsp: &str) -> Result<&S, Invalid> {
         let nsp = match self.has_queries {
-            true => nsp.split('?').next().unwrap_or_default(),
+            true => without_query(nsp),
             false => nsp,
         };
         let entry = self.entries.iter().find(|entry| *entry.nsp == *nsp);
@@ -392,10 +392,20 @@ impl<S: Clone> Connection<S> {
     }
 }
 
-/// Takes the query off a namespace and makes it an object.
+/// The path of a namespace that may have a query and a fragment.
+fn without_query(nsp: &str) -> &str {
+    nsp.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// Takes query and fragment off a namespace and makes the query an object. Spec: RFC 3986, section 3.
 fn split_query<'a>(nsp: Cow<'a, str>, data: Cow<'a, str>) -> (Cow<'a, str>, Cow<'a, str>) {
-    let Some((name, query)) = nsp.split_once('?') else {
+    let name = without_query(&nsp);
+    if name.len() == nsp.len() {
         return (nsp, data);
+    }
+    let before_fragment = nsp.split('#').next().unwrap_or_default();
+    let Some((_, query)) = before_fragment.split_once('?') else {
+        return (name.to_owned().into(), data);
     };
     let mut pairs = serde_json::Map::new();
     for (key, value) in Query::parse(query).iter() {
@@ -414,9 +424,9 @@ pub(super) fn event(data: &str) -> Result<Option<EventRef<'_>>, ParseError> {
 }
 
 #[inline]
-pub(super) fn ack(data: &str) -> Result<Cow<'_, str>, ParseError> {
+pub(super) fn ack(data: &str) -> Result<&str, ParseError> {
     match data {
-        "" => Ok(Cow::Borrowed("")),
+        "" => Ok(""),
         data => json::ack(data),
     }
 }
@@ -482,6 +492,35 @@ mod tests {
         state(connection.handle_text("0/a?t=2,"));
         let left = connection.handle_text("1/a?t=1,").unwrap();
         assert!(matches!(left, Some(Incoming::Disconnect { socket: 1 })));
+    }
+
+    // S069: as `url.parse` takes it apart.
+    #[test]
+    fn the_namespace_of_an_old_client_ends_at_a_question_mark_or_a_hash() {
+        for (text, nsp, auth) in [
+            ("0/a#x", "/a", ""),
+            ("0/a#x?t=1", "/a", ""),
+            ("0/a?t=1#x", "/a", r#"{"t":"1"}"#),
+            ("0/a?t=1?u#x?y#z", "/a", r#"{"t":"1?u"}"#),
+            ("0/a?#", "/a", "{}"),
+            ("0/a", "/a", ""),
+        ] {
+            let mut connection = start().0.with_namespace_queries();
+            let Some(Incoming::Connect { nsp: n, auth: a }) = connection.handle_text(text).unwrap()
+            else {
+                panic!("{text}")
+            };
+            assert_eq!((&*n, &*a), (nsp, auth), "{text}");
+            assert!(connection.accept(nsp, 1));
+            let event = text.replacen('0', "2", 1) + ",[\"x\"]";
+            assert!(connection.handle_text(&event).unwrap().is_some(), "{event}");
+        }
+        // Later revisions have no queries there.
+        let (mut connection, _) = start();
+        let Some(Incoming::Connect { nsp, .. }) = connection.handle_text("0/a#x?t").unwrap() else {
+            panic!("no CONNECT")
+        };
+        assert_eq!(nsp, "/a#x?t");
     }
 
     // S003: a refused namespace may be asked for again.

@@ -116,7 +116,7 @@ fn server_packet<'a>(
         PacketKind::Ack | PacketKind::BinaryAck => ServerPacket::Ack {
             nsp,
             id,
-            args: connection::ack(data)?,
+            args: connection::ack(data)?.into(),
             attachments,
         },
         PacketKind::Connect => ServerPacket::Connect {

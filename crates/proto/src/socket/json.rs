@@ -1,8 +1,8 @@
 //! JSON text: validated in one pass, without recursion, and taken apart without being decoded.
 //!
 //! The grammar is RFC 8259's, nested at most [`MAX_DEPTH`] deep. An escape of half a surrogate pair
-//! is legal JSON text, but stands for no character; such a text is rewritten with U+FFFD, so that
-//! every decoder takes it.
+//! is legal JSON text, but stands for no character. Arguments keep it, since they may be sent on as
+//! they came; who decodes them makes them [`readable`] first. In all else U+FFFD takes its place.
 
 use std::borrow::Cow;
 
@@ -38,7 +38,7 @@ pub(super) fn value(text: &str) -> Result<Cow<'_, str>, MalformedJson> {
     scanner.end()?;
     Ok(match scanner.has_lone_surrogate {
         false => Cow::Borrowed(text),
-        true => Cow::Owned(replace_lone_surrogates(text)),
+        true => readable(text),
     })
 }
 
@@ -47,41 +47,19 @@ pub(super) fn value(text: &str) -> Result<Cow<'_, str>, MalformedJson> {
 pub(super) struct EventText<'a> {
     pub(super) name: Cow<'a, str>,
     /// The arguments, separated by commas, without brackets.
-    pub(super) args: Cow<'a, str>,
+    pub(super) args: &'a str,
 }
 
 /// Takes an event's payload apart: an array whose first item is its name.
 #[inline]
 pub(super) fn event(text: &str) -> Result<EventText<'_>, ParseError> {
-    let mut scanner = Scanner::new(text);
-    let event = scanner.event()?;
-    match scanner.has_lone_surrogate {
-        false => Ok(event),
-        true => {
-            let text = replace_lone_surrogates(text);
-            let event = Scanner::new(&text).event()?;
-            let (name, args) = (
-                event.name.into_owned().into(),
-                event.args.into_owned().into(),
-            );
-            Ok(EventText { name, args })
-        }
-    }
+    Scanner::new(text).event()
 }
 
 /// Takes an ack's payload apart: what stands between the brackets.
 #[inline]
-pub(super) fn ack(text: &str) -> Result<Cow<'_, str>, ParseError> {
-    let mut scanner = Scanner::new(text);
-    let args = scanner.array()?;
-    match scanner.has_lone_surrogate {
-        false => Ok(Cow::Borrowed(args)),
-        true => {
-            let text = replace_lone_surrogates(text);
-            let args = Scanner::new(&text).array()?;
-            Ok(Cow::Owned(args.to_owned()))
-        }
-    }
+pub(super) fn ack(text: &str) -> Result<&str, ParseError> {
+    Ok(Scanner::new(text).array()?)
 }
 
 /// Gives the arguments of a valid list of arguments one by one.
@@ -153,9 +131,8 @@ impl<'a> Scanner<'a> {
                 match inner.contains('\\') {
                     false => Cow::Borrowed(inner),
                     true => {
-                        let text = &self.text[start..self.at];
-                        // Half a surrogate pair: the caller starts again with another text.
-                        Cow::Owned(serde_json::from_str(text).unwrap_or_default())
+                        let text = readable(&self.text[start..self.at]);
+                        Cow::Owned(serde_json::from_str(&text).unwrap_or_default())
                     }
                 }
             }
@@ -180,7 +157,7 @@ impl<'a> Scanner<'a> {
             }
             _ => return Err(ParseError::Payload),
         }
-        let args = Cow::Borrowed(self.rest_of_array()?);
+        let args = self.rest_of_array()?;
         Ok(EventText { name, args })
     }
 
@@ -437,11 +414,18 @@ fn low_surrogate(bytes: &[u8], at: usize) -> bool {
         && hex(bytes, at + 2).is_some_and(|unit| (0xdc00..0xe000).contains(&unit))
 }
 
-/// Rewrites the escapes of half surrogate pairs in a valid text.
+/// Makes valid JSON readable for decoders that have no half surrogate pairs: U+FFFD takes the place of
+/// their escapes.
+///
+/// ```
+/// use socketio_proto::socket::readable;
+///
+/// assert_eq!(readable(r#""\ud800!",1"#), r#""\ufffd!",1"#);
+/// ```
 #[cold]
-pub(super) fn replace_lone_surrogates(text: &str) -> String {
+pub fn readable(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    let mut out = String::with_capacity(text.len());
+    let mut out = String::new();
     let (mut at, mut copied) = (0, 0);
     while let Some(found) = memchr::memchr(b'\\', &bytes[at..]) {
         at += found;
@@ -457,8 +441,11 @@ pub(super) fn replace_lone_surrogates(text: &str) -> String {
             None => at += 2,
         }
     }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
     out.push_str(&text[copied..]);
-    out
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -569,7 +556,7 @@ mod tests {
                 event(text),
                 Ok(EventText {
                     name: name.into(),
-                    args: args.into()
+                    args,
                 })
             );
         }
@@ -603,12 +590,16 @@ mod tests {
 
     // P011.
     #[test]
-    fn half_a_surrogate_pair_becomes_a_replacement_character() {
+    fn half_a_surrogate_pair_becomes_a_replacement_character_where_it_is_decoded() {
         let found = event(r#"["\ud800x","\udc00\ud83e\udd80","\\ud800"]"#).unwrap();
         assert_eq!(found.name, "\u{fffd}x");
-        assert_eq!(found.args, r#""\ufffd\ud83e\udd80","\\ud800""#);
-        assert_eq!(ack(r#"["\ud800"]"#).unwrap(), r#""\ufffd""#);
+        assert_eq!(found.args, r#""\udc00\ud83e\udd80","\\ud800""#);
+        assert_eq!(readable(found.args), r#""\ufffd\ud83e\udd80","\\ud800""#);
+        assert_eq!(ack(r#"["\ud800"]"#).unwrap(), r#""\ud800""#);
         assert_eq!(value(r#"{"\udfff":1}"#).unwrap(), r#"{"\ufffd":1}"#);
+        for whole in ["", "1", r#""\ud83e\udd80\n\u00e9""#, r#""\\ud800""#] {
+            assert!(matches!(readable(whole), Cow::Borrowed(_)), "{whole}");
+        }
     }
 
     #[test]

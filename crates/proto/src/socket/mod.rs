@@ -27,7 +27,7 @@ pub use encode::{
     write_json_string,
 };
 pub use incoming::ServerPacket;
-pub use json::{MAX_DEPTH, MalformedJson, SplitArgs, split_args, validate};
+pub use json::{MAX_DEPTH, MalformedJson, SplitArgs, readable, split_args, validate};
 pub use manager::{Manager, ManagerAction, ManagerEvent, ReconnectConfig};
 pub use msgpack::MsgpackParser;
 pub(crate) use msgpack::{Binary, Dialect, json_to_msgpack, msgpack_to_json};

@@ -2,8 +2,9 @@
 //!
 //! The header is read as the reference's parser reads it, its oddities included: white space counts
 //! as the digit 0, and a namespace may end with the packet instead of a comma. It does not take
-//! numbers of attachments that are not written in digits alone (`5+1-`), nor ack ids with white space
-//! between digits.
+//! numbers of attachments that are not written in digits alone (`5+1-`). Ack ids beyond 64 bits, or
+//! with white space between digits, count as none: the reference answers them in a way that no client
+//! understands.
 
 use std::borrow::Cow;
 
@@ -164,7 +165,7 @@ impl<'a> Header<'a> {
         if rest.as_bytes().first() == Some(&b'/') {
             (nsp, rest) = rest.split_once(',').unwrap_or((rest, ""));
         }
-        let (id, data) = ack_id(rest)?;
+        let (id, data) = ack_id(rest);
         Ok(Header {
             kind,
             attachments,
@@ -188,10 +189,10 @@ fn attachment_count(count: &str, max: usize) -> Result<usize, ParseError> {
 }
 
 #[inline]
-fn ack_id(rest: &str) -> Result<(Option<u64>, &str), ParseError> {
+fn ack_id(rest: &str) -> (Option<u64>, &str) {
     // What follows is mostly the payload.
     if let None | Some(b'[' | b'{') = rest.as_bytes().first() {
-        return Ok((None, rest));
+        return (None, rest);
     }
     let length = rest
         .find(|c: char| !c.is_ascii_digit() && !is_space(c))
@@ -200,10 +201,9 @@ fn ack_id(rest: &str) -> Result<(Option<u64>, &str), ParseError> {
     let id = match id.trim_matches(is_space) {
         "" if id.is_empty() => None,
         "" => Some(0),
-        // White space inside, or a number beyond what any peer counts to.
-        id => Some(id.parse().map_err(|_| ParseError::Payload)?),
+        id => id.parse().ok(),
     };
-    Ok((id, rest))
+    (id, rest)
 }
 
 /// White space in the sense of JavaScript, which converts it to the number 0.

@@ -3,14 +3,11 @@
 //! Placeholders are only checked here, not replaced: that is done where arguments become values.
 //! Specification: Socket.IO protocol, revision 5, "Packet encoding".
 
-use std::borrow::Cow;
-
 use memchr::memmem;
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::json::split_args;
+use super::json::{MalformedJson, split_args};
 use super::packet::ParseError;
+use super::reader::Reader;
 
 /// Checks that every placeholder in valid arguments refers to one of `count` attachments.
 pub(super) fn check(args: &str, count: usize) -> Result<(), ParseError> {
@@ -40,25 +37,15 @@ pub(super) fn check(args: &str, count: usize) -> Result<(), ParseError> {
     Ok(())
 }
 
-/// The same for texts which are written in another way. Nothing is built from them; an argument is
-/// nested less deeply than `serde_json` takes. Numbers that are too large for it are refused, as they
-/// would be when the argument is decoded.
+/// The same for texts which are written in another way. Nothing is built from them.
 #[cold]
 fn check_all(args: &str, count: usize) -> Result<(), ParseError> {
     for arg in split_args(args) {
-        let found = Check { count }.deserialize(&mut serde_json::Deserializer::from_str(arg));
-        match found.map_err(|_| ParseError::Payload)? {
-            Found::Bad => return Err(ParseError::AttachmentIndex),
-            Found::Index(_) | Found::Other | Found::True => {}
+        if value(&mut Reader::new(arg), count)? == Found::Bad {
+            return Err(ParseError::AttachmentIndex);
         }
     }
     Ok(())
-}
-
-/// Reads a value and keeps what a placeholder is recognised by.
-#[derive(Clone, Copy)]
-struct Check {
-    count: usize,
 }
 
 /// What a value is.
@@ -71,82 +58,50 @@ enum Found {
     True,
 }
 
-impl<'de> DeserializeSeed<'de> for Check {
-    type Value = Found;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Found, D::Error> {
-        deserializer.deserialize_any(self)
+/// Reads a value, which is nested as deep as [`MAX_DEPTH`](super::MAX_DEPTH) at most: so is this.
+fn value(reader: &mut Reader<'_>, count: usize) -> Result<Found, MalformedJson> {
+    match reader.first() {
+        Some(b'[') => {
+            reader.enter_array()?;
+            let mut found = Found::Other;
+            while reader.next_item()? {
+                if value(reader, count)? == Found::Bad {
+                    found = Found::Bad;
+                }
+            }
+            Ok(found)
+        }
+        Some(b'{') => object(reader, count),
+        _ => Ok(match &*reader.raw()? {
+            "true" => Found::True,
+            other => other.parse().map_or(Found::Other, Found::Index),
+        }),
     }
 }
 
-impl<'de> Visitor<'de> for Check {
-    type Value = Found;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Found, E> {
-        Ok(if value { Found::True } else { Found::Other })
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Found, E> {
-        Ok(Found::Index(value))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Found, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Found, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Found, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Found, E> {
-        Ok(Found::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Found, A::Error> {
-        let mut found = Found::Other;
-        while let Some(value) = values.next_element_seed(self)? {
-            if value == Found::Bad {
-                found = Found::Bad;
-            }
+fn object(reader: &mut Reader<'_>, count: usize) -> Result<Found, MalformedJson> {
+    let (mut is_placeholder, mut index, mut found) = (false, None, Found::Other);
+    reader.enter_object()?;
+    while let Some(key) = reader.next_key()? {
+        let value = value(reader, count)?;
+        // Of equal keys the last counts, as in JavaScript.
+        match (&*key, value) {
+            ("_placeholder", value) => is_placeholder = value == Found::True,
+            ("num", Found::Index(num)) => index = Some(num),
+            ("num", _) => index = None,
+            _ => {}
         }
-        Ok(found)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Found, A::Error> {
-        let (mut is_placeholder, mut index, mut found) = (false, None, Found::Other);
-        while let Some(Key(key)) = entries.next_key()? {
-            let value = entries.next_value_seed(self)?;
-            // Of equal keys the last counts, as in JavaScript.
-            match (&*key, value) {
-                ("_placeholder", value) => is_placeholder = value == Found::True,
-                ("num", Found::Index(num)) => index = Some(num),
-                ("num", _) => index = None,
-                _ => {}
-            }
-            if value == Found::Bad {
-                found = Found::Bad;
-            }
+        if value == Found::Bad {
+            found = Found::Bad;
         }
-        // What else a placeholder contains is replaced together with it.
-        Ok(match (is_placeholder, index) {
-            (true, Some(index)) if index < self.count as u64 => Found::Other,
-            (true, _) => Found::Bad,
-            (false, _) => found,
-        })
     }
+    // What else a placeholder contains is replaced together with it.
+    Ok(match (is_placeholder, index) {
+        (true, Some(index)) if index < count as u64 => Found::Other,
+        (true, _) => Found::Bad,
+        (false, _) => found,
+    })
 }
-
-/// A key, copied only if it contains escapes.
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
@@ -195,20 +150,20 @@ mod tests {
         ] {
             let args = json::event(text).unwrap().args;
             let expected = good.then_some(()).ok_or(ParseError::AttachmentIndex);
-            assert_eq!(check(&args, count), expected, "{text}");
+            assert_eq!(check(args, count), expected, "{text}");
         }
     }
 
     // P010, P011.
     #[test]
-    fn the_deepest_texts_and_half_surrogate_pairs_are_checked_too() {
+    fn the_deepest_texts_half_surrogate_pairs_and_large_numbers_are_checked_too() {
         let (open, close) = ("[".repeat(MAX_DEPTH - 2), "]".repeat(MAX_DEPTH - 2));
         for num in 0..2 {
             let text = format!(
-                r#"["\ud800",{open}{{"num":{num},"_placeholder":true,"\udfff":0}}{close}]"#
+                r#"["\ud800",1e400,{open}{{"num":{num},"_placeholder":true,"\udfff":0}}{close}]"#
             );
             let args = json::event(&text).unwrap().args;
-            assert_eq!(check(&args, 1).is_ok(), num == 0, "{text}");
+            assert_eq!(check(args, 1).is_ok(), num == 0, "{text}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::json::{MalformedJson, Scanner, replace_lone_surrogates};
+use super::json::{MalformedJson, Scanner, readable};
 
 /// A place in a JSON text.
 ///
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
         let text = &self.scanner.text[start..end];
         Ok(match self.scanner.has_lone_surrogate {
             false => Cow::Borrowed(text),
-            true => Cow::Owned(replace_lone_surrogates(text)),
+            true => readable(text),
         })
     }
 
@@ -228,7 +228,7 @@ impl<'a> Reader<'a> {
         let text = &self.scanner.text[start..self.scanner.at];
         match self.scanner.has_lone_surrogate {
             false => Cow::Borrowed(text),
-            true => Cow::Owned(replace_lone_surrogates(text)),
+            true => readable(text),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! From arguments to values: a tuple takes several, `()` none, anything else the first.
 
-use bytes::Bytes;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+use std::borrow::Cow;
 
-use socketio_proto::socket::{SplitArgs, split_args};
+use bytes::Bytes;
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
+
+use socketio_proto::socket::{SplitArgs, readable, split_args};
 
 use super::{Args, DecodeError, HANDED, TOKEN, Value};
 
@@ -11,13 +13,29 @@ type JsonError = serde_json::Error;
 
 /// Decodes arguments: valid JSON values, separated by commas, and the attachments they refer to.
 #[inline]
-pub(crate) fn decode<'de, T: Deserialize<'de>>(
-    args: &'de str,
-    attachments: &'de [Bytes],
+pub(crate) fn decode<T: DeserializeOwned>(
+    args: &str,
+    attachments: &[Bytes],
 ) -> Result<T, DecodeError> {
-    T::deserialize(All { args, attachments }).map_err(|error| DecodeError {
-        message: error.to_string(),
-    })
+    T::deserialize(All { args, attachments }).or_else(|error| again(args, attachments, &error))
+}
+
+/// Strings in Rust have no half surrogate pairs, of which serde_json complains.
+#[cold]
+fn again<T: DeserializeOwned>(
+    args: &str,
+    attachments: &[Bytes],
+    error: &JsonError,
+) -> Result<T, DecodeError> {
+    let decoded = match readable(args) {
+        Cow::Borrowed(_) => Err(error.to_string()),
+        Cow::Owned(args) => T::deserialize(All {
+            args: &args,
+            attachments,
+        })
+        .map_err(|error| error.to_string()),
+    };
+    decoded.map_err(|message| DecodeError { message })
 }
 
 /// All arguments.
@@ -244,6 +262,26 @@ impl<'de> Deserializer<'de> for One<'de> {
         }
     }
 
+    /// What takes any value takes none as well: it is JavaScript's `undefined`.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        match self.plain() {
+            One::Json(text) => serde_json::Deserializer::from_str(text).deserialize_any(visitor),
+            One::Binary { text, attachments } => {
+                binary(text, attachments)?.deserialize_any(visitor)
+            }
+            One::Missing { .. } | One::Last { .. } => visitor.visit_unit(),
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        match self.plain() {
+            One::Json(text) => {
+                serde_json::Deserializer::from_str(text).deserialize_ignored_any(visitor)
+            }
+            One::Binary { .. } | One::Missing { .. } | One::Last { .. } => visitor.visit_unit(),
+        }
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
         match self.plain() {
             One::Missing { .. } | One::Last { .. } => visitor.visit_none(),
@@ -255,15 +293,15 @@ impl<'de> Deserializer<'de> for One<'de> {
     }
 
     by_kind! {
-        deserialize_any() deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32()
-        deserialize_i64() deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32()
-        deserialize_u64() deserialize_u128() deserialize_f32() deserialize_f64() deserialize_char()
-        deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
-        deserialize_unit() deserialize_unit_struct(name: &'static str) deserialize_seq()
+        deserialize_bool() deserialize_i8() deserialize_i16() deserialize_i32() deserialize_i64()
+        deserialize_i128() deserialize_u8() deserialize_u16() deserialize_u32() deserialize_u64()
+        deserialize_u128() deserialize_f32() deserialize_f64() deserialize_char() deserialize_str()
+        deserialize_string() deserialize_bytes() deserialize_byte_buf() deserialize_unit()
+        deserialize_unit_struct(name: &'static str) deserialize_seq()
         deserialize_tuple(len: usize) deserialize_tuple_struct(name: &'static str, len: usize)
         deserialize_map() deserialize_struct(name: &'static str, fields: &'static [&'static str])
         deserialize_enum(name: &'static str, variants: &'static [&'static str])
-        deserialize_identifier() deserialize_ignored_any()
+        deserialize_identifier()
     }
 }
 
@@ -340,10 +378,61 @@ mod tests {
     }
 
     #[test]
-    fn text_can_be_borrowed() {
-        let args = r#""borrowed",1"#.to_owned();
-        let (text, _): (&str, u8) = decode(&args, &[]).expect("text");
-        assert!(std::ptr::eq(text.as_ptr(), args[1..].as_ptr()));
+    fn what_takes_any_value_takes_none_as_null() {
+        assert_eq!(json(""), Ok(Value::Null));
+        assert_eq!(json(""), Ok(serde_json::Value::Null));
+        assert_eq!(json("1"), Ok((1, Value::Null)));
+        assert!(json::<serde::de::IgnoredAny>("").is_ok());
+        let bytes = [Bytes::from_static(b"x")];
+        assert_eq!(decode::<Value>("", &bytes).ok(), Some(Value::Null));
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_decoded_as_a_replacement_character() {
+        let args = r#""\ud800",{"\udc00":["\ud83e\udd80"]}"#;
+        let object = Value::from(vec![(
+            "\u{fffd}".to_owned(),
+            Value::from(vec![Value::from("🦀")]),
+        )]);
+        let expected = ("\u{fffd}".to_owned(), object.clone());
+        assert_eq!(json(args), Ok(expected.clone()));
+        assert_eq!(decode(args, &[Bytes::new()]).ok(), Some(expected));
+        let kept: Args = json(args).expect("arguments");
+        assert_eq!(kept.iter().collect::<Vec<_>>().join(","), args);
+        assert_eq!(
+            kept.to_values().expect("values"),
+            [Value::from("\u{fffd}"), object]
+        );
+        let error = json::<u8>(args).expect_err("no number");
+        assert!(
+            error.starts_with("invalid type: string \"\u{fffd}\""),
+            "{error}"
+        );
+    }
+
+    // As in JavaScript, where only packets that have attachments are searched for placeholders.
+    #[test]
+    fn what_looks_like_a_placeholder_in_text_stays_as_it_is() {
+        for text in [
+            r#"{"_placeholder":true}"#,
+            r#"{"_placeholder":true,"num":0}"#,
+            r#"[{"a":{"_placeholder":true,"num":"x"}}]"#,
+        ] {
+            let args: Args = json(text).expect("arguments");
+            let values = args.to_values().expect("values");
+            assert_eq!(values, [json::<Value>(text).expect("a value")], "{text}");
+            let again = Args::from_values(&values).expect("serialisable");
+            assert_eq!(again.iter().collect::<Vec<_>>(), [text]);
+            assert!(again.attachments().is_empty());
+            // In a message of MessagePack it can stand beside bytes.
+            let bytes = [Bytes::from_static(b"x")];
+            let beside = r#"[{"_placeholder":true,"num":0},{"_placeholder":true}]"#;
+            let Value::Array(items) = decode(beside, &bytes).expect("a value") else {
+                panic!("no array")
+            };
+            assert_eq!(items[0], Value::Binary(bytes[0].clone()));
+            assert_eq!(items[1].get("_placeholder"), Some(&Value::Bool(true)));
+        }
     }
 
     #[test]

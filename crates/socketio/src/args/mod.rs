@@ -117,7 +117,7 @@ impl Args {
     ///
     /// # Errors
     ///
-    /// When an attachment is missing, or a value is nested too deeply.
+    /// When a value is nested too deeply, or a number is beyond all floats.
     ///
     /// # Examples
     ///

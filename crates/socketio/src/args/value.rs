@@ -1,11 +1,15 @@
 //! A dynamic argument: JSON with bytes anywhere.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer};
 use serde::de::{Deserialize, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Number;
+
+use socketio_proto::socket::readable;
 
 use super::DecodeError;
 
@@ -56,37 +60,47 @@ impl Value {
 
     /// Reads a JSON text and puts the attachments in their places.
     pub(super) fn parse(text: &str, attachments: &[Bytes]) -> Result<Value, DecodeError> {
-        let value: Value = serde_json::from_str(text).map_err(|error| DecodeError {
-            message: error.to_string(),
-        })?;
-        value.resolve(attachments)
+        let value: Value = serde_json::from_str(text)
+            .or_else(|error| match readable(text) {
+                Cow::Borrowed(_) => Err(error),
+                Cow::Owned(text) => serde_json::from_str(&text),
+            })
+            .map_err(|error| DecodeError {
+                message: error.to_string(),
+            })?;
+        Ok(match attachments {
+            [] => value,
+            attachments => value.resolve(attachments),
+        })
     }
 
-    /// JSON's depth is bounded, and so is this recursion.
-    fn resolve(self, attachments: &[Bytes]) -> Result<Value, DecodeError> {
+    /// Puts attachments in the places of their placeholders. An object without an attachment only
+    /// looks like one. JSON's depth is bounded, and so is this recursion.
+    fn resolve(self, attachments: &[Bytes]) -> Value {
+        if let Some(attachment) = self.attachment(attachments) {
+            return Value::Binary(attachment.clone());
+        }
         match self {
-            value if value.get("_placeholder") == Some(&Value::Bool(true)) => {
-                let number = match value.get("num") {
-                    Some(Value::Number(number)) => number.as_u64(),
-                    _ => None,
-                };
-                let attachment = number.and_then(|n| attachments.get(usize::try_from(n).ok()?));
-                let missing = || DecodeError {
-                    message: "an attachment is missing".to_owned(),
-                };
-                Ok(Value::Binary(attachment.ok_or_else(missing)?.clone()))
-            }
             Value::Array(values) => {
                 let values = values.into_iter().map(|value| value.resolve(attachments));
-                Ok(Value::Array(values.collect::<Result<_, _>>()?))
+                Value::Array(values.collect())
             }
             Value::Object(entries) => {
-                let entries = entries
-                    .into_iter()
-                    .map(|(key, value)| Ok((key, value.resolve(attachments)?)));
-                Ok(Value::Object(entries.collect::<Result<_, DecodeError>>()?))
+                let entries = entries.into_iter();
+                let entries = entries.map(|(key, value)| (key, value.resolve(attachments)));
+                Value::Object(entries.collect())
             }
-            value => Ok(value),
+            value => value,
+        }
+    }
+
+    /// The attachment whose placeholder this is.
+    fn attachment<'a>(&self, attachments: &'a [Bytes]) -> Option<&'a Bytes> {
+        match (self.get("_placeholder")?, self.get("num")?) {
+            (Value::Bool(true), Value::Number(number)) => {
+                attachments.get(usize::try_from(number.as_u64()?).ok()?)
+            }
+            _ => None,
         }
     }
 }

@@ -287,6 +287,8 @@ impl Disconnected {
 impl fmt::Display for Disconnected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.error {
+            // Some reasons say it all.
+            Some(error) if error.message == self.reason.as_str() => write!(f, "{error}"),
             Some(error) => write!(f, "{}: {error}", self.reason),
             None => write!(f, "{}", self.reason),
         }
@@ -474,6 +476,25 @@ mod tests {
             error.to_string(),
             "xhr poll error: the server answered 301: it redirects to https://b"
         );
+    }
+
+    #[test]
+    fn no_reason_is_told_twice() {
+        for close in [
+            CloseReason::ForcedClose,
+            CloseReason::ParseError,
+            CloseReason::PingTimeout,
+            CloseReason::TransportClose,
+            CloseReason::TransportError,
+        ] {
+            let told = |error| Disconnected::new(reason(close), true, Some(&error)).to_string();
+            let text = close.as_str();
+            assert_eq!(told(TransportError::plain(text)), text);
+            let detailed = TransportError::broken(text, "invalid payload");
+            assert_eq!(told(detailed), format!("{text}: invalid payload"));
+            let other = TransportError::broken("websocket error", "reset");
+            assert_eq!(told(other), format!("{text}: websocket error: reset"));
+        }
     }
 
     #[test]

@@ -8,11 +8,12 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde_json::Value;
 use socketio::client::{Socket as ClientSocket, Version};
-use socketio::{Server, Socket, Transport};
+use socketio::{Args, Server, Socket, Transport};
+use socketio_proto::websocket::Opcode;
 
 use crate::client::{builder, channel, next};
 use crate::fake::{Fake, Reply, open};
-use crate::support::{Ws, http, start};
+use crate::support::{Received, Ws, http, soon, start};
 
 const EVENT: &str = r#"451-["bytes",{"_placeholder":true,"num":0}]"#;
 const SIZES: [usize; 7] = [0, 1, 2, 3, 57, 58, 1000];
@@ -215,4 +216,76 @@ async fn what_could_not_be_read_is_told_as_the_description() {
         let expected = ("parse error".to_owned(), Some(told.to_owned()));
         assert_eq!(reason, expected, "revision {revision}, {body:?}");
     }
+}
+
+// P011: what the application does not decode is sent on as it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn text_that_only_passes_through_stays_as_it_came() {
+    let (io, address) = start(Server::builder().allow_eio3()).await;
+    io.on("echo", async |socket: Socket, args: Args| {
+        socket.emit("echo", args);
+    });
+    io.on("ack", async |_: Socket, args: Args| args);
+    let all = io.clone();
+    io.on("all", async move |_: Socket, args: Args| {
+        all.emit("all", args);
+    });
+    let texts = [
+        r#""\ud800""#,
+        r#"{"\udc00":["\ud83e\udd80","\ud83e"]}, 1"#,
+        "123456789012345678901234567890,1e400,-0,1.0",
+        r#"{"_placeholder":true},[{"_placeholder":true,"num":0}]"#,
+        r#"{"a":1,"a":2}"#,
+    ];
+    let mut ws = Ws::connect(address).await;
+    let target = joined(address, 3, false).await;
+    for text in texts {
+        ws.send(&format!("42[\"echo\",{text}]")).await;
+        assert_eq!(ws.text().await, format!("42[\"echo\",{text}]"));
+        ws.send(&format!("427[\"ack\",{text}]")).await;
+        assert_eq!(ws.text().await, format!("437[{text}]"));
+        let packet = framed(3, &format!("42[\"all\",{text}]"));
+        assert_eq!(http(address, "POST", &target, &packet).await.body, "ok");
+        assert_eq!(ws.text().await, format!("42[\"all\",{text}]"));
+        assert_eq!(http(address, "GET", &target, "").await.body, packet);
+        // Beside an attachment, too.
+        let rest = text.replace("\"_placeholder\"", "\"other\"");
+        let event = format!(r#"["echo",{{"_placeholder":true,"num":0}},{rest}]"#);
+        ws.send(&format!("451-{event}")).await;
+        ws.frame(Opcode::Binary, b"x").await;
+        assert_eq!(ws.text().await, format!("451-{event}"));
+        assert_eq!(ws.next().await, Received::Binary(b"x".to_vec()));
+    }
+    // The ack cannot be sent, and the event is handled all the same.
+    ws.send("4299999999999999999999999[\"echo\",1]").await;
+    assert_eq!(ws.text().await, "42[\"echo\",1]");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ack_of_nothing_is_null_where_any_value_is_wanted() {
+    let (io, address) = start(Server::builder()).await;
+    let (sender, mut received) = channel();
+    io.on("ask", async move |socket: Socket| {
+        let any = socket.emit_with_ack::<Value>("what", ()).await;
+        let ours = socket.emit_with_ack::<socketio::Value>("what", ()).await;
+        let _ = sender.send((any.ok(), ours.ok()));
+    });
+    let mut ws = Ws::connect(address).await;
+    ws.send("42[\"ask\"]").await;
+    for answer in ["[]", ""] {
+        let asked = ws.text().await;
+        let id = asked
+            .strip_prefix("42")
+            .and_then(|rest| rest.split('[').next());
+        ws.send(&format!("43{}{answer}", id.expect("an id"))).await;
+    }
+    let nothing = (Some(Value::Null), Some(socketio::Value::Null));
+    assert_eq!(next(&mut received).await, nothing);
+
+    let socket = builder(&format!("http://{address}"), &[Transport::WebSocket]).build();
+    let socket = socket.expect("valid");
+    socket.connect().await.expect("to connect");
+    io.on("nothing", async |_: Socket| {});
+    let answer = soon(socket.emit_with_ack::<Value>("nothing", ())).await;
+    assert_eq!(answer.ok(), Some(Value::Null));
 }

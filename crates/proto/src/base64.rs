@@ -1,4 +1,4 @@
-//! Base64, as binary messages travel in text.
+//! Base64, as bytes travel in text.
 //!
 //! It is written in the standard alphabet with padding. It is read as the reference's
 //! `Buffer.from(text, "base64")` reads it, which takes any text: Java's clients, for one, break it
@@ -10,8 +10,13 @@ use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+/// Encodes bytes.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    PLAIN.encode(bytes)
+}
+
 /// Appends bytes as base64.
-pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn push(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     // Four characters for three bytes or a part of them. No slice is longer than isize::MAX, so that
     // four thirds of it are a usize.
@@ -26,7 +31,7 @@ pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 ///
 /// What is no digit is skipped, the first `=` ends it, and a single digit that is left over is
 /// dropped: there is no text that cannot be read.
-pub(super) fn decode(text: &str) -> Vec<u8> {
+pub(crate) fn decode(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 3);
     if PLAIN.decode_vec(text, &mut bytes).is_ok() {
         return bytes;
