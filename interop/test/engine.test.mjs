@@ -546,8 +546,10 @@ describe("upgrade", { concurrency: true }, () => {
   }));
 
   it("an upgrade request that names polling is refused", withServer({}, {}, async (server) => {
-    const head = await raw(server, upgradeRequest("/socket.io/?EIO=4&transport=polling"));
-    assert.match(head, expected({ reference: /^HTTP\/1.1 101 [^]*\x88\x00$/, ours: /^HTTP\/1.1 400 / }));
+    const query = "EIO=4&transport=polling";
+    // The reference opens it, and closes it at once.
+    if (isReference) return assert.equal(await (await Ws.open(server, query)).ended(), 1005);
+    assert.match(await raw(server, upgradeRequest(`/socket.io/?${query}`)), /^HTTP\/1.1 400 /);
   }));
 
   it("E043 a ping that is due at the upgrade keeps its timeout", withServer({ pingInterval: 100, pingTimeout: 200 }, {}, async (server) => {

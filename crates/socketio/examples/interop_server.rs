@@ -2,8 +2,11 @@
 //! `interop/CONTRACT.md`.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::response::Html;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use socketio::parser::MsgpackParser;
@@ -12,7 +15,12 @@ use socketio::{
     ParentNamespace, PerMessageDeflate, Recovery, Routing, SameSite, Server, ServerBuilder,
     SessionCookie, Socket, Transport,
 };
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::server::TlsStream;
 
 fn fact(fact: Value) {
     println!("{fact}");
@@ -102,7 +110,7 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
             .on_headers(set("x-each"));
     }
     if let Some(kind) = flags["middleware"].as_str().map(str::to_owned) {
-        builder = builder.engine_middleware(async move |_| match &*kind {
+        builder = builder.engine_middleware(async move |request| match &*kind {
             "header" => {
                 let name = http::HeaderName::from_static("x-middleware");
                 Ok([(name, HeaderValue::from_static("1"))]
@@ -110,6 +118,10 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
                     .collect())
             }
             "fail" => Err(EngineRefusal::Failed("no".to_owned())),
+            "tell" => {
+                fact(json!({ "request": format!("{} {}", request.method, request.uri) }));
+                Ok(HeaderMap::new())
+            }
             _ => {
                 let mut response = Response::new("who are you?".into());
                 *response.status_mut() = StatusCode::UNAUTHORIZED;
@@ -427,6 +439,49 @@ fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
     });
 }
 
+/// Serves under axum, with TLS and the version of HTTP that the client prefers.
+async fn http2(io: &Server, tcp: TcpListener, tls: &Value) -> std::io::Result<()> {
+    let file = |name: &str| tls[name].as_str().expect("a file").to_owned();
+    let chain = CertificateDer::pem_file_iter(file("cert")).expect("a chain");
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(
+            chain.map(|der| der.expect("a certificate")).collect(),
+            PrivateKeyDer::from_pem_file(file("key")).expect("a key"),
+        )
+        .expect("a key pair");
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let app = axum::Router::new()
+        .route("/app", axum::routing::get(async || Html("<!doctype html>")))
+        .layer(io.layer());
+    axum::serve(Tls { tcp, acceptor }, app).await
+}
+
+struct Tls {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+}
+
+impl axum::serve::Listener for Tls {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
+        loop {
+            let (stream, address) = self.tcp.accept().await.expect("a connection");
+            // Who does not trust the certificate hangs up.
+            if let Ok(stream) = self.acceptor.accept(stream).await {
+                return (stream, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
+
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -487,6 +542,10 @@ async fn main() -> std::io::Result<()> {
     let predicate = async |name: String, auth: Value| name.starts_with("/fn-") && auth["key"] == 1;
     register(&io, &io.of_fn(predicate), &children);
 
+    if flags["http2"] == true {
+        fact(json!({ "listening": address.port() }));
+        return http2(&io, listener, &flags["tls"]).await;
+    }
     let listening = io.listen_on(listener);
     fact(json!({ "listening": address.port() }));
     if flags["noApp"] == true {

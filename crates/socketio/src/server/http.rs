@@ -12,10 +12,11 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use ::http::header::{
-    self, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, UPGRADE,
+    self, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
+    SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE,
 };
 use ::http::request::Parts;
-use ::http::{Extensions, HeaderMap, HeaderValue, Request, StatusCode};
+use ::http::{Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use bytes::Bytes;
 use http_body::Body;
 
@@ -240,7 +241,10 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let request = engine::Request::from_query(&query);
     let meta = RequestMeta {
-        method: parts.method.as_str(),
+        method: match is_extended_connect(parts) {
+            true => "GET",
+            false => parts.method.as_str(),
+        },
         is_upgrade: upgrade,
         origin: parts.headers.get(header::ORIGIN).map(HeaderValue::as_bytes),
     };
@@ -523,8 +527,22 @@ pub(crate) fn client(shared: &Shared, parts: &Parts) -> (Option<SocketAddr>, boo
 /// Says whether this is a WebSocket handshake. Without the WebSocket transport there is none: such a
 /// request is answered like any other.
 pub(crate) fn is_upgrade(shared: &Shared, parts: &Parts) -> bool {
-    parts.headers.contains_key(UPGRADE)
+    (has_upgrade(parts) || is_extended_connect(parts))
         && shared.engine().allows(Transport::WebSocket)
+}
+
+/// Says whether this is a WebSocket handshake of HTTP/2. RFC 8441, section 5.
+///
+/// HTTP/2 lets a CONNECT to a path through only if it names a protocol, which the HTTP library keeps
+/// in a type of its feature for HTTP/2. That it is WebSocket shows in the header of its version.
+pub(crate) fn is_extended_connect(parts: &Parts) -> bool {
+    parts.method == Method::CONNECT
+        && parts.version >= Version::HTTP_2
+        && parts.headers.contains_key(SEC_WEBSOCKET_VERSION)
+}
+
+fn has_upgrade(parts: &Parts) -> bool {
+    parts.headers.contains_key(UPGRADE)
         && parts.headers.get_all(CONNECTION).iter().any(|value| {
             let tokens = value.as_bytes().split(|&b| b == b',');
             tokens

@@ -22,33 +22,40 @@ use super::Shared;
 use super::admission::NotStarted;
 use super::first_head::Begun;
 use super::http::{
-    Owner, Peer, Response, change_headers, info, refuse, refuse_start, refuse_upgrade, respond,
-    start,
+    Owner, Peer, Response, change_headers, info, is_extended_connect, refuse, refuse_start,
+    refuse_upgrade, respond, start,
 };
 use super::session::Session;
 use super::websocket::{Incoming, StreamTask, TcpTask};
 
-/// Answers 101 and goes on in a task of its own when the connection is ours.
+/// Answers 101, or 200 over HTTP/2, and goes on in a task of its own when the connection is ours.
 pub(crate) fn answer<B>(
     shared: &Arc<Shared>,
     mut parts: Parts,
     owner: Owner,
     mut headers: HeaderMap,
 ) -> Response<B> {
-    let check = UpgradeHeaders {
-        method: parts.method.as_str(),
-        upgrade: only(&parts, UPGRADE),
-        version: only(&parts, SEC_WEBSOCKET_VERSION),
-        key: only(&parts, SEC_WEBSOCKET_KEY),
+    let is_extended = is_extended_connect(&parts);
+    let (version, key) = (
+        only(&parts, SEC_WEBSOCKET_VERSION),
+        only(&parts, SEC_WEBSOCKET_KEY),
+    );
+    let checked = match is_extended {
+        true => websocket::check_version(version),
+        false => websocket::check_upgrade(&UpgradeHeaders {
+            method: parts.method.as_str(),
+            upgrade: only(&parts, UPGRADE),
+            version,
+            key,
+        }),
     };
-    let checked = websocket::check_upgrade(&check);
     let protocol = match checked.and_then(|()| offered_protocols(&parts)) {
         Ok(offered) => select_protocol(shared, &parts, &offered),
         Err(error) => return refuse_handshake(headers, error),
     };
-    let accept = websocket::accept_key(check.key.unwrap_or_default());
+    let accept = websocket::accept_key(key.unwrap_or_default());
     let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
-        // HTTP/2 has no upgrade, and a server that does not let go of its connection neither.
+        // A server that does not let go of its connection.
         return refuse(
             shared,
             &parts,
@@ -62,10 +69,19 @@ pub(crate) fn answer<B>(
         Ok(begin) => begin,
         Err(error) => return refuse_start(shared, &parts, true, headers, error),
     };
-    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    let accept = HeaderValue::from_bytes(accept.as_ref()).expect("base64 is a header value");
-    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    let status = match is_extended {
+        true => StatusCode::OK,
+        false => {
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            let accept = HeaderValue::from_bytes(accept.as_ref());
+            headers.insert(
+                SEC_WEBSOCKET_ACCEPT,
+                accept.expect("base64 is a header value"),
+            );
+            StatusCode::SWITCHING_PROTOCOLS
+        }
+    };
     headers.extend(protocol.map(|protocol| (SEC_WEBSOCKET_PROTOCOL, protocol)));
     let mut deflate = None;
     if let Some(options) = &shared.config().per_message_deflate {
@@ -97,7 +113,7 @@ pub(crate) fn answer<B>(
             }
         }
     });
-    respond(StatusCode::SWITCHING_PROTOCOLS, headers, Bytes::new())
+    respond(status, headers, Bytes::new())
 }
 
 /// What a connection becomes when its handshake is done.

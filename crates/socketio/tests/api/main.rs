@@ -12,6 +12,7 @@ mod cluster;
 mod fake;
 mod foreign_text;
 mod hostile;
+mod http2;
 mod lifetime;
 mod limits;
 mod logs;

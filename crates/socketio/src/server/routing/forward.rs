@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use ::http::request::Parts;
-use ::http::{Request, StatusCode, Uri, Version};
+use ::http::{Method, Request, StatusCode, Uri, Version};
 use bytes::Bytes;
 use http_body::Body;
 use hyper::body::Incoming;
@@ -18,13 +18,16 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use socketio_proto::engine::RequestError;
+use socketio_proto::websocket;
 
 use super::passing::{Bounded, Passing};
 use super::{FORWARDED, Router, tunnel};
 use crate::server::Shared;
 use crate::server::admission::Busy;
 use crate::server::body::ResponseBody;
-use crate::server::http::{Response, client, is_upgrade, refuse, refuse_for_now};
+use crate::server::http::{
+    Response, client, is_extended_connect, is_upgrade, refuse, refuse_for_now,
+};
 
 /// The time to connect to another server.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -46,6 +49,10 @@ where
     B: Send + 'static,
 {
     let is_upgrade = is_upgrade(&shared, &parts);
+    let is_extended = is_extended_connect(&parts);
+    if is_extended {
+        become_upgrade(&mut parts);
+    }
     let Some(place) = router.place(is_upgrade) else {
         shared.refused_for_now(Busy::Forwards);
         return refuse_for_now(own_headers(&shared, &parts), Busy::Forwards);
@@ -70,9 +77,14 @@ where
     let protocol = response.headers().get(UPGRADE).cloned();
     remove_hop_by_hop(response.headers_mut());
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.extend(protocol.map(|protocol| (UPGRADE, protocol)));
+        if is_extended {
+            response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+            *response.status_mut() = StatusCode::OK;
+        } else {
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+            headers.extend(protocol.map(|protocol| (UPGRADE, protocol)));
+        }
         return through(&shared, &router, upgraded, response, place);
     }
     if is_upgrade {
@@ -81,6 +93,16 @@ where
     }
     let time = shared.config().body_timeout;
     response.map(|body| ResponseBody::passing(Passing::new(body, time, place)))
+}
+
+/// Makes a WebSocket handshake of HTTP/2 one of HTTP/1.1, which is spoken between servers.
+fn become_upgrade(parts: &mut Parts) {
+    parts.method = Method::GET;
+    let websocket = HeaderValue::from_static("websocket");
+    parts.headers.insert(UPGRADE, websocket);
+    let key = websocket::client_key(rand::random());
+    let key = HeaderValue::from_bytes(&key).expect("base64 is a header value");
+    parts.headers.insert(SEC_WEBSOCKET_KEY, key);
 }
 
 /// The headers of an answer that is this server's own.
@@ -157,7 +179,7 @@ fn through<B>(
     place: OwnedSemaphorePermit,
 ) -> Response<B> {
     let server = hyper::upgrade::on(&mut response);
-    // Without it the connection ends with the answer: HTTP/2 has no upgrade.
+    // Without it the connection ends with the answer.
     if let Some(client) = client {
         let leaving = router.leaving.subscribe();
         shared.spawn(tunnel::run(shared.clone(), leaving, client, server, place));
