@@ -126,7 +126,7 @@ async fn each_duration_of_a_server_is_refused_by_name_or_works() {
         }
         let longest = set(Server::builder(), Duration::MAX).try_build();
         if *name != "max_age" {
-            let error = longest.err().expect("a refusal").to_string();
+            let error = longest.expect_err("a refusal").to_string();
             assert!(error.starts_with(name), "{error}");
             assert!(error.ends_with("at most 365 days"), "{error}");
         }
