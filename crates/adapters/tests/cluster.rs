@@ -362,7 +362,7 @@ struct Mute;
 
 impl socketio::cluster::Inbox for Mute {
     fn receive(&self, _: socketio_proto::cluster::Message) {}
-    fn reject(&self) {}
+    fn reject(&self, _: &socketio::cluster::Rejected) {}
     fn room_names(&self) -> Vec<String> {
         Vec::new()
     }
@@ -523,7 +523,7 @@ impl socketio::cluster::Inbox for Ears {
     fn receive(&self, message: socketio_proto::cluster::Message) {
         let _ = self.0.send(message);
     }
-    fn reject(&self) {}
+    fn reject(&self, _: &socketio::cluster::Rejected) {}
     fn room_names(&self) -> Vec<String> {
         Vec::new()
     }

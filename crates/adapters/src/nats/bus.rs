@@ -13,7 +13,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use parking_lot::Mutex;
-use socketio::cluster::{Bus, Channel, Inbox, PublishError};
+use socketio::cluster::{Bus, Channel, Inbox, PublishError, Rejected};
 use socketio_proto::cluster::{Limits, Message, Uid};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -308,12 +308,16 @@ struct Ears {
 }
 
 impl Ears {
-    fn hear(&self, payload: &[u8]) {
+    fn hear(&self, message: &async_nats::Message) {
+        let payload = &message.payload;
         match Message::decode(payload, &self.nsp, &Limits::default()) {
             // Long names of namespaces share a subject.
             Ok(message) if message.nsp != self.nsp => {}
             Ok(message) => self.inbox.receive(message),
-            Err(_) => self.inbox.reject(),
+            Err(error) => {
+                let rejected = Rejected::message(&message.subject, payload, &error);
+                self.inbox.reject(&rejected);
+            }
         }
     }
 }
@@ -329,13 +333,13 @@ async fn listen(
         tokio::select! {
             biased;
             _ = &mut gone => return,
-            Some(message) = own.next() => ears.hear(&message.payload),
+            Some(message) = own.next() => ears.hear(&message),
             Some(message) = all.next() => {
                 // Answers that a server gave before, such as one that takes its leave.
                 while let Some(Some(message)) = own.next().now_or_never() {
-                    ears.hear(&message.payload);
+                    ears.hear(&message);
                 }
-                ears.hear(&message.payload);
+                ears.hear(&message);
             }
             else => return,
         }

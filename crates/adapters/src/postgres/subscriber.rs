@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use parking_lot::Mutex;
-use socketio::cluster::Inbox;
+use socketio::cluster::{Inbox, Rejected};
 use socketio_proto::cluster::postgres::{Header, Outgoing};
 use socketio_proto::cluster::{Body, Limits, Message, Uid};
 use tokio::sync::Notify;
@@ -142,7 +142,7 @@ impl Shared {
                 Some(read) = reading.next() => {
                     rows -= usize::from(read.row.is_some());
                     bytes -= read.size;
-                    self.hand(&read.channel, read.message);
+                    self.hand(&read.channel, &read.message);
                 }
                 message = poll_fn(|cx| connection.poll_message(cx)) => {
                     line.messages.fetch_add(1, Ordering::Relaxed);
@@ -155,10 +155,12 @@ impl Shared {
                     match self.hear(&notification) {
                         None => {}
                         Some(heard) if heard.row.is_none() && reading.is_empty() => {
-                            self.hand(&heard.channel, heard.message);
+                            self.hand(&heard.channel, &heard.message);
                         }
                         Some(heard) if bytes + heard.size > MAX_BYTES => {
-                            self.hand(&heard.channel, None);
+                            let reason = "too many wait to be read";
+                            let rejected = Rejected::new(&heard.channel, None, &reason);
+                            self.hand(&heard.channel, &Err(rejected));
                         }
                         Some(heard) => {
                             bytes += heard.size;
@@ -171,10 +173,10 @@ impl Shared {
         // What has come is handed on; rows that have not are counted.
         drop(connection);
         while let Some(read) = reading.next().await {
-            self.hand(&read.channel, read.message);
+            self.hand(&read.channel, &read.message);
         }
         for heard in waiting {
-            self.hand(&heard.channel, heard.message);
+            self.hand(&heard.channel, &heard.message);
         }
         Err(error)
     }
@@ -230,18 +232,23 @@ impl Shared {
             channel: channel.to_owned(),
             size: payload.len() + OVERHEAD,
             row: None,
-            message: None,
+            message: Err(Rejected::new(channel, None, &"its row was not read")),
         };
-        if let Ok(header) = Header::decode(payload) {
-            let is_own = |member: &Arc<Member>| header.uid.as_ref() == Some(&member.uid);
-            if members.iter().all(is_own) {
-                return None;
+        let reject = |error| Rejected::message(channel, payload.as_bytes(), &error);
+        match Header::decode(payload) {
+            Ok(header) => {
+                let is_own = |member: &Arc<Member>| header.uid.as_ref() == Some(&member.uid);
+                if members.iter().all(is_own) {
+                    return None;
+                }
+                heard.row = header.row.map(|id| (id, nsp.clone()));
+                if heard.row.is_none() {
+                    let limits = Limits::default();
+                    let message = Message::decode(payload.as_bytes(), nsp, &limits);
+                    heard.message = message.map_err(reject);
+                }
             }
-            heard.row = header.row.map(|id| (id, nsp.clone()));
-            if heard.row.is_none() {
-                let limits = Limits::default();
-                heard.message = Message::decode(payload.as_bytes(), nsp, &limits).ok();
-            }
+            Err(error) => heard.message = Err(reject(error)),
         }
         Some(heard)
     }
@@ -252,33 +259,41 @@ impl Shared {
             return heard;
         };
         let row = line.answer(self.table.read(line.client, *id)).await;
-        heard.message = match row {
-            Ok(Some(row)) => Message::decode(&row, nsp, &Limits::default()).ok(),
+        match row {
+            Ok(Some(row)) => {
+                let message = Message::decode(&row, nsp, &Limits::default());
+                let reject = |error| Rejected::message(&heard.channel, &row, &error);
+                heard.message = message.map_err(reject);
+            }
             Ok(None) => {
                 tracing::debug!(id, "a message was removed before it was read");
-                None
+                let reason = "its row was removed before it was read";
+                heard.message = Err(Rejected::new(&heard.channel, None, &reason));
             }
             Err(error) => {
                 tracing::debug!(id, error, "a message was not read");
                 if !self.has_failed.swap(true, Ordering::Relaxed) {
                     tracing::warn!(error, "cannot read messages from Postgres");
                 }
-                None
             }
-        };
+        }
         heard
     }
 
     /// Hands a message on, or counts what is none.
-    fn hand(&self, channel: &str, message: Option<Message>) {
+    fn hand(&self, channel: &str, message: &Result<Message, Rejected>) {
         for member in self.members(channel) {
-            match &message {
-                Some(message) if message.nsp != member.nsp => member.inbox.reject(),
-                Some(message) if message.uid != member.uid => {
+            match message {
+                Ok(message) if message.nsp != member.nsp => {
+                    let (sender, reason) = (message.uid.as_str(), "`nsp` is another namespace");
+                    let rejected = Rejected::new(channel, Some(sender), &reason);
+                    member.inbox.reject(&rejected);
+                }
+                Ok(message) if message.uid != member.uid => {
                     member.inbox.receive(message.clone());
                 }
-                Some(_) => {}
-                None => member.inbox.reject(),
+                Ok(_) => {}
+                Err(rejected) => member.inbox.reject(rejected),
             }
         }
     }
@@ -295,8 +310,7 @@ struct Heard {
     size: usize,
     /// Where the message is, and its namespace.
     row: Option<(i64, String)>,
-    /// Nothing, if it was none or is not read.
-    message: Option<Message>,
+    message: Result<Message, Rejected>,
 }
 
 /// A connection on which notifications come, and answers behind them.

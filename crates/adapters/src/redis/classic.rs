@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::RedisError;
-use socketio::cluster::{Bus, BusError, Channel, Inbox, PublishError};
+use socketio::cluster::{Bus, BusError, Channel, Inbox, PublishError, Rejected};
 use socketio_proto::cluster::classic::{
     Broadcast, Channels, Request, RequestBody, Response, Which,
 };
@@ -158,20 +158,21 @@ impl Listener for Classic {
     fn handle(&self, channel: &str, payload: &[u8]) {
         let limits = Limits::default();
         let heard = if channel == self.channels.request {
-            Request::decode(payload, &limits).map(|request| self.request(request))
+            Request::decode(payload, &limits).map(|request| self.request(channel, request))
         } else if channel == self.channels.response || channel == self.own {
             Response::decode(payload, &limits).map(|response| self.response(response))
         } else if self.channels.room_of(channel).is_some() {
             if Broadcast::is_by(payload, &self.uid) {
                 return;
             }
-            Broadcast::decode(payload, &limits).map(|broadcast| self.broadcast(broadcast))
+            Broadcast::decode(payload, &limits).map(|broadcast| self.broadcast(channel, broadcast))
         } else {
             // The pattern matches the channels of namespaces that begin with the same name.
             return;
         };
-        if heard.is_err() {
-            self.inbox.reject();
+        if let Err(error) = heard {
+            let rejected = Rejected::message(channel, payload, &error);
+            self.inbox.reject(&rejected);
         }
     }
 }
@@ -185,14 +186,20 @@ impl Classic {
         });
     }
 
-    fn broadcast(&self, broadcast: Broadcast) {
+    fn reject(&self, channel: &str, sender: &Uid, reason: &str) {
+        let rejected = Rejected::new(channel, Some(sender.as_str()), &reason);
+        self.inbox.reject(&rejected);
+    }
+
+    fn broadcast(&self, channel: &str, broadcast: Broadcast) {
         let Broadcast {
             uid,
             nsp,
             event,
             opts,
         } = broadcast;
-        if nsp == self.nsp {
+        // A room of one namespace may have the channel of another namespace.
+        if nsp == self.nsp || nsp.is_empty() && self.nsp == "/" {
             let request_id = None;
             self.receive(
                 uid,
@@ -202,10 +209,12 @@ impl Classic {
                     request_id,
                 },
             );
+        } else if nsp.is_empty() {
+            self.reject(channel, &uid, "`packet.nsp` is empty");
         }
     }
 
-    fn request(&self, request: Request) {
+    fn request(&self, channel: &str, request: Request) {
         let uid = request.uid.unwrap_or_else(|| Uid::new(Uid::EMITTER));
         if uid == self.uid {
             return;
@@ -223,7 +232,9 @@ impl Classic {
                 return self.respond(&Response::Rooms { request_id, rooms }, Some(&uid));
             }
             // Servers before version 4 ask so, which are not part of such a cluster.
-            RequestBody::Sockets { .. } => return self.inbox.reject(),
+            RequestBody::Sockets { .. } => {
+                return self.reject(channel, &uid, "a request of a server before version 4");
+            }
             RequestBody::RemoteJoin { sockets, rooms } => Body::SocketsJoin {
                 opts: options(sockets),
                 rooms,
@@ -248,8 +259,9 @@ impl Classic {
                 event,
                 opts,
             } => {
-                if nsp != self.nsp {
-                    return;
+                // The channel is of one namespace alone.
+                if nsp != self.nsp && !nsp.is_empty() {
+                    return self.reject(channel, &uid, "`packet.nsp` is another namespace");
                 }
                 Body::Broadcast {
                     event,

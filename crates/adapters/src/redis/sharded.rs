@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socketio::cluster::{Bus, BusError, Channel, Inbox, PublishError};
+use socketio::cluster::{Bus, BusError, Channel, Inbox, PublishError, Rejected};
 pub use socketio_proto::cluster::SubscriptionMode;
 use socketio_proto::cluster::{Limits, Message, ShardedChannels, Uid};
 
@@ -163,12 +163,15 @@ struct Ears {
 }
 
 impl Listener for Ears {
-    fn handle(&self, _: &str, payload: &[u8]) {
+    fn handle(&self, channel: &str, payload: &[u8]) {
         match Message::decode(payload, &self.nsp, &Limits::default()) {
             // A room of one namespace may have the channel of another namespace.
             Ok(message) if message.nsp != self.nsp => {}
             Ok(message) => self.inbox.receive(message),
-            Err(_) => self.inbox.reject(),
+            Err(error) => {
+                let rejected = Rejected::message(channel, payload, &error);
+                self.inbox.reject(&rejected);
+            }
         }
     }
 }

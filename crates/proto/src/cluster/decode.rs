@@ -47,12 +47,15 @@ pub enum DecodeError {
     /// It is neither JSON nor MessagePack, or not of the shape of a message.
     #[error("malformed message")]
     Malformed,
+    /// A member is not there, or of another kind.
+    #[error("`{0}` is missing, or not what it has to be")]
+    Member(&'static str),
     /// It is larger than allowed, or has too many parts.
     #[error("message is too large")]
     TooLarge,
     /// Its type is none that is known.
-    #[error("unknown message type")]
-    UnknownType,
+    #[error("unknown message type {0}")]
+    UnknownType(u64),
 }
 
 impl From<MalformedJson> for DecodeError {
@@ -98,12 +101,31 @@ impl Message {
             }
         }
         reader.end()?;
-        let uid = Uid::new(uid.ok_or(DecodeError::Malformed)?);
+        let uid = Uid::new(uid.ok_or(DecodeError::Member("uid"))?);
         let nsp = own_nsp.as_deref().unwrap_or(nsp).to_owned();
-        let kind = kind.ok_or(DecodeError::Malformed)?;
+        let kind = kind.ok_or(DecodeError::Member("type"))?;
         let body = data.unwrap_or_default().body(kind, text.attachments)?;
         Ok(Message { uid, nsp, body })
     }
+}
+
+/// Finds who has sent a message of any of the adapters, even if all else in it is wrong.
+pub fn sender_of(bytes: &[u8], limits: &Limits) -> Option<Uid> {
+    let text = Text::new(bytes, limits).ok()?;
+    let mut reader = Reader::new(&text.json);
+    if reader.first() == Some(b'[') {
+        // A broadcast of the classic adapter.
+        let has_first = reader.enter_array().ok()? && reader.next_item().ok()?;
+        return has_first.then(|| reader.text().ok()?.map(Uid::new))?;
+    }
+    reader.enter_object().ok()?;
+    while let Some(key) = reader.next_key().ok()? {
+        match &*key {
+            "uid" => return reader.text().ok()?.map(Uid::new),
+            _ => reader.skip().ok()?,
+        }
+    }
+    None
 }
 
 /// Reads a message's data, which came apart from its type.
@@ -196,12 +218,12 @@ impl<'a> Data<'a> {
 
     /// Puts a message together; each type takes what it needs.
     fn body(self, kind: u64, attachments: Vec<Bytes>) -> Result<Body, DecodeError> {
-        let malformed = DecodeError::Malformed;
-        let opts = self.opts.ok_or(malformed);
-        let rooms = self.rooms.ok_or(malformed);
-        let required_id = self.request_id.clone().ok_or(malformed);
+        let opts = self.opts.ok_or(DecodeError::Member("opts"));
+        let rooms = self.rooms.ok_or(DecodeError::Member("rooms"));
+        let required_id = self.request_id.clone();
+        let required_id = required_id.ok_or(DecodeError::Member("requestId"));
         let request_id = self.request_id;
-        let packet = self.packet.ok_or(malformed);
+        let packet = self.packet.ok_or(DecodeError::Member("packet"));
         Ok(match kind {
             1 => Body::InitialHeartbeat,
             2 => Body::Heartbeat,
@@ -229,7 +251,7 @@ impl<'a> Data<'a> {
             8 => Body::FetchSocketsResponse {
                 request_id: required_id?,
                 sockets: Sockets {
-                    sockets: self.sockets.ok_or(malformed)?,
+                    sockets: self.sockets.ok_or(DecodeError::Member("sockets"))?,
                     attachments,
                 },
             },
@@ -246,7 +268,9 @@ impl<'a> Data<'a> {
             },
             11 => Body::BroadcastClientCount {
                 request_id: required_id?,
-                client_count: self.client_count.ok_or(malformed)?,
+                client_count: self
+                    .client_count
+                    .ok_or(DecodeError::Member("clientCount"))?,
             },
             12 => Body::BroadcastAck {
                 request_id: required_id?,
@@ -256,7 +280,7 @@ impl<'a> Data<'a> {
                     .transpose()?,
             },
             13 => Body::AdapterClose,
-            _ => return Err(DecodeError::UnknownType),
+            _ => return Err(DecodeError::UnknownType(kind)),
         })
     }
 }
@@ -274,7 +298,7 @@ pub(super) fn read_packet(
     let (mut kind, mut nsp, mut data) = (None, None, None);
     let mut reader = Reader::new(text);
     if !reader.enter_object()? {
-        return Err(DecodeError::Malformed);
+        return Err(DecodeError::Member("packet"));
     }
     while let Some(key) = reader.next_key()? {
         match &*key {
@@ -286,22 +310,22 @@ pub(super) fn read_packet(
     }
     reader.end()?;
     // Nothing but events is broadcast; 5 is an event with attachments.
-    let (Some(2 | 5), Some(data)) = (kind, data) else {
-        return Err(DecodeError::Malformed);
+    let Some(2 | 5) = kind else {
+        return Err(DecodeError::Member("packet.type"));
     };
+    let data = data.ok_or(DecodeError::Member("packet.data"))?;
     Ok((nsp.map(Cow::into_owned), read_event(&data, attachments)?))
 }
 
 /// Reads an event: an array of its name and its arguments.
 pub(super) fn read_event(text: &str, attachments: Vec<Bytes>) -> Result<Event, DecodeError> {
     let mut reader = Reader::new(text);
-    if !reader.enter_array()? || !reader.next_item()? {
-        return Err(DecodeError::Malformed);
-    }
-    let name = reader.text_or_number()?.ok_or(DecodeError::Malformed)?;
-    if is_reserved(&name) {
-        return Err(DecodeError::Malformed);
-    }
+    let name = match reader.enter_array()? && reader.next_item()? {
+        true => reader.text_or_number()?,
+        false => None,
+    };
+    let name = name.filter(|name| !is_reserved(name));
+    let name = name.ok_or(DecodeError::Member("the name of the event"))?;
     let args = reader.rest_of_array()?.into_owned();
     reader.end()?;
     Ok(Event {
@@ -344,7 +368,7 @@ fn read_target(
     }
     match &*reader.raw()? {
         "null" | "{}" => Ok(None),
-        _ => Err(DecodeError::Malformed),
+        _ => Err(DecodeError::Member("opts")),
     }
 }
 
@@ -390,7 +414,8 @@ pub(super) fn read_strings(
         if strings.len() >= limits.max_items {
             return Err(DecodeError::TooLarge);
         }
-        let string = reader.text_or_number()?.ok_or(DecodeError::Malformed)?;
+        let string = reader.text_or_number()?;
+        let string = string.ok_or(DecodeError::Member("the name of a room"))?;
         strings.push(string.into_owned());
     }
     Ok(Some(strings))
@@ -412,7 +437,7 @@ pub(super) fn read_sockets(
         let (mut id, mut rooms) = (None, Vec::new());
         let (mut handshake, mut data) = (Cow::Borrowed("{}"), Cow::Borrowed("{}"));
         if !reader.enter_object()? {
-            return Err(DecodeError::Malformed);
+            return Err(DecodeError::Member("sockets"));
         }
         while let Some(key) = reader.next_key()? {
             match &*key {
@@ -423,7 +448,7 @@ pub(super) fn read_sockets(
                 _ => reader.skip()?,
             }
         }
-        let id = id.ok_or(DecodeError::Malformed)?.into_owned();
+        let id = id.ok_or(DecodeError::Member("sockets.id"))?.into_owned();
         let (handshake, data) = (handshake.into_owned(), data.into_owned());
         sockets.push(RemoteSocket::from_valid(id, handshake, rooms, data));
     }
@@ -495,39 +520,97 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_message_is_refused() {
-        for text in [
-            "",
-            "{",
-            "[]",
-            "{}",
-            r#"{"type":1}"#,
-            r#"{"uid":"u"}"#,
-            r#"{"type":1,"uid":1}"#,
-            r#"{"type":"1","uid":"u"}"#,
-            r#"{"type":1,"uid":"u"}x"#,
-            r#"{"type":3,"uid":"u"}"#,
-            r#"{"type":3,"uid":"u","data":[]}"#,
-            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":["a"]}}}"#,
-            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":["a"]},"opts":[]}}"#,
-            r#"{"type":3,"uid":"u","data":{"packet":{"type":3,"data":["a"]},"opts":{}}}"#,
-            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":[]},"opts":{}}}"#,
-            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":[{}]},"opts":{}}}"#,
-            r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":["connect"]},"opts":{}}}"#,
-            r#"{"type":3,"uid":"u","data":{"packet":null,"opts":{}}}"#,
-            r#"{"type":4,"uid":"u","data":{"opts":{"rooms":"all"},"rooms":[]}}"#,
-            r#"{"type":4,"uid":"u","data":{"opts":{},"rooms":[null]}}"#,
-            r#"{"type":7,"uid":"u","data":{"opts":{}}}"#,
-            r#"{"type":8,"uid":"u","data":{"requestId":"r","sockets":[{}]}}"#,
-            r#"{"type":8,"uid":"u","data":{"requestId":"r","sockets":[1]}}"#,
-            r#"{"type":9,"uid":"u","data":{"packet":"a"}}"#,
-            r#"{"type":11,"uid":"u","data":{"requestId":"r","clientCount":-1}}"#,
+    fn what_is_no_message_is_refused_and_what_is_missing_is_named() {
+        for (text, missing) in [
+            ("", ""),
+            ("{", ""),
+            ("[]", ""),
+            ("{}", "uid"),
+            (r#"{"type":1}"#, "uid"),
+            (r#"{"uid":"u"}"#, "type"),
+            (r#"{"type":1,"uid":1}"#, "uid"),
+            (r#"{"type":"1","uid":"u"}"#, "type"),
+            (r#"{"type":1,"uid":"u"}x"#, ""),
+            (r#"{"type":3,"uid":"u"}"#, "packet"),
+            (r#"{"type":3,"uid":"u","data":[]}"#, "packet"),
+            (
+                r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":["a"]}}}"#,
+                "opts",
+            ),
+            (
+                r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":["a"]},"opts":[]}}"#,
+                "opts",
+            ),
+            (
+                r#"{"type":3,"uid":"u","data":{"packet":{"type":3,"data":["a"]},"opts":{}}}"#,
+                "packet.type",
+            ),
+            (
+                r#"{"type":3,"uid":"u","data":{"packet":{"type":2},"opts":{}}}"#,
+                "packet.data",
+            ),
+            (
+                r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":[]},"opts":{}}}"#,
+                "the name of the event",
+            ),
+            (
+                r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":[{}]},"opts":{}}}"#,
+                "the name of the event",
+            ),
+            (
+                r#"{"type":3,"uid":"u","data":{"packet":{"type":2,"data":["connect"]},"opts":{}}}"#,
+                "the name of the event",
+            ),
+            (
+                r#"{"type":3,"uid":"u","data":{"packet":null,"opts":{}}}"#,
+                "packet",
+            ),
+            (
+                r#"{"type":4,"uid":"u","data":{"opts":{"rooms":"all"},"rooms":[]}}"#,
+                "opts",
+            ),
+            (
+                r#"{"type":4,"uid":"u","data":{"opts":{},"rooms":[null]}}"#,
+                "the name of a room",
+            ),
+            (r#"{"type":4,"uid":"u","data":{"opts":{}}}"#, "rooms"),
+            (r#"{"type":7,"uid":"u","data":{"opts":{}}}"#, "requestId"),
+            (
+                r#"{"type":8,"uid":"u","data":{"requestId":"r"}}"#,
+                "sockets",
+            ),
+            (
+                r#"{"type":8,"uid":"u","data":{"requestId":"r","sockets":[{}]}}"#,
+                "sockets.id",
+            ),
+            (
+                r#"{"type":8,"uid":"u","data":{"requestId":"r","sockets":[1]}}"#,
+                "sockets",
+            ),
+            (
+                r#"{"type":9,"uid":"u","data":{"packet":"a"}}"#,
+                "the name of the event",
+            ),
+            (
+                r#"{"type":11,"uid":"u","data":{"requestId":"r","clientcount":1}}"#,
+                "clientCount",
+            ),
+            (
+                r#"{"type":11,"uid":"u","data":{"requestId":"r","clientCount":-1}}"#,
+                "clientCount",
+            ),
         ] {
-            assert_eq!(decode(text), Err(DecodeError::Malformed), "{text}");
+            let expected = match missing {
+                "" => DecodeError::Malformed,
+                missing => DecodeError::Member(missing),
+            };
+            assert_eq!(decode(text), Err(expected), "{text}");
+            let sender = text.contains(r#""uid":"u""#).then(|| Uid::new("u"));
+            assert_eq!(sender_of(text.as_bytes(), &LIMITS), sender, "{text}");
         }
         for kind in [0, 14, 255] {
             let text = format!(r#"{{"type":{kind},"uid":"u"}}"#);
-            assert_eq!(decode(&text), Err(DecodeError::UnknownType));
+            assert_eq!(decode(&text), Err(DecodeError::UnknownType(kind)));
         }
     }
 

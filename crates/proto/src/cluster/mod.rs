@@ -16,7 +16,7 @@ mod requests;
 mod sharded;
 pub mod streams;
 
-pub use decode::{DecodeError, Limits};
+pub use decode::{DecodeError, Limits, sender_of};
 pub use message::{
     Body, BroadcastOptions, Event, Flags, Message, RemoteSocket, RequestId, Sockets, Uid, Values,
 };

@@ -148,7 +148,7 @@ impl Entry {
     /// When it is none, or is too large.
     pub fn decode(&self, limits: &Limits) -> Result<Message, DecodeError> {
         let kind = self.message_type.parse();
-        let kind = kind.map_err(|_| DecodeError::Malformed)?;
+        let kind = kind.map_err(|_| DecodeError::Member("type"))?;
         let data = self.data.as_deref().filter(|data| !data.is_empty());
         let text = data.map(|data| match data.starts_with('{') {
             true => Text::new(data.as_bytes(), limits),

@@ -1,5 +1,6 @@
 //! Answers to events, in both directions.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -30,6 +31,51 @@ impl Endpoint for Socket {
 pub(crate) enum Waiter {
     One(oneshot::Sender<Args>),
     Many(Arc<Collector>),
+}
+
+impl Waiter {
+    /// Waits until the client answers or leaves.
+    fn is_endless(&self) -> bool {
+        match self {
+            Waiter::One(_) => false,
+            Waiter::Many(collector) => collector.timeout.is_none(),
+        }
+    }
+}
+
+/// Those who wait for answers of one client, by the ids of what it is to answer.
+#[derive(Default)]
+pub(crate) struct Waiters {
+    all: HashMap<u64, Waiter>,
+    endless: usize,
+}
+
+impl Waiters {
+    /// Adds one; false if there are `max`. Broadcasts that wait without a timeout get half of the
+    /// places: a client that answers none would use up all of them.
+    pub(crate) fn insert(&mut self, id: u64, waiter: Waiter, max: usize) -> bool {
+        let is_endless = waiter.is_endless();
+        if self.all.len() >= max || is_endless && self.endless >= max.div_ceil(2) {
+            return false;
+        }
+        self.endless += usize::from(is_endless);
+        self.all.insert(id, waiter);
+        true
+    }
+
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Waiter> {
+        let waiter = self.all.remove(&id)?;
+        self.endless -= usize::from(waiter.is_endless());
+        Some(waiter)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(crate) fn into_all(self) -> impl Iterator<Item = Waiter> {
+        self.all.into_values()
+    }
 }
 
 /// The answer of one client, to be awaited.
@@ -135,6 +181,7 @@ impl<T> std::fmt::Debug for AckFuture<T> {
 /// Gathers the answers to one broadcast.
 pub(crate) struct Collector {
     id: u64,
+    timeout: Option<Duration>,
     answers: Mutex<Option<mpsc::UnboundedSender<Answer>>>,
     sockets: Mutex<Vec<Socket>>,
     since: Instant,
@@ -150,11 +197,12 @@ enum Answer {
 }
 
 impl Collector {
-    pub(crate) fn new(id: u64) -> (Arc<Collector>, Answers) {
+    pub(crate) fn new(id: u64, timeout: Option<Duration>) -> (Arc<Collector>, Answers) {
         // Not unbounded in fact: at most one answer for each receiver.
         let (sender, receiver) = mpsc::unbounded_channel();
         let collector = Collector {
             id,
+            timeout,
             answers: Mutex::new(Some(sender)),
             sockets: Mutex::default(),
             since: Instant::now(),
@@ -235,13 +283,16 @@ impl Answers {
                 Answer::Other(args) => return Poll::Ready(Some((SocketId::from(""), args))),
                 Answer::OthersDone(missing) => {
                     self.expected -= 1;
-                    self.missing += missing;
+                    self.missing = self.missing.saturating_add(missing.min(MAX_MISSING));
                 }
             }
         }
         Poll::Ready(None)
     }
 }
+
+/// What other servers say is missing counts up to this: as a stream, each is an item.
+const MAX_MISSING: usize = 1_000_000;
 
 impl Drop for Answers {
     fn drop(&mut self) {

@@ -466,8 +466,9 @@ impl LocalAdapter {
                 receivers += 1;
                 if let Some((id, collector)) = &packet.collector {
                     collector.add(socket.clone());
+                    // Its answer is ignored, as one that comes too late.
                     if !socket.expect_ack(*id, Waiter::Many(collector.clone())) {
-                        return collector.gone();
+                        collector.gone();
                     }
                 }
                 if packet.args.is_some() {

@@ -173,7 +173,7 @@ impl Broadcast {
         args: impl Serialize,
     ) -> BroadcastAck<T> {
         let id = self.namespace.next_ack_id();
-        let (collector, mut answers) = Collector::new(id);
+        let (collector, mut answers) = Collector::new(id, self.flags.timeout);
         let sent = self.packet(event.as_ref(), &args, Some((id, &collector)), |packet| {
             self.namespace
                 .adapter()

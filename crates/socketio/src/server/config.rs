@@ -510,8 +510,9 @@ impl ServerBuilder {
 
     /// Sets how many answers of one socket may be awaited at a time. Default: 10,000.
     ///
-    /// Above this an event to be acknowledged is refused with
-    /// [`EmitError::TooManyAcks`](crate::EmitError::TooManyAcks).
+    /// Above this an event to one socket that is to be acknowledged is refused with
+    /// [`EmitError::TooManyAcks`](crate::EmitError::TooManyAcks). A broadcast is delivered, and the
+    /// receiver counts as missing; broadcasts without a timeout may use half of the places.
     pub fn max_pending_acks(mut self, count: usize) -> Self {
         self.config.max_pending_acks = count;
         self

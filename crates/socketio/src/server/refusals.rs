@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::request::ConnectionError;
+use crate::id::SocketId;
 
 /// When which cause was logged.
 #[derive(Debug, Default)]
@@ -17,15 +18,16 @@ pub(crate) struct Refusals {
     accepts: Rare,
     crowds: Rare,
     heads: Rare,
+    acks: Rare,
 }
 
 /// A line that is logged once a minute at most.
 #[derive(Debug, Default)]
-struct Rare(Mutex<(Option<Instant>, u64)>);
+pub(crate) struct Rare(Mutex<(Option<Instant>, u64)>);
 
 impl Rare {
     /// Says whether to log now; then how many times it was not since the last line.
-    fn admit(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let mut state = self.0.lock();
         let (logged, suppressed) = &mut *state;
         if logged.is_some_and(|at| now.saturating_duration_since(at) < MINUTE) {
@@ -114,6 +116,19 @@ impl Refusals {
                 suppressed,
                 "refused: a request's head is too long; mostly a domain has too many cookies, or \
                  proxies add too many lines: `max_header_bytes` allows longer ones"
+            );
+        }
+    }
+
+    /// A socket owes so many answers that no more is asked of it.
+    pub(crate) fn log_acks(&self, socket: &SocketId, max: usize) {
+        if let Some(suppressed) = self.acks.admit(Instant::now()) {
+            tracing::warn!(
+                %socket,
+                max,
+                suppressed,
+                "an answer is not awaited, since the client owes too many: set a `timeout`, or raise \
+                 `max_pending_acks`"
             );
         }
     }

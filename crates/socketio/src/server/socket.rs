@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use socketio_proto::engine::{Revision, Transport};
 use socketio_proto::socket::{DisconnectReason, PacketKind};
 
-use super::ack::{AckFuture, Waiter};
+use super::ack::{AckFuture, Waiter, Waiters};
 use super::broadcast::{Broadcast, Flags, RoomNames};
 use super::cluster::KeptClient;
 use super::config::QueuePolicy;
@@ -65,7 +65,7 @@ pub(crate) struct SocketInner {
 struct Extra {
     data: Value,
     extensions: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
-    waiters: HashMap<u64, Waiter>,
+    waiters: Waiters,
     /// Events that wait for the one before, in a sequential namespace.
     sequence: Option<super::running::Sequence>,
 }
@@ -464,15 +464,16 @@ impl Socket {
     /// Remembers who waits for an answer; false if too many do.
     pub(crate) fn expect_ack(&self, id: u64, waiter: Waiter) -> bool {
         let shared = self.0.session.shared();
+        let max = shared.config().max_pending_acks;
         let mut extra = self.0.extra.lock();
         let waiters = &mut extra.get_or_insert_default().waiters;
-        if waiters.len() >= shared.config().max_pending_acks {
-            drop(extra);
+        let is_admitted = waiters.insert(id, waiter, max);
+        drop(extra);
+        if !is_admitted {
             shared.counters().refused_acks();
-            return false;
+            shared.refusals().log_acks(&self.0.id, max);
         }
-        waiters.insert(id, waiter);
-        true
+        is_admitted
     }
 
     pub(crate) fn awaits_acks(&self) -> bool {
@@ -484,7 +485,7 @@ impl Socket {
 
     pub(crate) fn forget_ack(&self, id: u64) {
         if let Some(extra) = &mut *self.0.extra.lock() {
-            extra.waiters.remove(&id);
+            extra.waiters.remove(id);
         }
     }
 
@@ -494,7 +495,7 @@ impl Socket {
             .extra
             .lock()
             .as_mut()
-            .and_then(|extra| extra.waiters.remove(&id));
+            .and_then(|extra| extra.waiters.remove(id));
         match waiter {
             // Who waited may have given up in the meantime.
             Some(Waiter::One(sender)) => drop(sender.send(Args::new(args, attachments))),
@@ -510,7 +511,7 @@ impl Socket {
             Some(extra) => std::mem::take(&mut extra.waiters),
             None => return,
         };
-        for waiter in waiters.into_values() {
+        for waiter in waiters.into_all() {
             match waiter {
                 Waiter::One(sender) => drop(sender),
                 Waiter::Many(collector) => collector.gone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use socketio::client::{Client, Disconnected, Socket as ClientSocket};
-use socketio::{AckError, Args, EmitError, Server, Socket, Transport};
+use socketio::{AckError, Args, BroadcastAckError, EmitError, Server, Socket, Transport};
 use socketio_proto::websocket::{Opcode, masked_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -391,6 +391,67 @@ async fn awaited_answers_are_limited() {
     let fourth = socket.emit_with_ack::<Value>("q", ());
     ws.send("434[4]").await;
     assert_eq!(soon(fourth).await.unwrap(), 4);
+}
+
+// A full limit takes nothing else with it: the broadcast comes, and only its answer is not awaited.
+#[tokio::test]
+async fn a_broadcast_whose_answer_finds_no_place_is_delivered() {
+    let (io, address) = start(Server::builder().max_pending_acks(2)).await;
+    let mut full = Ws::connect(address).await;
+    let socket = io.sockets().remove(0);
+    let waiting = [0, 1].map(|_| socket.emit_with_ack::<Value>("q", ()));
+    for id in 0..2 {
+        assert_eq!(full.text().await, format!("42{id}[\"q\"]"));
+    }
+    let mut free = Ws::connect(address).await;
+    let asked = io
+        .timeout(Duration::from_secs(60))
+        .emit_with_ack::<Value>("all", 1);
+    let answers = async {
+        for ws in [&mut full, &mut free] {
+            assert_eq!(ws.text().await, "422[\"all\",1]");
+            ws.send("432[7]").await;
+        }
+    };
+    let (asked, ()) = soon(async { tokio::join!(asked, answers) }).await;
+    let Err(BroadcastAckError::Incomplete { responses, missing }) = asked else {
+        panic!("{asked:?}")
+    };
+    assert_eq!((responses, missing), (vec![Value::from(7)], 1));
+    assert_eq!(io.stats().refused_acks, 1);
+    // One that nobody acknowledges comes as ever, and the places that are taken stay it.
+    io.emit("news", ());
+    assert_eq!(full.text().await, "42[\"news\"]");
+    full.send("431[1]").await;
+    let [_, second] = waiting;
+    assert_eq!(soon(second).await.expect("an answer"), 1);
+}
+
+#[tokio::test]
+async fn broadcasts_that_wait_for_ever_leave_places_to_others() {
+    let (io, address) = start(Server::builder().max_pending_acks(4)).await;
+    let mut ws = Ws::connect(address).await;
+    let socket = io.sockets().remove(0);
+    let endless: Vec<_> = (0..10)
+        .map(|n| io.emit_with_ack::<Value>("all", n))
+        .collect();
+    for n in 0..10 {
+        assert_eq!(ws.text().await, format!("42{n}[\"all\",{n}]"));
+    }
+    assert_eq!(io.stats().refused_acks, 8);
+    let timed = io
+        .timeout(Duration::from_secs(60))
+        .emit_with_ack::<Value>("timed", ());
+    let one = socket.emit_with_ack::<Value>("one", ());
+    ws.send("4310[10]").await;
+    ws.send("4311[11]").await;
+    assert_eq!(soon(timed).await.expect("all answers"), [10]);
+    assert_eq!(soon(one).await.expect("an answer"), 11);
+    // What is answered or given up makes room.
+    drop(endless);
+    let again = io.emit_with_ack::<Value>("all", ());
+    ws.send("4312[12]").await;
+    assert_eq!(soon(again).await.expect("all answers"), [12]);
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 //! What is logged, at which level, and what never is.
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use serde_json::json;
+use socketio::cluster::{Bus, Channel, Inbox, PublishError, Rejected};
 use socketio::{Server, Socket};
+use socketio_proto::cluster::{Limits, Message, Uid};
 use tracing::subscriber::DefaultGuard;
 use tracing::{Dispatch, Level};
 
@@ -231,4 +235,62 @@ async fn a_head_that_is_too_long_is_told_once_with_its_limits() {
         told[0].contains("max_bytes=65536 max_lines=500"),
         "{told:?}"
     );
+}
+
+/// A bus that gives its inboxes to the test.
+#[derive(Clone, Debug, Default)]
+struct Wire(Arc<Mutex<Vec<Arc<dyn Inbox>>>>);
+
+impl Bus for Wire {
+    fn open(&self, _: &str, _: &Uid, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel> {
+        self.0.lock().push(inbox);
+        Arc::new(self.clone())
+    }
+}
+
+impl Channel for Wire {
+    fn publish(&self, _: &Message, _: Option<&Uid>) -> Result<(), PublishError> {
+        Ok(())
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[tokio::test]
+async fn what_a_neighbour_in_the_cluster_does_wrong_is_told_once_for_each_reason() {
+    let (lines, _guard) = Lines::capture(Level::WARN);
+    let wire = Wire::default();
+    let (io, _) = start(Server::builder().cluster(wire.clone())).await;
+    io.on("x", async |_: Socket| {});
+    let inbox = wire.0.lock()[0].clone();
+    let hear = |payload: &str| {
+        let error = Message::decode(payload.as_bytes(), "/", &Limits::default());
+        let error = error.expect_err("no message");
+        inbox.reject(&Rejected::message(
+            "socket.io#/#",
+            payload.as_bytes(),
+            &error,
+        ));
+    };
+    for _ in 0..100 {
+        hear(r#"{"type":11,"uid":"go-1","data":{"requestId":"r","clientcount":2}}"#);
+        hear(r#"{"type":77,"uid":"go-1"}"#);
+        hear(r#"{"type":77,"uid":"go-2\n"}"#);
+        hear("nonsense");
+    }
+    assert_eq!(io.stats().cluster_rejected, 400);
+    let told = lines.of("WARN", "a message of the cluster is not understood");
+    let expected = [
+        r#"sender="go-1" reason="`clientCount` is missing, or not what it has to be""#,
+        r#"sender="go-1" reason="unknown message type 77""#,
+        r#"sender="go-2\\n" reason="unknown message type 77""#,
+        r#"sender="unknown" reason="malformed message""#,
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (line, expected) in told.iter().zip(expected) {
+        assert!(line.contains(expected), "{line}");
+        assert!(line.contains(r#"channel="socket.io#/#""#), "{line}");
+    }
 }

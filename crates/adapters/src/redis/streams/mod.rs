@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use socketio::cluster::{Bus, BusError, Channel, Inbox, PublishError, Store};
+use socketio::cluster::{Bus, BusError, Channel, Inbox, PublishError, Rejected, Store};
 use socketio_proto::cluster::streams::{
     Entry, Route, private_channel, public_channel, stream_name,
 };
@@ -299,12 +299,17 @@ struct Channels {
 struct StreamsChannel(Arc<Channels>);
 
 impl Listener for Channels {
-    fn handle(&self, _: &str, payload: &[u8]) {
-        match Message::decode(payload, &self.nsp, &Limits::default()) {
-            Ok(message) if message.nsp == self.nsp => self.inbox.receive(message),
+    fn handle(&self, channel: &str, payload: &[u8]) {
+        let rejected = match Message::decode(payload, &self.nsp, &Limits::default()) {
+            Ok(message) if message.nsp == self.nsp => return self.inbox.receive(message),
             // The channels of another namespace are not listened to.
-            Ok(_) | Err(_) => self.inbox.reject(),
-        }
+            Ok(message) => {
+                let reason = "`nsp` is another namespace";
+                Rejected::new(channel, Some(message.uid.as_str()), &reason)
+            }
+            Err(error) => Rejected::message(channel, payload, &error),
+        };
+        self.inbox.reject(&rejected);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use redis::Value;
 use redis::aio::MultiplexedConnection;
-use socketio::cluster::{BusError, Inbox, together};
+use socketio::cluster::{BusError, Inbox, Rejected, together};
 use socketio_proto::cluster::streams::{Entry, Offset};
 use socketio_proto::cluster::{Limits, Message};
 use tokio::sync::watch;
@@ -194,7 +194,9 @@ impl Stream {
         let Some(entry) = entry(fields) else {
             // Of no namespace: counted once.
             let first = self.members.lock().first().map(|first| first.inbox.clone());
-            return first.iter().for_each(|inbox| inbox.reject());
+            let reason = "`uid`, `nsp` or `type` is missing";
+            let rejected = Rejected::new(&self.name, None, &reason);
+            return first.iter().for_each(|inbox| inbox.reject(&rejected));
         };
         let inboxes: Vec<_> = {
             let members = self.members.lock();
@@ -208,7 +210,7 @@ impl Stream {
         for inbox in inboxes {
             match &message {
                 Ok(message) => inbox.receive_at(message.clone(), offset),
-                Err(_) => inbox.reject(),
+                Err(error) => inbox.reject(&Rejected::new(&self.name, Some(&entry.uid), error)),
             }
         }
     }

@@ -73,11 +73,11 @@ impl Broadcast {
             return Err(MALFORMED);
         }
         next(&mut reader)?;
-        let uid = Uid::new(reader.text()?.ok_or(MALFORMED)?);
+        let uid = Uid::new(reader.text()?.ok_or(DecodeError::Member("uid"))?);
         next(&mut reader)?;
         let packet = reader.raw_within(PACKET_DEPTH)?;
         next(&mut reader)?;
-        let opts = read_options(&mut reader, limits)?.ok_or(MALFORMED)?;
+        let opts = read_options(&mut reader, limits)?.ok_or(DecodeError::Member("opts"))?;
         reader.rest_of_array()?;
         reader.end()?;
         let (nsp, event) = read_packet(&packet, text.attachments)?;

@@ -171,12 +171,12 @@ impl Request {
     ///
     /// When it is none, or is too large.
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Request, DecodeError> {
-        const MALFORMED: DecodeError = DecodeError::Malformed;
+        let member = DecodeError::Member;
         let text = Text::new(bytes, limits)?;
         let members = Members::read(&text.json, limits)?;
         let uid = members.uid.map(Uid::new);
         let request_id = members.request_id;
-        let required_id = request_id.clone().ok_or(MALFORMED);
+        let required_id = request_id.clone().ok_or(member("requestId"));
         let room = members.room.map(|room| vec![room]);
         let is_one = members.opts.is_none();
         let sockets = match (members.opts.clone(), members.sid) {
@@ -185,14 +185,14 @@ impl Request {
                 request_id: request_id.clone(),
                 sid: sid.into_owned(),
             }),
-            (None, None) => Err(MALFORMED),
+            (None, None) => Err(member("opts")),
         };
         let rooms = match is_one {
             true => room,
             false => members.rooms.clone(),
         };
-        let rooms = rooms.ok_or(MALFORMED);
-        let body = match members.kind.ok_or(MALFORMED)? {
+        let rooms = rooms.ok_or(member("rooms"));
+        let body = match members.kind.ok_or(member("type"))? {
             0 => RequestBody::Sockets {
                 request_id: required_id?,
                 rooms: members.rooms.unwrap_or_default(),
@@ -214,23 +214,23 @@ impl Request {
             },
             5 => RequestBody::RemoteFetch {
                 request_id: required_id?,
-                opts: members.opts.ok_or(MALFORMED)?,
+                opts: members.opts.ok_or(member("opts"))?,
             },
             6 => RequestBody::ServerSideEmit {
                 request_id,
-                event: read_event(&members.data.ok_or(MALFORMED)?, text.attachments)?,
+                event: read_event(&members.data.ok_or(member("data"))?, text.attachments)?,
             },
             7 => {
-                let packet = members.packet.ok_or(MALFORMED)?;
+                let packet = members.packet.ok_or(member("packet"))?;
                 let (nsp, event) = read_packet(&packet, text.attachments)?;
                 RequestBody::Broadcast {
                     request_id: required_id?,
                     nsp: nsp.unwrap_or_else(|| "/".to_owned()),
                     event,
-                    opts: members.opts.ok_or(MALFORMED)?,
+                    opts: members.opts.ok_or(member("opts"))?,
                 }
             }
-            _ => return Err(DecodeError::UnknownType),
+            kind => return Err(DecodeError::UnknownType(kind)),
         };
         Ok(Request { uid, body })
     }
@@ -301,26 +301,30 @@ mod tests {
 
     #[test]
     fn a_request_that_does_not_say_whom_it_means_is_refused() {
+        let member = DecodeError::Member;
         for (text, error) in [
-            (r#"{"type":2,"rooms":["r"]}"#, DecodeError::Malformed),
-            (
-                r#"{"type":2,"opts":null,"rooms":["r"]}"#,
-                DecodeError::Malformed,
-            ),
+            (r#"{"type":2,"rooms":["r"]}"#, member("opts")),
+            (r#"{"type":2,"opts":null,"rooms":["r"]}"#, member("opts")),
             (
                 r#"{"type":2,"opts":{"rooms":1},"rooms":[]}"#,
-                DecodeError::Malformed,
+                member("opts"),
             ),
             (
                 r#"{"type":2,"opts":{"rooms":[{}]},"rooms":[]}"#,
-                DecodeError::Malformed,
+                member("the name of a room"),
             ),
-            (r#"{"type":4,"close":true}"#, DecodeError::Malformed),
-            (r#"{"type":1}"#, DecodeError::Malformed),
-            (r#"{"type":6,"data":[]}"#, DecodeError::Malformed),
-            (r#"{"type":6,"data":["connect"]}"#, DecodeError::Malformed),
-            (r#"{"type":10}"#, DecodeError::UnknownType),
-            (r#"{}"#, DecodeError::Malformed),
+            (r#"{"type":3,"opts":{}}"#, member("rooms")),
+            (r#"{"type":4,"close":true}"#, member("opts")),
+            (r#"{"type":1}"#, member("requestId")),
+            (r#"{"type":6}"#, member("data")),
+            (r#"{"type":6,"data":[]}"#, member("the name of the event")),
+            (
+                r#"{"type":6,"data":["connect"]}"#,
+                member("the name of the event"),
+            ),
+            (r#"{"type":7,"requestId":"r"}"#, member("packet")),
+            (r#"{"type":10}"#, DecodeError::UnknownType(10)),
+            (r#"{}"#, member("type")),
             ("[]", DecodeError::Malformed),
             ("", DecodeError::Malformed),
         ] {

@@ -132,7 +132,7 @@ impl Response {
     pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Response, DecodeError> {
         let text = Text::new(bytes, limits)?;
         let members = Members::read(&text.json, limits)?;
-        let request_id = members.request_id.ok_or(DecodeError::Malformed)?;
+        let request_id = members.request_id.ok_or(DecodeError::Member("requestId"))?;
         let attachments = text.attachments;
         let one = |text: Option<Cow<'_, str>>, attachments| {
             text.map(|text| value(&text, attachments)).transpose()
@@ -144,7 +144,9 @@ impl Response {
             },
             (Some(8), ..) => Response::ClientCount {
                 request_id,
-                client_count: members.client_count.ok_or(DecodeError::Malformed)?,
+                client_count: members
+                    .client_count
+                    .ok_or(DecodeError::Member("clientCount"))?,
             },
             (Some(9), ..) => Response::Ack {
                 request_id,

@@ -21,6 +21,7 @@ use socketio_proto::cluster::{
 use tokio::sync::{Notify, oneshot};
 
 use super::bus::{Bus, Channel, Inbox};
+use super::rejected::{Rejected, Rejections};
 use super::wire;
 use crate::args::Args;
 use crate::id::SocketId;
@@ -29,6 +30,7 @@ use crate::server::adapter::{Adapter, AdapterError, BroadcastPacket, LocalAdapte
 use crate::server::broadcast::Target;
 use crate::server::counters::Counters;
 use crate::server::namespace::{Namespace, NamespaceInner};
+use crate::server::refusals::Rare;
 use crate::server::remote::RemoteSocket;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -45,8 +47,8 @@ struct Inner {
     opened: OnceLock<Opened>,
     /// Wakes the task that watches deadlines.
     changed: Arc<Notify>,
-    /// Whether the first message that was none has been told.
-    has_rejected: AtomicBool,
+    rejections: Rejections,
+    crowded: Rare,
     has_refused: AtomicBool,
 }
 
@@ -77,7 +79,8 @@ impl ClusterAdapter {
             uid: Uid::new(format!("{:016x}", rand::random::<u64>())),
             opened: OnceLock::new(),
             changed: Arc::default(),
-            has_rejected: AtomicBool::new(false),
+            rejections: Rejections::default(),
+            crowded: Rare::default(),
             has_refused: AtomicBool::new(false),
         }))
     }
@@ -349,7 +352,8 @@ impl Inner {
         request_id: RequestId,
     ) {
         let id = namespace.0.next_ack_id();
-        let (collector, mut answers) = Collector::new(id);
+        let hold = hold(opts.flags.timeout);
+        let (collector, mut answers) = Collector::new(id, Some(hold));
         let packet = packet(&namespace.0, event, opts, Some((id, collector)), None);
         let receivers = packet.map_or(0, |packet| {
             self.local.broadcast(&packet, &wire::target(opts))
@@ -363,7 +367,6 @@ impl Inner {
             return;
         }
         answers.expect(receivers);
-        let timeout = opts.flags.timeout.unwrap_or(REQUEST_TIMEOUT);
         let (this, from) = (Arc::downgrade(self), from.clone());
         namespace.0.spawn(async move {
             let pass_on = async {
@@ -378,13 +381,20 @@ impl Inner {
                     let _ = this.publish(answer, Some(&from));
                 }
             };
-            let _ = tokio::time::timeout(timeout.min(MAX_WAIT), pass_on).await;
+            let _ = tokio::time::timeout(hold, pass_on).await;
         });
     }
 }
 
+/// How long the sockets that another server asks have time to answer, if it does not say, or says
+/// what is no number of milliseconds.
+const HOLD: Duration = Duration::from_secs(60);
 /// No other server makes this one wait longer.
-const MAX_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_HOLD: Duration = Duration::from_secs(10 * 60);
+
+fn hold(asked: Option<Duration>) -> Duration {
+    asked.map_or(HOLD, |timeout| timeout.min(MAX_HOLD))
+}
 
 /// The packet of an event that came from the bus, with its offset if it has a place in the order.
 pub(crate) fn packet(
@@ -526,9 +536,13 @@ impl Adapter for ClusterAdapter {
         let expected = (!has_heartbeats).then_some(Expected::Unknown);
         let question = Question::Clients { local: 0 };
         let waiting = Waiting::Collector(collector.clone());
-        if let Err(error) = opened.start(&id, question, expected, timeout, waiting) {
-            tracing::warn!(%error, "the sockets of other servers are not asked");
-            return local;
+        let started = opened.start(&id, question, expected, timeout, waiting);
+        if let Err(error) = started {
+            // They get it all the same, and their answers find nobody.
+            if let Some(suppressed) = self.0.crowded.admit(Instant::now()) {
+                tracing::warn!(%error, suppressed, "answers of other servers are not awaited");
+            }
+            collector.others_done(1);
         }
         // Not in anybody's turn: the answers are waited for.
         self.0.tell(|| Body::Broadcast {
@@ -537,7 +551,10 @@ impl Adapter for ClusterAdapter {
             request_id: Some(id.clone()),
         });
         self.0.work();
-        if !has_heartbeats && let Some(namespace) = opened.namespace() {
+        if !has_heartbeats
+            && started.is_ok()
+            && let Some(namespace) = opened.namespace()
+        {
             let (inner, channel) = (Arc::downgrade(&self.0), opened.channel.clone());
             namespace.0.spawn(async move {
                 // If they cannot be counted, the request ends with its timeout.
@@ -752,7 +769,7 @@ impl Inbox for Incoming {
         }
     }
 
-    fn reject(&self) {
+    fn reject(&self, rejected: &Rejected) {
         let Some(inner) = self.0.upgrade() else {
             return;
         };
@@ -763,9 +780,7 @@ impl Inbox for Incoming {
         {
             namespace.count(Counters::cluster_rejected);
         }
-        if !inner.has_rejected.swap(true, Ordering::Relaxed) {
-            tracing::warn!("a message on a channel of the cluster is none of Socket.IO's");
-        }
+        inner.rejections.log(rejected);
     }
 
     fn room_names(&self) -> Vec<String> {
@@ -787,5 +802,42 @@ impl Inbox for Incoming {
 impl fmt::Debug for Incoming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Incoming").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socketio_proto::cluster::Limits;
+
+    use super::*;
+
+    // What each neighbour says, in milliseconds or what it takes for them.
+    #[test]
+    fn other_servers_hold_places_for_a_bounded_time() {
+        for (timeout, seconds) in [
+            ("", 60),
+            (r#""timeout":5000"#, 5),
+            (r#""timeout":0"#, 0),
+            (r#""timeout":600000"#, 600),
+            (r#""timeout":600001"#, 600),
+            (r#""timeout":100000000"#, 600),
+            // Go's nanoseconds.
+            (r#""timeout":5000000000"#, 60),
+            (r#""timeout":1e300"#, 60),
+            (r#""timeout":-1"#, 60),
+            (r#""timeout":"5000""#, 60),
+            (r#""timeout":null"#, 60),
+            (r#""timeout":{}"#, 60),
+        ] {
+            let text = format!(
+                r#"{{"uid":"u","type":3,"data":{{"packet":{{"type":2,"data":["a"]}},"requestId":"r","opts":{{"flags":{{{timeout}}}}}}}}}"#
+            );
+            let message = Message::decode(text.as_bytes(), "/", &Limits::default());
+            let Body::Broadcast { opts, .. } = message.expect("a message").body else {
+                panic!("no broadcast")
+            };
+            let held = hold(opts.flags.timeout);
+            assert_eq!(held, Duration::from_secs(seconds), "{timeout}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use socketio_proto::cluster::streams::Offset;
 use socketio_proto::cluster::{Message, Uid};
 use thiserror::Error;
 
+use super::rejected::Rejected;
 use super::store::Store;
 use crate::server::turn;
 
@@ -46,8 +47,9 @@ pub trait Inbox: Debug + Send + Sync + 'static {
         self.receive(message);
     }
 
-    /// Counts what came and was no message, or could not be read.
-    fn reject(&self);
+    /// Counts what came and was no message, or could not be read, and tells it in the log: once a
+    /// minute for each sender and reason.
+    fn reject(&self, rejected: &Rejected);
 
     /// The names of this server's rooms, for buses whose servers ask each other for them.
     fn room_names(&self) -> Vec<String>;

@@ -9,12 +9,14 @@
 mod adapter;
 mod bus;
 mod memory;
+mod rejected;
 mod store;
 mod wire;
 
 pub(crate) use adapter::{ClusterAdapter, packet};
 pub use bus::{Bus, BusError, Channel, Inbox, PublishError, together};
 pub use memory::MemoryBus;
+pub use rejected::Rejected;
 pub(crate) use store::Lifetimes;
 pub use store::{Change, KeptClient, NotTaken, Published, Store, Taken, taken_room};
 pub(crate) use wire::target;
