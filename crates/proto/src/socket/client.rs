@@ -39,7 +39,7 @@ pub struct ClientSocket<E, W> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct ClientSocketConfig {
     /// How many bytes of events are kept while the namespace is away, and how many that come before it
-    /// is joined.
+    /// is joined. Where nothing is kept, one event of any size is.
     pub max_bytes: usize,
     /// How often an event is sent again that was not answered.
     pub retries: u32,
@@ -270,8 +270,9 @@ impl<E, W> ClientSocket<E, W> {
             Phase::Inactive => Ok(false),
             Phase::Joining => {
                 let event = StoredEvent::new(event, id, attachments.to_vec());
+                let is_first = self.received.is_empty();
                 self.received_bytes += event.size();
-                if self.received_bytes > self.config.max_bytes {
+                if self.received_bytes > self.config.max_bytes && !is_first {
                     return Err(TooMuch);
                 }
                 self.received.push_back(event);
@@ -342,7 +343,7 @@ impl<E, W> ClientSocket<E, W> {
     ///
     /// When more is kept then than may be.
     pub fn keep(&mut self, event: E, id: Option<u64>, size: usize) -> Result<(), TooMuch> {
-        if self.offline_bytes + size > self.config.max_bytes {
+        if self.offline_bytes + size > self.config.max_bytes && !self.offline.is_empty() {
             return Err(TooMuch);
         }
         self.offline_bytes += size;
@@ -364,7 +365,7 @@ impl<E, W> ClientSocket<E, W> {
     /// When more is kept then than may be.
     pub fn retry(&mut self, event: E, waiter: W, size: usize) -> Result<(), TooMuch> {
         let queued: usize = self.retried.iter().map(|retried| retried.size).sum();
-        if queued + size > self.config.max_bytes {
+        if queued + size > self.config.max_bytes && !self.retried.is_empty() {
             return Err(TooMuch);
         }
         self.retried.push_back(Retried {
@@ -570,10 +571,30 @@ mod tests {
         assert_eq!(socket.keep("b", None, 41), Err(TooMuch));
         assert_eq!(socket.keep("c", None, 40), Ok(()));
         let long = format!("[\"{}\"]", "x".repeat(200));
+        assert_eq!(socket.handle_event(&event("[\"a\"]"), None, &[]), Ok(false));
         assert_eq!(socket.handle_event(&event(&long), None, &[]), Err(TooMuch));
-        assert_eq!(socket.retry("d", 1, 101), Err(TooMuch));
+        assert_eq!(socket.retry("d", 1, 60), Ok(()));
+        assert_eq!(socket.retry("e", 1, 41), Err(TooMuch));
         assert_eq!(socket.take_offline(), Some(("a", None)));
         assert_eq!(socket.keep("b", None, 41), Ok(()));
+    }
+
+    #[test]
+    fn where_nothing_is_kept_one_of_any_size_is() {
+        let mut socket = socket();
+        for _ in 0..2 {
+            assert_eq!(socket.keep("a", None, 101), Ok(()));
+            assert_eq!(socket.keep("b", None, 1), Err(TooMuch));
+            assert!(socket.take_offline().is_some());
+        }
+        assert_eq!(socket.retry("c", 1, 101), Ok(()));
+        assert_eq!(socket.retry("d", 1, 1), Err(TooMuch));
+        let long = format!("[\"{}\"]", "x".repeat(200));
+        assert_eq!(socket.handle_event(&event(&long), None, &[]), Ok(false));
+        assert_eq!(
+            socket.handle_event(&event("[\"a\"]"), None, &[]),
+            Err(TooMuch)
+        );
     }
 
     // C027

@@ -310,7 +310,7 @@ impl ClientBuilder {
     }
 
     /// Bounds the bytes that wait to be sent, those that wait for a connection, and those of events that
-    /// wait for their handlers. Default: 16 MiB each.
+    /// wait for their handlers. Default: 16 MiB each. Where nothing waits, one message of any size may.
     pub fn max_queue(mut self, bytes: usize) -> ClientBuilder {
         self.max_queue = bytes;
         self

@@ -209,7 +209,9 @@ impl Shared {
         {
             check_size(encoded, session.transport, max)?;
         }
-        if state.outbox.frames.len() + encoded.size() > self.config.max_queue {
+        let queued = state.outbox.frames.len();
+        // An empty queue takes one message of any size.
+        if queued > 0 && queued + encoded.size() > self.config.max_queue {
             return Err(EmitError::QueueFull);
         }
         encoded.frames(|opcode, payload| state.outbox.push(opcode, payload));

@@ -450,7 +450,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how many bytes may wait for one client. Default: 32 MiB.
+    /// Sets how many bytes may wait for one client. Default: 32 MiB. Where nothing waits, one message
+    /// of any size may.
     pub fn max_queue(mut self, bytes: usize) -> Self {
         self.config.max_queue = bytes;
         self

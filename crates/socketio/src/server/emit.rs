@@ -57,7 +57,7 @@ impl Waiting {
         }
         let sent = self.session.send_shared(&frames, &self.flags);
         self.done = true;
-        // There is as much room as there ever will be: this is more than the whole queue may be.
+        // Somebody else may have taken the room.
         Poll::Ready(sent.map_err(|_| EmitError::QueueFull))
     }
 }

@@ -301,11 +301,12 @@ impl Outbox {
         self.chunks.push_back(chunk);
     }
 
-    /// Says whether `extra` bytes more may be queued, and who flushes them.
+    /// Says whether `extra` bytes more may be queued, and who flushes them. An empty queue takes one
+    /// message of any size, which could never be sent else.
     pub(crate) fn admit(&mut self, extra: usize, bound: usize) -> Pushed {
         if self.closed {
             Pushed::Closed
-        } else if self.queued + extra > bound {
+        } else if self.queued + extra > bound && self.queued > 0 {
             Pushed::Full
         } else if self.dirty {
             Pushed::Queued

@@ -819,11 +819,9 @@ impl Session {
         self.outbox.lock().wait_below(LOW_WATER, waker)
     }
 
-    /// Remembers who waits until there is room for so many bytes; false if there is, or never will be.
+    /// Remembers who waits until there is room for so many bytes; false if there is.
     pub(crate) fn wait_for_room(&self, size: usize, waker: &Waker) -> bool {
-        let Some(mark) = self.shared.max_queue().checked_sub(size) else {
-            return false;
-        };
+        let mark = self.shared.max_queue().saturating_sub(size);
         self.outbox.lock().wait_below(mark.min(LOW_WATER), waker)
     }
 

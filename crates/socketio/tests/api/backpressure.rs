@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use socketio::{EmitError, QueuePolicy, Server, Socket};
+use socketio::{EmitError, QueuePolicy, Server, Socket, Transport};
 use socketio_proto::websocket::{Opcode, masked_frame};
 
 use crate::support::{Polling, Received, Ws, soon, start, until};
@@ -239,6 +239,40 @@ async fn policies_hold_for_polling_too() {
     }
 }
 
+// E075: else a message that is larger than the queue could never be sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_queue_takes_one_message_of_any_size() {
+    for policy in [
+        QueuePolicy::Disconnect,
+        QueuePolicy::DropNewest,
+        QueuePolicy::DropOldest,
+        QueuePolicy::Wait,
+    ] {
+        let builder = Server::builder().max_queue(1000).queue_policy(policy);
+        let (io, address) = start(builder).await;
+        let text = "x".repeat(5000);
+        let polling = Polling::connect(address).await;
+        let mut ws = Ws::connect(address).await;
+        for n in 0..3 {
+            io.emit("x", (n, &text)).now().expect("an empty queue");
+            let expected = format!("42[\"x\",{n},\"{text}\"]");
+            assert_eq!(ws.text().await, expected, "{policy:?}");
+            assert_eq!(polling.get().await, expected, "{policy:?}");
+        }
+        assert_eq!(io.stats().dropped_full, 0);
+        // But no second one.
+        let mut sockets = io.sockets().into_iter();
+        let socket = sockets.find(|socket| socket.connection().transport() == Transport::Polling);
+        let socket = socket.expect("the one over polling");
+        socket.emit("x", (3, &text)).now().expect("an empty queue");
+        let second = socket.emit("x", (4, &text)).now();
+        match policy {
+            QueuePolicy::DropOldest => second.expect("the place of the first"),
+            _ => assert!(matches!(second, Err(EmitError::QueueFull)), "{second:?}"),
+        }
+    }
+}
+
 // E075: who awaits waits for room, nothing is dropped, and the client is not disconnected.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_awaited_emit_waits_for_room_where_that_is_the_policy() {
@@ -267,12 +301,13 @@ async fn an_awaited_emit_waits_for_room_where_that_is_the_policy() {
         let large = "x".repeat(250_000);
         socket.emit("x", (n + 40, large)).await.expect("room");
         let huge = "x".repeat(400_000);
-        socket.emit("x", huge).await.expect_err("never any room")
+        let sent = socket.emit("x", (n + 41, huge)).await;
+        sent.expect("an empty queue takes one of any size");
     });
-    for expected in 0..n + 41 {
+    for expected in 0..n + 42 {
         assert_eq!(number(&deaf.text().await), expected);
     }
-    assert!(matches!(soon(pouring).await.unwrap(), EmitError::QueueFull));
+    soon(pouring).await.unwrap();
     assert_eq!(io.stats().dropped_full, 1);
     assert_eq!(io.clients_count(), 1);
 }

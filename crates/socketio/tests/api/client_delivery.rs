@@ -132,6 +132,31 @@ async fn what_is_kept_is_bounded() {
     assert!(matches!(error, EmitError::Reserved(_)), "{error:?}");
 }
 
+#[tokio::test]
+async fn where_nothing_waits_one_event_of_any_size_may() {
+    for retries in [false, true] {
+        let (io, mut received) = collecting();
+        let url = url(&io).await;
+        let mut builder = builder(&url, POLLING).max_queue(1000);
+        if retries {
+            builder = builder.retries(1).ack_timeout(Duration::from_secs(60));
+        }
+        let socket = builder.build().expect("valid");
+        let text = "x".repeat(5000);
+        let expected = format!("n Args([\"{text}\"], 0 attachments)");
+        socket.emit("n", &text).now().expect("nothing waits");
+        let second = socket.emit("n", &text).now();
+        assert!(matches!(second, Err(EmitError::QueueFull)), "{second:?}");
+        soon(socket.connect()).await.expect("connected");
+        assert_eq!(next(&mut received).await, expected);
+        // With retries it waits until it is answered.
+        if !retries {
+            socket.emit("n", &text).now().expect("nothing waits");
+            assert_eq!(next(&mut received).await, expected);
+        }
+    }
+}
+
 // C031: n more tries, one event after the other.
 #[tokio::test]
 async fn events_are_tried_again_until_they_are_answered() {
