@@ -73,6 +73,11 @@ counters! {
     unhandled_events,
     /// Events whose arguments a handler could not decode.
     undecodable_events,
+    /// Events that were handled after their client had left: they were read before, and had to wait in
+    /// a sequence or for a middleware.
+    events_after_leaving,
+    /// Events that were not, because the application had sent their client away.
+    dropped_after_leaving,
     /// Requests that were refused, with one of the codes 0 to 5.
     refused_requests,
     /// Handshakes that were refused because the server had too many sessions.

@@ -300,7 +300,8 @@ pub(crate) struct OwnedCall {
 }
 
 /// A socket's events in a sequential namespace: one runs, the others wait. How many may wait is
-/// bounded with the running handlers of the connection.
+/// bounded with the running handlers of the connection. Those that wait when the client leaves were
+/// read before, and are handled; only when the application has sent it away, they are dropped.
 #[derive(Default)]
 pub(crate) struct Sequence {
     busy: bool,
@@ -328,9 +329,7 @@ impl Sequence {
 async fn in_sequence(socket: Socket, first: OwnedCall) {
     let mut next = Some(first);
     while let Some(owned) = next {
-        if socket.is_connected() {
-            run_to_end(&socket, &owned).await;
-        }
+        run_to_end(&socket, &owned).await;
         next = socket.with_sequence(Sequence::next);
         if next.is_some() {
             socket.0.session.handler_ended();
@@ -347,12 +346,20 @@ async fn run_to_end(socket: &Socket, owned: &OwnedCall) {
         attachments: &owned.attachments,
         ack: owned.ack,
     };
-    if passes(&call, &mut running) && waits_and_passes(&call, &mut running).await {
+    let shared = socket.0.session.shared();
+    let has_passed = !socket.was_sent_away()
+        && passes(&call, &mut running)
+        && waits_and_passes(&call, &mut running).await;
+    if socket.was_sent_away() {
+        shared.counters().dropped_after_leaving();
+    } else if has_passed {
+        if !socket.is_connected() {
+            shared.counters().events_after_leaving();
+        }
         let tables = [Some(socket.0.namespace.handlers()), socket.own_handlers()];
         let lists = tables.into_iter().flatten();
         let lists: Vec<List> = lists.filter_map(|h| h.event(&owned.name)).collect();
         if lists.is_empty() {
-            let shared = socket.0.session.shared();
             shared.unhandled(socket.0.namespace.name(), &owned.name);
         }
         for list in lists {
@@ -378,12 +385,17 @@ async fn waits_and_passes(call: &Call<'_, Socket>, running: &mut Running) -> boo
             }
         }
     }
-    // Who has left in the meantime is not served any more.
-    call.socket.is_connected()
+    true
 }
 
-/// Takes a socket out of its namespace, with its handlers before and after.
-pub(crate) fn leave(socket: &Socket, reason: DisconnectReason, description: Option<&str>) {
+/// Takes a socket out of its namespace, with its handlers before and after; between them its life
+/// there is ended.
+pub(crate) fn leave(
+    socket: &Socket,
+    reason: DisconnectReason,
+    description: Option<&str>,
+    end: impl FnOnce(),
+) {
     let namespace = &socket.0.namespace;
     let mut args = serde_json::Value::from(reason.as_str()).to_string();
     if let Some(description) = description {
@@ -392,6 +404,7 @@ pub(crate) fn leave(socket: &Socket, reason: DisconnectReason, description: Opti
     }
     let mut running = Running::default();
     lifecycle(socket, Moment::Disconnecting, &args, &mut running);
+    end();
     namespace.remove(socket);
     lifecycle(socket, Moment::Disconnect, &args, &mut running);
     running.detach(&socket.0.session);

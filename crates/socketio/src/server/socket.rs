@@ -4,7 +4,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -51,7 +51,10 @@ pub(crate) struct SocketInner {
     pub(crate) session: Arc<Session>,
     /// The place in the namespace's index.
     pub(crate) slot: AtomicU32,
-    connected: AtomicBool,
+    /// How far its life in the namespace has come: one of the constants below.
+    stage: AtomicU8,
+    /// The application has made it leave.
+    was_sent_away: AtomicBool,
     auth: Box<str>,
     /// What is remembered for the client's return, if recovery is on.
     memory: Option<Memory>,
@@ -59,6 +62,13 @@ pub(crate) struct SocketInner {
     handlers: OnceLock<Box<Handlers>>,
     extra: Mutex<Option<Box<Extra>>>,
 }
+
+/// The socket is not in its namespace yet.
+const JOINING: u8 = 0;
+const CONNECTED: u8 = 1;
+/// It is in for as long as its handlers of `disconnecting` begin.
+const LEAVING: u8 = 2;
+const LEFT: u8 = 3;
 
 /// What only some sockets have.
 #[derive(Default)]
@@ -113,7 +123,8 @@ impl Socket {
             namespace,
             session,
             slot: AtomicU32::new(u32::MAX),
-            connected: AtomicBool::new(false),
+            stage: AtomicU8::new(JOINING),
+            was_sent_away: AtomicBool::new(false),
             auth: auth.into(),
             memory,
             is_recovered,
@@ -167,7 +178,13 @@ impl Socket {
 
     /// Says whether the socket is in its namespace.
     pub fn is_connected(&self) -> bool {
-        self.0.connected.load(Ordering::Acquire)
+        matches!(self.0.stage.load(Ordering::Acquire), CONNECTED | LEAVING)
+    }
+
+    /// Says whether the application has made the socket leave: then what its client said before is
+    /// not handled any more.
+    pub(crate) fn was_sent_away(&self) -> bool {
+        self.0.was_sent_away.load(Ordering::Acquire)
     }
 
     /// Says whether the client has come back after a lost connection, with its id, rooms and data,
@@ -210,16 +227,20 @@ impl Socket {
 
     /// Joins the namespace; false if the connection has ended in the meantime.
     pub(crate) fn enter(&self) -> bool {
-        self.set_connected(true);
+        self.0.stage.store(CONNECTED, Ordering::Release);
         let accepted = self.0.session.accept(self.0.namespace.name(), self);
         if !accepted {
-            self.set_connected(false);
+            self.has_left();
         }
         accepted
     }
 
-    pub(crate) fn set_connected(&self, connected: bool) -> bool {
-        self.0.connected.swap(connected, Ordering::AcqRel)
+    /// Ends the socket's life in the namespace; false if that has happened, or never begun.
+    pub(crate) fn has_left(&self) -> bool {
+        matches!(
+            self.0.stage.swap(LEFT, Ordering::AcqRel),
+            CONNECTED | LEAVING
+        )
     }
 
     pub(crate) fn slot(&self) -> Slot {
@@ -606,7 +627,26 @@ impl Socket {
     }
 
     /// Takes the socket out of its namespace; its handlers learn the reason. Once only.
+    ///
+    /// While the handlers of `disconnecting` begin, it is still in.
     pub(crate) fn left(&self, reason: DisconnectReason, description: Option<&str>) {
+        if reason == DisconnectReason::ServerNamespaceDisconnect {
+            self.0.was_sent_away.store(true, Ordering::Release);
+        }
+        let stage = &self.0.stage;
+        let begun = stage.compare_exchange(CONNECTED, LEAVING, Ordering::AcqRel, Ordering::Acquire);
+        if begun.is_err() {
+            // It was refused or gone before it had joined, so that there may be rooms that a
+            // middleware joined; or it is leaving in another thread.
+            self.end(reason);
+            self.0.namespace.remove(self);
+            return;
+        }
+        super::running::leave(self, reason, description, || self.end(reason));
+    }
+
+    /// Gives up what the socket had in the namespace, but its rooms.
+    fn end(&self, reason: DisconnectReason) {
         let has_left = match (&self.0.memory, self.0.namespace.local().recoveries()) {
             (Some(Memory::Trail(trail)), Some(Recoveries::Log(log))) => {
                 log.leave(self, trail, reason)
@@ -614,16 +654,12 @@ impl Socket {
             (Some(Memory::Kept(client)), Some(Recoveries::Returns(returns))) => {
                 returns.leave(self, client, reason)
             }
-            _ => self.set_connected(false),
+            _ => self.has_left(),
         };
-        if !has_left {
-            // Refused or gone before it had joined: there may be rooms that a middleware joined.
-            self.0.namespace.remove(self);
-            return;
+        if has_left {
+            self.0.session.shared().counters().disconnected(reason);
+            self.fail_acks();
         }
-        self.0.session.shared().counters().disconnected(reason);
-        self.fail_acks();
-        super::running::leave(self, reason, description);
     }
 
     pub(crate) fn own_handlers(&self) -> Option<&Handlers> {

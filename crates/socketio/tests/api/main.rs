@@ -9,6 +9,7 @@ mod client_dial;
 mod client_proxy;
 mod client_wire;
 mod cluster;
+mod endings;
 mod fake;
 mod foreign_text;
 mod hostile;

@@ -169,7 +169,7 @@ impl Log {
         let now = Instant::now();
         let is_away = {
             let _broadcasts = self.broadcasts.lock();
-            if !socket.set_connected(false) {
+            if !socket.has_left() {
                 return false;
             }
             match is_recoverable(reason) {

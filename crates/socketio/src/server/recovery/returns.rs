@@ -224,7 +224,7 @@ impl Returns {
         client: &Arc<KeptClient>,
         reason: DisconnectReason,
     ) -> bool {
-        if !socket.set_connected(false) {
+        if !socket.has_left() {
             return false;
         }
         match is_recoverable(reason) {
