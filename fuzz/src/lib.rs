@@ -12,7 +12,7 @@ use socketio_proto::cluster::{
     Limits, Message as ClusterMessage, Node, NodeConfig, NodeEvent, Question, RequestId, RequestsConfig, Uid,
 };
 use socketio_proto::engine::{
-    Client, ClientConfig, ClientEvent, CloseReason, Config, Discard, Event, Message, OpenData, Packet, PacketError, Query, Request, RequestMeta, Revision, Session,
+    Client, ClientConfig, ClientEvent, Close, CloseReason, Config, Event, Message, OpenData, Packet, PacketError, Query, Queue, Request, RequestMeta, Revision, Session,
     SessionView, Transport, Via, decode_payload, jsonp, v3, verify, verify_protocol,
 };
 use socketio_proto::socket::{
@@ -340,13 +340,14 @@ pub fn engine_session(data: &[u8]) {
             6 => Packet::Ping(""),
             _ => Packet::decode_text("4x").expect("a message"),
         };
+        let queue = if call & 0x20 == 0 { Queue::Empty } else { Queue::Filled };
         match call & 15 {
             0..4 => {
                 let message = session.handle_packet(via, packet, now);
                 assert!(ends == 0 || message.is_none(), "nothing is delivered after the end");
             }
             4 => session.handle_bad_packet(via, PacketError::Empty),
-            5 => drop(session.handle_get()),
+            5 => drop(session.handle_get(queue)),
             6 => session.handle_get_answered(),
             7 => session.handle_get_aborted(),
             8 => drop(session.handle_post()),
@@ -354,7 +355,7 @@ pub fn engine_session(data: &[u8]) {
             10 => session.handle_post_aborted(),
             11 => drop(session.handle_probe(Transport::WebSocket, now)),
             12 => session.handle_probe_closed(),
-            13 => session.close(if call & 0x10 == 0 { Discard::No } else { Discard::Yes }),
+            13 => session.close(if call & 0x10 == 0 { Close::After(queue) } else { Close::Discard }),
             14 => now += Duration::from_millis(u64::from(call >> 4) * 1000),
             _ => session.set_reading_paused(call & 0x10 == 0),
         }

@@ -30,8 +30,8 @@ pub enum Transmit {
     },
     /// Closes this transport when what is queued on it has been written.
     ///
-    /// A WebSocket gets a close frame without a status; for polling there is nothing to do beyond
-    /// answering the pending GET. A probed transport is closed without touching the session, and
+    /// A WebSocket gets a close frame without a status, or, if its client is known not to heed one, the
+    /// end of the stream; for polling there is nothing to do beyond answering the pending GET. A probed transport is closed without touching the session, and
     /// [`Session::handle_probe_closed`](super::Session::handle_probe_closed) is called when that is done.
     CloseTransport {
         /// The transport.
@@ -42,7 +42,8 @@ pub enum Transmit {
 /// A packet that the session sends by itself.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ControlPacket {
-    /// `1`: the session is closed.
+    /// `1`: the session is closed. It may stand behind a noop, never behind messages: if any are
+    /// queued, it is left out.
     Close,
     /// `6`: nothing; it ends a poll.
     Noop,
@@ -119,13 +120,22 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Whether a close drops what is queued.
+/// How this side closes a session.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Discard {
-    /// What is queued goes out first.
-    No,
+pub enum Close {
+    /// What is queued goes out first: so much it is.
+    After(Queue),
     /// What is queued is dropped, and the session ends at once.
-    Yes,
+    Discard,
+}
+
+/// Whether messages wait to be written.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Queue {
+    /// Nothing waits.
+    Empty,
+    /// Something does.
+    Filled,
 }
 
 /// What to do with a GET.

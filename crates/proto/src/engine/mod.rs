@@ -24,7 +24,7 @@ pub mod v3;
 pub use client::{Client, ClientConfig, ClientEvent, ClientPacket, ClientTransmit};
 pub use config::Config;
 pub use event::{
-    CloseReason, ControlPacket, Discard, Event, GetStart, PostStart, ReadyState, Transmit, Via,
+    Close, CloseReason, ControlPacket, Event, GetStart, PostStart, Queue, ReadyState, Transmit, Via,
 };
 pub use open::{OpenData, OpenError, OpenPacket};
 pub use packet::{Message, Packet, PacketError, Transport};

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::event::{
-    CloseReason, ControlPacket, Discard, Event, GetStart, PostStart, ReadyState, Transmit, Via,
+    Close, CloseReason, ControlPacket, Event, GetStart, PostStart, Queue, ReadyState, Transmit, Via,
 };
 use super::packet::{Message, Packet, PacketError, Transport};
 use super::request::Revision;
@@ -27,8 +27,11 @@ use super::request::Revision;
 ///
 /// The open packet is the caller's to send, before anything else.
 ///
-/// Polling: what is queued answers the pending GET. When [`Event::Closed`] is told, a pending GET is
-/// answered with what is queued, or a close packet if nothing is; a pending POST is cut off. When
+/// Polling: what is queued answers the pending GET, at once. A close packet never shares an answer
+/// with messages, because clients obey it before they hand on what stands beside it: a session that
+/// this side closes ends with the first GET that finds nothing queued. When [`Event::Closed`] is told,
+/// a pending GET is answered with what is queued, or a close packet if nothing is; a pending POST is
+/// cut off. When
 /// [`Event::Upgraded`] is told, a GET that is still pending is answered with a noop, not with what is
 /// queued: that belongs to the new transport.
 #[derive(Debug)]
@@ -51,24 +54,21 @@ pub struct Session {
 /// How far the session's life has come.
 ///
 /// ```text
-///                 close(), no upgrade, no pending GET
-///        Open ──────────────────────────────────────► Closing
-///         │ │                                          ▲   │
-///         │ │ close() during an upgrade                │   │ GET, close_timeout,
-///         │ └────────────► Finishing ──────────────────┘   │ anything that goes wrong
-///         │                 │      probe fails, no GET     │
-///         │ close() else,   │ upgraded, or                 │
-///         │ anything that   │ anything that                │
-///         ▼ goes wrong      ▼ goes wrong                   ▼
-///        Closed ◄──────────────────────────────────────────┘
+///              close(), nobody to tell, or messages to write first
+///        Open ────────────────────────────────────────────────────► Closing
+///         │                                                            │
+///         │ close() on WebSocket, or                 a GET, and nothing is queued; upgraded;
+///         │ with a GET and nothing queued;           close_timeout;
+///         │ anything that goes wrong                 anything that goes wrong
+///         ▼                                                            ▼
+///        Closed ◄──────────────────────────────────────────────────────┘
 /// ```
 #[derive(Debug)]
 enum Phase {
     Open,
-    /// Closed by this side, which waits for an upgrade in progress to end.
-    Finishing,
-    /// Closed by this side, which waits for a GET that takes the close packet. The wait begins with
-    /// the next `handle_timeout`, because `close` does not know the time.
+    /// Closed by this side, which waits for a GET that takes the close packet, or for the client to
+    /// move to another transport, whichever comes first. The wait begins with the next
+    /// `handle_timeout`, because `close` does not know the time.
     Closing {
         since: Option<Instant>,
     },
@@ -181,7 +181,7 @@ impl Session {
     pub fn ready_state(&self) -> ReadyState {
         match self.phase {
             Phase::Open => ReadyState::Open,
-            Phase::Finishing | Phase::Closing { .. } => ReadyState::Closing,
+            Phase::Closing { .. } => ReadyState::Closing,
             Phase::Closed { .. } => ReadyState::Closed,
         }
     }
@@ -222,7 +222,7 @@ impl Session {
             self.handle_probe_packet(&packet, now);
             return None;
         }
-        if let Phase::Finishing | Phase::Closing { .. } = self.phase {
+        if let Phase::Closing { .. } = self.phase {
             // A client may take its leave at any time; all else comes too late.
             if packet == Packet::Close {
                 self.handle_close_packet();
@@ -269,11 +269,11 @@ impl Session {
         }
     }
 
-    /// Handles a GET.
+    /// Handles a GET, which finds so much queued.
     ///
     /// A session that has ended or upgraded meanwhile accepts it too: it is answered at once, as
     /// told at [`Session`].
-    pub fn handle_get(&mut self) -> GetStart {
+    pub fn handle_get(&mut self, queue: Queue) -> GetStart {
         if !self.is_polled() {
             return GetStart::Accepted;
         }
@@ -282,7 +282,7 @@ impl Session {
             return GetStart::Overlap;
         }
         self.get_pending = true;
-        if let Phase::Closing { .. } = self.phase {
+        if let (Phase::Closing { .. }, Queue::Empty) = (&self.phase, queue) {
             self.end(CloseReason::ForcedClose, None);
             self.outputs.insert(Outputs::NOOP);
         }
@@ -366,7 +366,6 @@ impl Session {
         self.probe = Probe::None;
         self.outputs
             .remove(Outputs::PONG_PROBE | Outputs::CLOSE_PROBE);
-        self.finish();
     }
 
     /// Learns that the session's WebSocket is gone, or about to be.
@@ -398,23 +397,28 @@ impl Session {
 
     // --- Commands ---
 
-    /// Closes the session from this side: [`CloseReason::ForcedClose`].
+    /// Closes the session from this side: [`CloseReason::ForcedClose`]. The caller queues no message
+    /// from here on.
     ///
-    /// Without [`Discard::Yes`] a polling session without a pending GET waits for the next one, at
-    /// most for `close_timeout`, and an upgrade in progress is finished first.
-    pub fn close(&mut self, discard: Discard) {
-        match (&self.phase, discard) {
-            (Phase::Closed { .. }, _) => {}
-            (_, Discard::Yes) => {
+    /// With [`Close::After`] a polling session lives on until a GET takes the close packet, which it
+    /// does when what was queued has been taken, or until an upgrade in progress has moved it; at most
+    /// for `close_timeout`.
+    pub fn close(&mut self, close: Close) {
+        match (&self.phase, close) {
+            (Phase::Closed { .. }, _) | (Phase::Closing { .. }, Close::After(_)) => {}
+            (_, Close::Discard) => {
                 self.outputs.insert(Outputs::DISCARD);
                 self.end(CloseReason::ForcedClose, None);
             }
-            (Phase::Open, Discard::No) => {
-                self.phase = Phase::Finishing;
+            (Phase::Open, Close::After(queue)) => {
                 self.outputs.remove(Outputs::PING);
-                self.finish();
+                let is_told = self.get_pending && queue == Queue::Empty;
+                if self.transport == Transport::Polling && !is_told {
+                    self.phase = Phase::Closing { since: None };
+                } else {
+                    self.end(CloseReason::ForcedClose, None);
+                }
             }
-            (Phase::Finishing | Phase::Closing { .. }, Discard::No) => {}
         }
     }
 
@@ -429,7 +433,7 @@ impl Session {
             // A time that has passed: `close` did not know the time.
             Phase::Closing { since: None } => Some(self.heartbeat.since()),
             Phase::Closing { since: Some(since) } => since.checked_add(self.config.close_timeout),
-            Phase::Finishing | Phase::Closed { .. } => None,
+            Phase::Closed { .. } => None,
         };
         let probe = match self.probe {
             Probe::None | Probe::Refused { .. } => None,
@@ -474,7 +478,7 @@ impl Session {
                     self.end(CloseReason::ForcedClose, None);
                 }
             }
-            Phase::Finishing | Phase::Closed { .. } => {}
+            Phase::Closed { .. } => {}
         }
     }
 
@@ -608,7 +612,9 @@ impl Session {
                 self.upgraded = true;
                 self.outputs.remove(Outputs::NOOP | Outputs::PONG_PROBE);
                 self.outputs.insert(Outputs::UPGRADED);
-                self.finish();
+                if let Phase::Closing { .. } = self.phase {
+                    self.end(CloseReason::ForcedClose, None);
+                }
             }
             Packet::Open(_)
             | Packet::Close
@@ -626,19 +632,6 @@ impl Session {
         };
         self.probe = Probe::Refused { until: deadline };
         self.outputs.insert(Outputs::CLOSE_PROBE);
-        self.finish();
-    }
-
-    /// Goes on with a close that waited for the end of an upgrade.
-    fn finish(&mut self) {
-        if !matches!(self.phase, Phase::Finishing) || self.is_upgrading() {
-            return;
-        }
-        if self.transport == Transport::Polling && !self.get_pending {
-            self.phase = Phase::Closing { since: None };
-        } else {
-            self.end(CloseReason::ForcedClose, None);
-        }
     }
 
     /// A close packet ends a session on polling; on WebSocket the close frame does.

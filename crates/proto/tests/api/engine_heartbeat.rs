@@ -1,6 +1,6 @@
 //! Heartbeat: when the server pings, and how long it waits.
 
-use socketio_proto::engine::{CloseReason, Event, Transport, Via};
+use socketio_proto::engine::{CloseReason, Event, Queue, Transport, Via};
 
 use crate::engine_sessions::{CLOSE, CLOSE_MAIN, Driver, PING, closed, failed, ms};
 
@@ -89,7 +89,7 @@ fn silent_client_that_polls_reads_a_close_packet() {
     let mut driver = Driver::polling();
     driver.pass(ms(25_000));
     assert_eq!(driver.transmits(), [PING]);
-    let _ = driver.session.handle_get();
+    let _ = driver.session.handle_get(Queue::Empty);
     driver.pass(ms(20_000));
     driver.assert_ends(&[CLOSE, CLOSE_MAIN], closed(CloseReason::PingTimeout));
 }
@@ -241,7 +241,7 @@ fn endless_durations_never_end() {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use socketio_proto::engine::{Config, Discard, Session};
+    use socketio_proto::engine::{Close, Config, Session};
 
     let mut config = Config::default();
     config.ping_interval = Duration::MAX;
@@ -253,7 +253,7 @@ fn endless_durations_never_end() {
     assert_eq!(session.poll_timeout(), None);
     session.handle_timeout(now);
     session.handle_probe_closed();
-    session.close(Discard::No);
+    session.close(Close::After(Queue::Empty));
     session.handle_timeout(now);
     assert_eq!(session.poll_timeout(), None);
 }

@@ -1,6 +1,6 @@
 //! Long-polling: pending requests, overlaps, aborts.
 
-use socketio_proto::engine::{CloseReason, GetStart, PacketError, PostStart, Via};
+use socketio_proto::engine::{CloseReason, GetStart, PacketError, PostStart, Queue, Via};
 
 use crate::engine_sessions::{CLOSE, CLOSE_MAIN, Driver, NOOP, closed, failed, unreadable};
 
@@ -8,7 +8,7 @@ use crate::engine_sessions::{CLOSE, CLOSE_MAIN, Driver, NOOP, closed, failed, un
 fn get_is_pending_until_it_is_answered() {
     let mut driver = Driver::polling();
     for _ in 0..2 {
-        assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+        assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
         assert!(driver.session.has_pending_get());
         driver.session.handle_get_answered();
         assert!(!driver.session.has_pending_get());
@@ -20,8 +20,8 @@ fn get_is_pending_until_it_is_answered() {
 #[test]
 fn second_get_ends_the_session_and_closes_the_first() {
     let mut driver = Driver::polling();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
-    assert_eq!(driver.session.handle_get(), GetStart::Overlap);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Overlap);
     driver.assert_ends(&[CLOSE, CLOSE_MAIN], failed("overlap from client"));
 }
 
@@ -37,7 +37,7 @@ fn second_post_ends_the_session() {
 #[test]
 fn posts_follow_each_other_beside_a_get() {
     let mut driver = Driver::polling();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     for _ in 0..3 {
         assert_eq!(driver.session.handle_post(), PostStart::Accepted);
         driver.session.handle_post_done();
@@ -50,7 +50,7 @@ fn posts_follow_each_other_beside_a_get() {
 #[test]
 fn dropped_get_ends_the_session() {
     let mut driver = Driver::polling();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     driver.session.handle_get_aborted();
     driver.assert_ends(&[CLOSE_MAIN], failed("poll connection closed prematurely"));
 }
@@ -58,7 +58,7 @@ fn dropped_get_ends_the_session() {
 #[test]
 fn drop_after_the_answer_is_no_abort() {
     let mut driver = Driver::polling();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     driver.session.handle_get_answered();
     driver.session.handle_get_aborted();
     driver.session.handle_post_aborted();
@@ -69,7 +69,7 @@ fn drop_after_the_answer_is_no_abort() {
 #[test]
 fn dropped_post_ends_the_session() {
     let mut driver = Driver::polling();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     assert_eq!(driver.session.handle_post(), PostStart::Accepted);
     driver.session.handle_post_aborted();
     let detail = "data request connection closed prematurely";
@@ -88,7 +88,7 @@ fn post_of_a_foreign_content_type_ends_the_session() {
 #[test]
 fn bad_packet_ends_the_session() {
     let mut driver = Driver::polling();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     assert_eq!(driver.receive("4a").as_deref(), Some("a"));
     driver
         .session
@@ -120,7 +120,7 @@ fn close_packet_ends_the_session_and_what_follows_is_ignored() {
 #[test]
 fn client_that_took_its_leave_gets_its_poll_back_empty() {
     let mut driver = Driver::polling();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     driver.receive("1");
     driver.assert_ends(&[NOOP, CLOSE_MAIN], closed(CloseReason::TransportClose));
 }
@@ -151,8 +151,8 @@ fn requests_after_the_end_are_answered_without_a_trace() {
         .session
         .handle_bad_packet(Via::Main, PacketError::Length);
     driver.assert_ends(&[CLOSE_MAIN], unreadable(PacketError::Length));
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     assert_eq!(driver.session.handle_post(), PostStart::Overlap);
     driver.assert_silent();
 }

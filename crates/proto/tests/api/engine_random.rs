@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketio_proto::engine::{
-    CloseReason, Config, Discard, Event, Packet, PacketError, ReadyState, Session, Transmit,
+    Close, CloseReason, Config, Event, Packet, PacketError, Queue, ReadyState, Session, Transmit,
     Transport, Via,
 };
 
@@ -72,6 +72,13 @@ const PACKETS: [&str; 12] = [
     "2probe", "5", "5", "3", "4a", "6", "0", "4b", "2probe", "3", "1", "2",
 ];
 
+fn queue(random: &mut Random) -> Queue {
+    match random.below(2) {
+        0 => Queue::Empty,
+        _ => Queue::Filled,
+    }
+}
+
 fn call(session: &mut Session, random: &mut Random, now: Instant) {
     let via = match random.below(3) {
         0 => Via::Main,
@@ -87,7 +94,7 @@ fn call(session: &mut Session, random: &mut Random, now: Instant) {
             assert!(message.is_none() || (was_open && via == Via::Main));
         }
         8..10 if !session.has_pending_get() || random.below(16) == 0 => {
-            let _ = session.handle_get();
+            let _ = session.handle_get(queue(random));
         }
         10..13 => session.handle_get_answered(),
         13 if random.below(4) == 0 => {
@@ -108,8 +115,8 @@ fn call(session: &mut Session, random: &mut Random, now: Instant) {
         21 if random.below(8) == 0 => {
             session.handle_transport_closed(CloseReason::TransportClose, None);
         }
-        22 if random.below(4) == 0 => session.close(Discard::No),
-        23 if random.below(16) == 0 => session.close(Discard::Yes),
+        22 if random.below(4) == 0 => session.close(Close::After(queue(random))),
+        23 if random.below(16) == 0 => session.close(Close::Discard),
         _ => {}
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socketio_proto::engine::{
-    CloseReason, Config, ControlPacket, Event, Message, Packet, PacketError, Revision, Session,
-    Transmit, Transport, Via,
+    Close, CloseReason, Config, ControlPacket, Event, Message, Packet, PacketError, Queue,
+    Revision, Session, Transmit, Transport, Via,
 };
 
 pub(crate) const PING: Transmit = main_packet(ControlPacket::Ping);
@@ -159,8 +159,8 @@ impl Driver {
             .handle_bad_packet(Via::Main, PacketError::Length);
         self.session
             .handle_timeout(self.now + Duration::from_secs(3600));
-        self.session.close(socketio_proto::engine::Discard::No);
-        self.session.close(socketio_proto::engine::Discard::Yes);
+        self.session.close(Close::After(Queue::Empty));
+        self.session.close(Close::Discard);
         self.session.handle_bad_content();
         self.session.handle_get_aborted();
         self.session.handle_post_aborted();

@@ -1,8 +1,8 @@
 //! Upgrade from polling to WebSocket, in every order of things.
 
 use socketio_proto::engine::{
-    CloseReason, Discard, Event, GetStart, PacketError, PostStart, ReadyState, Transmit, Transport,
-    Via,
+    Close, CloseReason, Event, GetStart, PacketError, PostStart, Queue, ReadyState, Transmit,
+    Transport, Via,
 };
 
 use crate::engine_sessions::{
@@ -62,14 +62,14 @@ fn repeated_probe_is_answered_again() {
 #[test]
 fn pending_get_returns_at_the_probe_and_every_100_ms() {
     let mut driver = Driver::polling();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     assert!(driver.probe());
     driver.assert_silent();
     driver.receive_on(Via::Probe, "2probe");
     assert_eq!(driver.transmits(), [PONG_PROBE, NOOP]);
     driver.session.handle_get_answered();
     for _ in 0..3 {
-        assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+        assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
         driver.pass(ms(99));
         assert_eq!(driver.transmits(), []);
         driver.pass(ms(1));
@@ -82,7 +82,7 @@ fn pending_get_returns_at_the_probe_and_every_100_ms() {
 #[test]
 fn get_that_comes_after_the_probe_returns_at_once() {
     let mut driver = Driver::probed();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     let now = driver.now;
     assert!(driver.session.poll_timeout().is_some_and(|at| at <= now));
     driver.pass(ms(0));
@@ -99,7 +99,7 @@ fn nothing_is_due_every_100_ms_without_a_get() {
 #[test]
 fn get_pending_at_the_upgrade_stays_pending_until_it_is_answered() {
     let mut driver = Driver::probed();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     driver.receive_on(Via::Probe, "5");
     assert_eq!(driver.transmits(), []);
     assert_eq!(driver.events(), [UPGRADED]);
@@ -112,14 +112,14 @@ fn get_pending_at_the_upgrade_stays_pending_until_it_is_answered() {
 #[test]
 fn polling_requests_that_end_after_the_upgrade_do_no_harm() {
     let mut driver = Driver::probed();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     assert_eq!(driver.session.handle_post(), PostStart::Accepted);
     driver.receive_on(Via::Probe, "5");
     assert_eq!(driver.events(), [UPGRADED]);
     driver.session.handle_get_aborted();
     driver.session.handle_post_aborted();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     assert_eq!(driver.session.handle_post(), PostStart::Accepted);
     assert_eq!(driver.session.handle_post(), PostStart::Accepted);
     driver.session.handle_bad_content();
@@ -261,8 +261,8 @@ fn refused_probe_must_be_gone_before_the_next() {
 #[test]
 fn end_of_the_session_closes_the_probe() {
     let mut driver = Driver::probed();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
-    assert_eq!(driver.session.handle_get(), GetStart::Overlap);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Overlap);
     let expected = [CLOSE, CLOSE_PROBE, CLOSE_MAIN];
     driver.assert_ends(&expected, failed("overlap from client"));
 
@@ -295,17 +295,15 @@ fn packets_of_the_probe_do_not_extend_the_wait_for_a_pong() {
     assert_eq!(driver.session.poll_timeout(), Some(driver.now + ms(15_000)));
 }
 
+// Whichever comes first: the client moves, or it polls.
 #[test]
-fn close_during_an_upgrade_waits_for_its_end() {
+fn close_during_an_upgrade_tells_the_client_where_it_is() {
+    // It moves.
     let mut driver = Driver::probed();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
-    driver.session.close(Discard::No);
+    driver.session.close(Close::After(Queue::Empty));
     driver.assert_silent();
     assert_eq!(driver.session.ready_state(), ReadyState::Closing);
-    // The client's poll still has to return before it upgrades.
-    driver.pass(ms(1));
-    assert_eq!(driver.transmits(), [NOOP]);
-    driver.session.handle_get_answered();
+    assert!(driver.session.is_upgrading());
     assert_eq!(driver.receive("4late"), None);
     driver.receive_on(Via::Probe, "5");
     assert_eq!(driver.transmits(), [CLOSE_MAIN]);
@@ -314,35 +312,43 @@ fn close_during_an_upgrade_waits_for_its_end() {
         driver.events(),
         [UPGRADED, closed(CloseReason::ForcedClose)]
     );
+
+    // It polls, and what is queued goes first.
+    let mut driver = Driver::probed();
+    driver.session.close(Close::After(Queue::Filled));
+    assert_eq!(driver.session.handle_get(Queue::Filled), GetStart::Accepted);
+    driver.session.handle_get_answered();
+    driver.assert_silent();
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
+    let expected = [NOOP, CLOSE, CLOSE_PROBE, CLOSE_MAIN];
+    driver.assert_ends(&expected, closed(CloseReason::ForcedClose));
+
+    // It waits for an answer.
+    let mut driver = Driver::probed();
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
+    driver.session.close(Close::After(Queue::Empty));
+    let expected = [CLOSE, CLOSE_PROBE, CLOSE_MAIN];
+    driver.assert_ends(&expected, closed(CloseReason::ForcedClose));
 }
 
 #[test]
 fn close_during_an_upgrade_that_fails_goes_on_with_polling() {
-    // With a GET that waits, and without.
+    // Whether or not the client polls again.
     let mut driver = Driver::probed();
-    driver.session.close(Discard::No);
+    driver.session.close(Close::After(Queue::Empty));
     driver.pass(ms(10_000));
     assert_eq!(driver.transmits(), [CLOSE_PROBE]);
     assert_eq!(driver.session.ready_state(), ReadyState::Closing);
-    driver.pass(ms(29_999));
+    driver.pass(ms(19_999));
     driver.assert_silent();
     driver.pass(ms(1));
     driver.assert_ends(&[CLOSE_MAIN], closed(CloseReason::ForcedClose));
 
     let mut driver = Driver::probed();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
-    driver.session.close(Discard::No);
-    driver
-        .session
-        .handle_bad_packet(Via::Probe, PacketError::Length);
-    let expected = [CLOSE, CLOSE_PROBE, CLOSE_MAIN];
-    driver.assert_ends(&expected, closed(CloseReason::ForcedClose));
-
-    let mut driver = Driver::probed();
-    driver.session.close(Discard::No);
+    driver.session.close(Close::After(Queue::Empty));
     driver.session.handle_probe_closed();
     driver.assert_silent();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     let expected = [NOOP, CLOSE, CLOSE_MAIN];
     driver.assert_ends(&expected, closed(CloseReason::ForcedClose));
 }
@@ -350,7 +356,7 @@ fn close_during_an_upgrade_that_fails_goes_on_with_polling() {
 #[test]
 fn discarding_close_does_not_wait_for_an_upgrade() {
     let mut driver = Driver::probed();
-    driver.session.close(Discard::Yes);
+    driver.session.close(Close::Discard);
     let expected = [Transmit::DiscardQueue, CLOSE_PROBE, CLOSE_MAIN];
     driver.assert_ends(&expected, closed(CloseReason::ForcedClose));
 }
@@ -358,7 +364,7 @@ fn discarding_close_does_not_wait_for_an_upgrade() {
 #[test]
 fn noop_that_was_not_sent_yet_does_not_follow_to_websocket() {
     let mut driver = Driver::polling();
-    assert_eq!(driver.session.handle_get(), GetStart::Accepted);
+    assert_eq!(driver.session.handle_get(Queue::Empty), GetStart::Accepted);
     assert!(driver.probe());
     driver.receive_on(Via::Probe, "2probe");
     driver.receive_on(Via::Probe, "5");

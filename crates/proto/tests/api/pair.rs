@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use socketio_proto::engine::{
     Client, ClientConfig, ClientEvent, ClientPacket, ClientTransmit, CloseReason, Config,
-    ControlPacket, Event, GetStart, Message, OpenPacket, Packet, PostStart, Revision, Session,
-    Transmit, Transport, Via,
+    ControlPacket, Event, GetStart, Message, OpenPacket, Packet, PostStart, Queue, Revision,
+    Session, Transmit, Transport, Via,
 };
 
 use crate::engine_sessions::{ms, start};
@@ -251,7 +251,11 @@ impl Pair {
     fn arrive(&mut self, wire: Wire) {
         match wire {
             Wire::Get => {
-                assert_eq!(self.server.handle_get(), GetStart::Accepted);
+                let queue = match self.server_queue.is_empty() {
+                    true => Queue::Empty,
+                    false => Queue::Filled,
+                };
+                assert_eq!(self.server.handle_get(queue), GetStart::Accepted);
                 self.server_get = true;
             }
             Wire::Post(packets) => {

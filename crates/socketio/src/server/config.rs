@@ -21,6 +21,7 @@ use super::cluster::{Bus, ClusterAdapter};
 use super::cookie::SessionCookie;
 use super::cors::{Cors, CorsError};
 use super::deflate::PerMessageDeflate;
+use super::ending::Farewell;
 use super::proxies::TrustedProxies;
 use super::recovery::Recovery;
 use super::request::{EngineRefusal, Forbidden, RequestInfo};
@@ -85,6 +86,8 @@ pub(crate) struct Config {
     pub(crate) max_running: u32,
     pub(crate) head_timeout: Duration,
     pub(crate) body_timeout: Duration,
+    pub(crate) shutdown_timeout: Duration,
+    pub(crate) farewell: Farewell,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) initial_packet: Option<String>,
     pub(crate) limits: Limits,
@@ -138,6 +141,8 @@ impl Default for ServerBuilder {
                 max_running: 1024,
                 head_timeout: Duration::from_secs(30),
                 body_timeout: Duration::from_secs(60),
+                shutdown_timeout: Duration::from_secs(5),
+                farewell: Farewell::default(),
                 recovery: None,
                 initial_packet: None,
                 limits: Limits {
@@ -560,6 +565,20 @@ impl ServerBuilder {
         self
     }
 
+    /// Sets how long [`Server::close`] waits, at most, for clients to take what was queued for them and
+    /// for handlers of sockets that have left. Default: 5 s; zero cuts them off.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.config.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Sets how WebSockets are ended by [`Server::close`] and [`Server::drain`]. Default:
+    /// [`Farewell::ByMake`].
+    pub fn farewell(mut self, farewell: Farewell) -> Self {
+        self.config.farewell = farewell;
+        self
+    }
+
     /// Sets how long a client may take to send the body of one request. Default: 60 s.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.config.body_timeout = timeout;
@@ -653,6 +672,7 @@ impl ServerBuilder {
         ] {
             duration::check_positive(name, duration)?;
         }
+        duration::check("shutdown_timeout", self.config.shutdown_timeout)?;
         if let Some(after) = self.config.destroy_upgrade {
             duration::check("destroy_upgrade", after)?;
         }

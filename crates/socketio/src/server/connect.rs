@@ -6,6 +6,7 @@ use socketio_proto::engine::Revision;
 use socketio_proto::socket::PacketKind;
 
 use super::broadcast::Flags;
+use super::ending::Close;
 use super::handlers::Moment;
 use super::namespace::{NamespaceInner, Namespaces};
 use super::recovery::{self, Claim, Finished, Memory, NotRecovered, Recoveries, Return};
@@ -74,7 +75,7 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
                     Ok(claim) => Some(Back::Anywhere(claim)),
                     Err(NotRecovered::Later) => {
                         namespace.not_entered();
-                        return session.close();
+                        return session.close(Close::FORCED);
                     }
                     Err(NotRecovered::Offset | NotRecovered::Unknown) => None,
                 };
@@ -179,7 +180,7 @@ fn ask(session: &Arc<Session>, namespace: &NamespaceInner, claim: Claim) {
     send_control(session, PacketKind::Connect, namespace.name(), &welcome);
     namespace.not_entered();
     claim.ask();
-    session.close();
+    session.close(Close::FORCED);
 }
 
 /// The socket is in: it is told first, then the handlers.
@@ -197,7 +198,7 @@ fn joined(socket: &Socket, back: Option<Back>, running: &mut Running) {
     };
     if finished == Finished::Failed {
         namespace.remove(socket);
-        return socket.0.session.close();
+        return socket.0.session.close(Close::FORCED);
     }
     socket.0.session.shared().counters().recovered();
     running::lifecycle(socket, Moment::Connect, socket.auth_text(), running);

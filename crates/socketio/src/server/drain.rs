@@ -7,14 +7,19 @@ use tokio::time::Instant;
 
 use socketio_proto::socket::DisconnectReason;
 
+use super::ending::{Close, When};
 use super::session::Session;
 use super::{Shared, admission, turn};
 
 /// How often a client that has something unfinished is looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often the end of a server looks whether it has come: few things hold it up, and not for long.
+const BRIEF: Duration = Duration::from_millis(2);
+/// The time in which a client that polls, and is alive, comes for the end.
+const NEXT_POLL: Duration = Duration::from_secs(1);
 
-/// Lets nobody in, closes the sessions one by one over the window, each when its handlers have ended
-/// and its answers have come, and at the end of the window in any case.
+/// Lets nobody in and closes the sessions one by one over the window, each when its handlers have ended
+/// and its answers have come. Those who are not done by then are left to `close`.
 pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     shared.admission().drain();
     let start = Instant::now();
@@ -48,15 +53,27 @@ pub(crate) async fn drain(shared: &Arc<Shared>, window: Duration) {
     while start.elapsed() < window && shared.router().is_some_and(|router| router.in_flight() > 0) {
         tokio::time::sleep(LOOK).await;
     }
-    // Those who came before the doors were closed, and those who are not done.
-    shared.close_sessions_softly();
+}
+
+/// Waits until all that was begun has ended, at most for the time that closing may take; what is left
+/// then is dropped.
+pub(crate) async fn finish(shared: &Arc<Shared>) {
+    let begin = Instant::now();
+    let end = begin + shared.config().shutdown_timeout;
+    while shared.is_busy(begin.elapsed() < NEXT_POLL) && Instant::now() < end {
+        tokio::time::sleep_until((Instant::now() + BRIEF).min(end)).await;
+    }
+    shared.close_sessions(Close {
+        when: When::Now,
+        ..Close::because_of(DisconnectReason::ServerShuttingDown)
+    });
 }
 
 /// Closes a session that has nothing unfinished; true if it is closed.
 fn farewell(session: &Arc<Session>) -> bool {
     let is_done = !session.has_unfinished();
     if is_done {
-        session.close_because_of(DisconnectReason::ServerShuttingDown);
+        session.close(Close::because_of(DisconnectReason::ServerShuttingDown));
     }
     is_done
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// All TCP connections of a server's listeners.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(crate) struct HttpConnections {
     /// Those that have become WebSockets: they are not in the table any more.
     websockets: AtomicUsize,
     listeners: AtomicUsize,
+    /// Told when there is none left.
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +113,10 @@ impl HttpConnections {
         table.slots.len() - table.free.len() + self.websockets.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn websockets(&self) -> usize {
+        self.websockets.load(Ordering::Acquire)
+    }
+
     pub(crate) fn websocket_began(&self) {
         self.websockets.fetch_add(1, Ordering::Relaxed);
     }
@@ -166,6 +173,17 @@ impl HttpConnections {
             connection.waker.wake();
         }
     }
+
+    /// Waits until none speaks HTTP.
+    pub(crate) async fn all_ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.table.lock().slots.is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
 }
 
 impl Table {
@@ -203,6 +221,7 @@ impl Drop for Entry {
             table.slots = Vec::new();
             table.free = Vec::new();
             table.silent = VecDeque::new();
+            self.connections.ended.notify_waiters();
         }
     }
 }

@@ -228,6 +228,9 @@ where
                 match select(select(closed, look), accept).await {
                     Either::Left((Either::Left(_), _)) => {
                         connections.close();
+                        let timeout = self.server.config().shutdown_timeout;
+                        // Answers that are being written are last words, too.
+                        let _ = tokio::time::timeout(timeout, connections.all_ended()).await;
                         return Ok(());
                     }
                     Either::Left((Either::Right(_), _)) => {

@@ -20,6 +20,8 @@ mod deadlines;
 mod deflate;
 mod drain;
 mod emit;
+mod ending;
+mod farewell;
 mod files;
 mod first_head;
 mod handlers;
@@ -57,6 +59,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -76,6 +79,7 @@ use admission::{Admission, Busy};
 use config::Config;
 use counters::Counters;
 use deadlines::Deadlines;
+use ending::Close;
 use http_connections::HttpConnections;
 use namespace::Namespaces;
 use refusals::Refusals;
@@ -93,6 +97,7 @@ pub use cors::{Cors, CorsError};
 pub use counters::Stats;
 pub use deflate::PerMessageDeflate;
 pub use emit::Emit;
+pub use ending::Farewell;
 pub use handlers::Handlers;
 pub use handshake::Handshake;
 pub use listen::{Listening, TlsError};
@@ -133,6 +138,7 @@ pub(crate) struct Shared {
     router: Option<Arc<Router>>,
     runtime: OnceLock<Handle>,
     closed: watch::Sender<bool>,
+    unfinished: AtomicUsize,
     /// Events and namespaces that were complained about already.
     complained: Mutex<HashSet<(String, String)>>,
 }
@@ -174,6 +180,7 @@ impl Server {
             router: routing.map(|options| Arc::new(Router::new(options))),
             runtime: OnceLock::new(),
             closed: watch::Sender::new(false),
+            unfinished: AtomicUsize::new(0),
             complained: Mutex::default(),
         });
         let main = Namespace(shared.namespaces.get_or_create(&shared, "/"));
@@ -287,15 +294,28 @@ impl Server {
     /// Closes all sessions and stops accepting. The sockets leave with the reason
     /// `server shutting down`; the clients see `transport close` and reconnect.
     ///
+    /// What was emitted before goes out first, and what handlers of `disconnecting` emit. It waits
+    /// until the clients have taken it and the handlers of `disconnect` have ended, at most for
+    /// [`shutdown_timeout`](ServerBuilder::shutdown_timeout) (5 s); only then does
+    /// [`serve`](Server::serve) return. A client that polls, has nothing to take, and does not come
+    /// within a second, is not waited for.
+    ///
     /// From the first moment a handshake is refused with status 503 and `Retry-After`, also where the
     /// server is a [`layer`](Server::layer) of another one, which goes on. Closing twice does nothing.
+    /// Called in a handler of `disconnect`, it waits for that handler, too, until the time is over:
+    /// spawn it there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the listeners open; closing again goes on.
     pub async fn close(&self) {
         self.shared.admission().drain();
+        let reason = DisconnectReason::ServerShuttingDown;
+        self.shared.close_sessions(Close::because_of(reason));
+        drain::finish(&self.shared).await;
         for namespace in self.shared.namespaces.all() {
             namespace.adapter().close().await;
         }
-        self.shared
-            .close_sessions(Some(DisconnectReason::ServerShuttingDown));
         self.shared.closed.send_replace(true);
     }
 
@@ -304,7 +324,9 @@ impl Server {
     /// From the first moment nobody is let in ([`is_ready`](Server::is_ready) is false, a handshake is
     /// refused with status 503 and `Retry-After`). The sessions are closed one by one over the window,
     /// each when its handlers have ended and its awaited answers have come, at the latest when the
-    /// window ends (a window is at most 365 days). Then the server is [closed](Server::close).
+    /// window ends (a window is at most 365 days). Then the server is [closed](Server::close), which
+    /// takes up to [`shutdown_timeout`](ServerBuilder::shutdown_timeout) longer if something is left
+    /// to be done.
     ///
     /// # Cancel safety
     ///
@@ -320,10 +342,12 @@ impl Server {
         self.shared.is_ready()
     }
 
-    /// Closes all sessions with the reason `forced close`, and goes on accepting.
+    /// Closes all sessions with the reason `forced close`, and goes on accepting. What was emitted
+    /// before goes out first.
     #[doc(alias = "engine.close")]
     pub fn close_connections(&self) {
-        self.shared.close_sessions(None);
+        let reason = DisconnectReason::ForcedClose;
+        self.shared.close_sessions(Close::because_of(reason));
     }
 }
 
@@ -475,18 +499,31 @@ impl Shared {
         self.deadlines.cancel(key);
     }
 
-    /// Closes all sessions when what is queued for them has been written.
-    pub(crate) fn close_sessions_softly(&self) {
+    fn close_sessions(&self, close: Close) {
         let _turn = turn::begin();
         for session in self.sessions.all() {
-            session.close_because_of(DisconnectReason::ServerShuttingDown);
+            session.close(close);
         }
     }
 
-    fn close_sessions(&self, reason: Option<DisconnectReason>) {
-        let _turn = turn::begin();
-        for session in self.sessions.all() {
-            session.close_now(reason);
+    /// Holds up the end of the server, for as long as it is held.
+    pub(crate) fn unfinished(self: &Arc<Shared>) -> Unfinished {
+        self.unfinished.fetch_add(1, Ordering::AcqRel);
+        Unfinished(self.clone())
+    }
+
+    /// Says whether a WebSocket has not ended, a handler of a socket that has left still runs, or last
+    /// words are to be taken. Clients that poll, and do not now, are on their way or will never come:
+    /// `expects_all` says whether they are waited for, too.
+    fn is_busy(&self, expects_all: bool) -> bool {
+        let unfinished = self.unfinished.load(Ordering::Acquire);
+        let websockets = self.http_connections.websockets();
+        if unfinished + websockets > 0 {
+            return true;
+        }
+        match expects_all {
+            true => self.sessions.len() > 0,
+            false => self.sessions.all().iter().any(|s| s.is_awaited()),
         }
     }
 
@@ -530,5 +567,14 @@ impl Shared {
         let mut complained = self.complained.lock();
         complained.len() < MAX_COMPLAINTS
             && complained.insert((nsp.to_owned(), event.chars().take(100).collect()))
+    }
+}
+
+/// Something that the server does not cut off when it is closed.
+pub(crate) struct Unfinished(Arc<Shared>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.0.unfinished.fetch_sub(1, Ordering::AcqRel);
     }
 }

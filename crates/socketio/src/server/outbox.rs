@@ -14,8 +14,10 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use socketio_proto::engine::{Revision, v3};
+use socketio_proto::engine::{Queue, Revision, v3};
 use socketio_proto::websocket::{self, Deflater, Negotiated, Opcode, Role};
+
+use super::ending::Ending;
 
 /// The queue and where it leads.
 pub(crate) struct Outbox {
@@ -29,8 +31,7 @@ pub(crate) struct Outbox {
     dirty: bool,
     /// The last write would have blocked; the connection's task waits for the socket.
     blocked: bool,
-    /// Nothing is accepted any more; what is queued is still written.
-    closed: bool,
+    gate: Gate,
     /// The message that is being queued may be compressed.
     compress: bool,
     /// One that is queued may.
@@ -48,6 +49,18 @@ enum Chunk {
     Own(Vec<u8>),
     /// One frame that other receivers share.
     Shared(Bytes),
+    /// A write ends here, or an answer to a GET: what follows gets one of its own. Never at the front.
+    End,
+}
+
+/// Whether frames are accepted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Gate {
+    Open,
+    /// Not any more: when what is queued has been written, the session ends.
+    Sealed(Ending),
+    /// The session has ended. What is queued is still written, or answers a GET that waits.
+    Closed(Ending),
 }
 
 /// Where an outbox leads at the moment.
@@ -190,7 +203,7 @@ impl Outbox {
             link: Link::None,
             dirty: false,
             blocked: false,
-            closed: false,
+            gate: Gate::Open,
             compress: false,
             is_compressible: false,
             deflate: None,
@@ -204,7 +217,7 @@ impl Outbox {
         let room = payload.len() + 11;
         let need_new = match self.chunks.back() {
             Some(Chunk::Own(buffer)) => buffer.len() + room > OWN_CHUNK.max(buffer.capacity()),
-            Some(Chunk::Shared(_)) | None => true,
+            Some(Chunk::Shared(_) | Chunk::End) | None => true,
         };
         if need_new {
             self.push_chunk(Chunk::Own(take_buffer()));
@@ -304,7 +317,7 @@ impl Outbox {
     /// Says whether `extra` bytes more may be queued, and who flushes them. An empty queue takes one
     /// message of any size, which could never be sent else.
     pub(crate) fn admit(&mut self, extra: usize, bound: usize) -> Pushed {
-        if self.closed {
+        if !self.is_open() {
             Pushed::Closed
         } else if self.queued + extra > bound && self.queued > 0 {
             Pushed::Full
@@ -331,13 +344,33 @@ impl Outbox {
         self.chunks.is_empty()
     }
 
+    /// Says whether frames are accepted.
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate == Gate::Open
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed
+        matches!(self.gate, Gate::Closed(_))
+    }
+
+    /// How the connection is to be ended, if the session has ended.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        match self.gate {
+            Gate::Closed(ending) => Some(ending),
+            Gate::Open | Gate::Sealed(_) => None,
+        }
+    }
+
+    pub(crate) fn queue(&self) -> Queue {
+        match self.chunks.is_empty() {
+            true => Queue::Empty,
+            false => Queue::Filled,
+        }
     }
 
     /// A volatile packet may go out: nothing is stuck in front of it and somebody will write it.
     pub(crate) fn is_writable(&self) -> bool {
-        !self.closed && !self.blocked && !matches!(self.link, Link::None)
+        self.is_open() && !self.blocked && !matches!(self.link, Link::None)
     }
 
     /// The socket did not take everything; its task has to wait for it.
@@ -368,10 +401,44 @@ impl Outbox {
         }
     }
 
-    /// Accepts nothing more. What is queued can still be flushed or taken.
-    pub(crate) fn close(&mut self) {
-        self.closed = true;
+    /// What is queued gets a write of its own, and over polling an answer of its own.
+    pub(crate) fn end_write(&mut self) {
+        if !matches!(self.chunks.back(), None | Some(Chunk::End)) {
+            self.chunks.push_back(Chunk::End);
+        }
+    }
+
+    /// Queues a close packet of the engine, unless messages wait: clients obey it before they hand on
+    /// what stands beside it. (`6` and `1` may stand together.)
+    pub(crate) fn push_close_packet(&mut self) {
+        let mut frames = self
+            .chunks
+            .iter()
+            .flat_map(|chunk| websocket::frames(chunk.bytes()));
+        if frames.all(|(_, payload, _)| payload == b"6") {
+            self.push(Opcode::Text, b"1");
+        }
+    }
+
+    /// Accepts nothing more: the session ends when what is queued has been written. Says what that is.
+    pub(crate) fn seal(&mut self, ending: Ending) -> Queue {
+        if self.is_open() {
+            self.gate = Gate::Sealed(ending);
+            self.wake_waiting();
+        }
+        self.queue()
+    }
+
+    /// The session has ended. What is queued can still be flushed or taken. Gives the ending that
+    /// was chosen.
+    pub(crate) fn close(&mut self) -> Ending {
+        let ending = match self.gate {
+            Gate::Open => Ending::CloseFrame,
+            Gate::Sealed(ending) | Gate::Closed(ending) => ending,
+        };
+        self.gate = Gate::Closed(ending);
         self.wake_waiting();
+        ending
     }
 
     /// Drops what is queued.
@@ -386,7 +453,7 @@ impl Outbox {
     /// Remembers who waits for the queue to fall below a mark, which is at most `LOW_WATER`; false if
     /// it is below.
     pub(crate) fn wait_below(&mut self, mark: usize, waker: &Waker) -> bool {
-        if self.closed || self.queued <= mark {
+        if !self.is_open() || self.queued <= mark {
             return false;
         }
         let waiting = &mut self.waiting;
@@ -446,20 +513,23 @@ impl Outbox {
                 false => {}
             }
         }
+        if let Some(Chunk::End) = kept.front() {
+            kept.pop_front();
+        }
         self.chunks = kept;
         dropped
     }
 
     /// Remembers who waits for the end; false if it has come.
     pub(crate) fn wait_closed(&mut self, waker: &Waker) -> bool {
-        if !self.closed {
+        if !self.is_closed() {
             self.waiting.push(waker.clone());
         }
-        !self.closed
+        !self.is_closed()
     }
 
     fn wake_waiting(&mut self) {
-        if self.closed || self.queued <= LOW_WATER {
+        if !self.is_open() || self.queued <= LOW_WATER {
             for waker in std::mem::take(&mut self.waiting) {
                 waker.wake();
             }
@@ -472,7 +542,7 @@ impl Outbox {
         match &self.link {
             Link::None => Flushed::Done,
             Link::Get(waker) | Link::Task(waker) => {
-                if !self.chunks.is_empty() || self.closed {
+                if !self.chunks.is_empty() || self.is_closed() {
                     waker.wake_by_ref();
                 }
                 Flushed::Done
@@ -484,7 +554,7 @@ impl Outbox {
                     unreachable!("matched above")
                 };
                 let flushed = self.write_with(|slices| send(stream, slices));
-                if self.closed || flushed != Flushed::Done {
+                if self.is_closed() || flushed != Flushed::Done {
                     waker.wake_by_ref();
                 }
                 self.link = link;
@@ -504,6 +574,9 @@ impl Outbox {
             let mut count = 0;
             let mut skip = self.written;
             for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+                if let Chunk::End = chunk {
+                    break;
+                }
                 *slice = IoSlice::new(&chunk.bytes()[skip..]);
                 skip = 0;
                 count += 1;
@@ -536,6 +609,7 @@ impl Outbox {
             if n < len {
                 break;
             }
+            // An `End` is behind what has been written: it has no length, and goes, too.
             n -= len;
             if let Some(Chunk::Own(buffer)) = self.chunks.pop_front() {
                 give_buffer(buffer);
@@ -549,18 +623,28 @@ impl Outbox {
         self.wake_waiting();
     }
 
-    /// Takes everything out, frame by frame (a polling answer). True if it may be compressed.
+    /// Takes everything out that goes together, frame by frame (a polling answer). True if it may be
+    /// compressed.
     pub(crate) fn take_frames(&mut self, mut each: impl FnMut(Opcode, &[u8])) -> bool {
         debug_assert_eq!(self.written, 0, "frames are taken before any write");
-        for chunk in &self.chunks {
+        while let Some(chunk) = self.chunks.pop_front() {
             for (opcode, payload, is_compressed) in websocket::frames(chunk.bytes()) {
                 debug_assert!(!is_compressed, "frames are compressed for WebSocket only");
                 let is_typed = opcode == Opcode::Binary && self.revision == Revision::V3;
                 each(opcode, &payload[usize::from(is_typed)..]);
             }
+            self.queued -= chunk.bytes().len();
+            match chunk {
+                Chunk::Own(buffer) => give_buffer(buffer),
+                Chunk::Shared(_) => {}
+                Chunk::End => break,
+            }
+        }
+        if self.chunks.is_empty() {
+            recycle(std::mem::take(&mut self.chunks));
         }
         self.dirty = false;
-        self.discard();
+        self.wake_waiting();
         std::mem::take(&mut self.is_compressible)
     }
 }
@@ -570,6 +654,7 @@ impl Chunk {
         match self {
             Chunk::Own(buffer) => buffer,
             Chunk::Shared(frame) => frame,
+            Chunk::End => &[],
         }
     }
 }
@@ -662,7 +747,9 @@ mod tests {
                 outbox.push_frames(&frames);
                 match outbox.chunks.pop_front() {
                     Some(Chunk::Shared(frame)) => frame,
-                    Some(Chunk::Own(_)) | None => panic!("a frame of its own for {offer:?}"),
+                    Some(Chunk::Own(_) | Chunk::End) | None => {
+                        panic!("a frame of its own for {offer:?}")
+                    }
                 }
             })
             .collect();
@@ -670,5 +757,72 @@ mod tests {
         assert!(is_same(0, 2) && is_same(1, 4) && !is_same(0, 1));
         assert_eq!(queued[3], plain[0]);
         assert!(queued[0].len() < text.len() / 4 && queued[1].len() < text.len() / 4);
+    }
+
+    // A peer may handle what comes in one read side by side: the last word, the goodbye and the end of
+    // the connection come in writes of their own.
+    #[test]
+    fn each_farewell_leaves_in_a_write_of_its_own() {
+        let mut outbox = outbox(None);
+        outbox.end_write();
+        outbox.push(Opcode::Text, b"42[1]");
+        outbox.push(Opcode::Text, b"42[2]");
+        outbox.push_shared(Bytes::from_static(b"\x81\x0542[3]"));
+        outbox.end_write();
+        outbox.end_write();
+        outbox.push(Opcode::Text, b"41");
+        assert_eq!(outbox.seal(Ending::CloseFrame), Queue::Filled);
+        assert_eq!(outbox.admit(1, 1000), Pushed::Closed);
+        outbox.end_write();
+        outbox.push(Opcode::Close, &[]);
+        let queued = outbox.queued();
+        let mut writes = Vec::new();
+        // The socket takes a part of what is long, and then nothing for once.
+        let mut is_full = false;
+        let mut write = |slices: &[IoSlice<'_>]| {
+            is_full = !is_full;
+            if !is_full {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let mut bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            bytes.truncate(8);
+            let length = bytes.len();
+            writes.push(bytes);
+            Ok(length)
+        };
+        while outbox.write_with(&mut write) == Flushed::Blocked {}
+        assert_eq!(writes.concat().len(), queued);
+        let first = writes.iter().position(|bytes| bytes.ends_with(b"[3]"));
+        let first = first.expect("the event's end ends a write");
+        assert_eq!(
+            writes[first + 1..],
+            [b"\x81\x0241".to_vec(), b"\x88\x00".to_vec()]
+        );
+        assert!(outbox.is_empty() && outbox.queued() == 0);
+    }
+
+    #[test]
+    fn a_close_packet_shares_an_answer_with_noops_only() {
+        let answers = |outbox: &mut Outbox| {
+            let mut answers = Vec::new();
+            while !outbox.is_empty() {
+                let mut answer = Vec::new();
+                outbox.take_frames(|_, payload| answer.push(payload.to_vec()));
+                answers.push(answer);
+            }
+            answers
+        };
+        let mut outbox = outbox(None);
+        outbox.push(Opcode::Text, b"6");
+        outbox.push_close_packet();
+        assert_eq!(answers(&mut outbox), [[b"6".to_vec(), b"1".to_vec()]]);
+        outbox.push(Opcode::Text, b"42[1]");
+        outbox.end_write();
+        outbox.push(Opcode::Text, b"41");
+        outbox.push_close_packet();
+        assert_eq!(
+            answers(&mut outbox),
+            [[b"42[1]".to_vec()], [b"41".to_vec()]]
+        );
     }
 }

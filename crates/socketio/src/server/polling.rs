@@ -23,7 +23,6 @@ use socketio_proto::websocket::Opcode;
 use super::body::ResponseBody;
 use super::compression::Encoding;
 use super::http::{Answer, Response, change_headers, respond, text_headers};
-use super::outbox::Link;
 use super::running::Running;
 use super::session::{Dialect, Session};
 use super::turn;
@@ -154,26 +153,11 @@ impl Get {
     pub(crate) fn poll<B>(&mut self, cx: &mut Context<'_>) -> Poll<Response<B>> {
         let dialect = self.session.dialect();
         let mut payload = Answering::new(dialect);
-        let mut is_compressible = false;
-        let done = self.session.with_outbox(|outbox| {
-            if !outbox.is_polled() {
-                // The session has moved to another transport, which takes the packets.
-                payload.push(Opcode::Text, b"6");
-                return true;
-            }
-            if outbox.is_empty() && !outbox.is_closed() {
-                outbox.set_link(Link::Get(cx.waker().clone()));
-                return false;
-            }
-            is_compressible = outbox.take_frames(|opcode, bytes| payload.push(opcode, bytes));
-            outbox.set_link(Link::None);
-            true
-        });
-        if !done {
+        let push = |opcode, bytes: &[u8]| payload.push(opcode, bytes);
+        let Poll::Ready(is_compressible) = self.session.poll_get(cx.waker(), push) else {
             return Poll::Pending;
-        }
+        };
         self.answered = true;
-        self.session.get_answered();
         if payload.is_empty() {
             payload.push(Opcode::Text, b"1");
         }

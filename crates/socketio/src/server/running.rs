@@ -83,9 +83,15 @@ impl Running {
     }
 
     /// Goes on in a task of its own, where the connection has none that could.
-    pub(crate) fn detach(mut self, session: &Arc<Session>) {
+    pub(crate) fn detach(self, session: &Arc<Session>) {
+        self.detach_with(session, ());
+    }
+
+    /// Goes on in a task of its own, which holds something until the last handler has ended.
+    fn detach_with(mut self, session: &Arc<Session>, held: impl Send + 'static) {
         if !self.is_empty() {
             session.shared().spawn(async move {
+                let _held = held;
                 std::future::poll_fn(|cx| {
                     let _turn = super::turn::begin();
                     self.poll(cx)
@@ -407,5 +413,9 @@ pub(crate) fn leave(
     end();
     namespace.remove(socket);
     lifecycle(socket, Moment::Disconnect, &args, &mut running);
-    running.detach(&socket.0.session);
+    let session = &socket.0.session;
+    if !running.is_empty() {
+        // A server that shuts down waits for them.
+        running.detach_with(session, session.shared().unfinished());
+    }
 }

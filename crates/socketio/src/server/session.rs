@@ -6,14 +6,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use socketio_proto::engine::{
-    self, CloseReason, ControlPacket, Discard, Event, GetStart, Message, Packet, PacketError,
-    PostStart, ReadyState, Revision, Transmit, Transport, Via,
+    self, CloseReason, ControlPacket, Event, GetStart, Message, Packet, PacketError, PostStart,
+    Queue, ReadyState, Revision, Transmit, Transport, Via,
 };
 use socketio_proto::socket::{
     Connection, DisconnectReason, Incoming, Invalid, PacketDecoder, PacketKind,
@@ -23,6 +23,7 @@ use socketio_proto::websocket::{self, Opcode};
 use super::broadcast::Flags;
 use super::connect;
 use super::emit::Waiting;
+use super::ending::{Close, Ending, When};
 use super::handshake::Handshake;
 use super::http::{New, open_packet};
 use super::memory;
@@ -83,6 +84,8 @@ struct State {
     armed: Option<Instant>,
     /// The key in the table of sessions.
     key: u32,
+    /// It is being closed, and its client is to take something, or has come to do so.
+    is_awaited: bool,
     rare: Option<Box<Rare>>,
 }
 
@@ -91,9 +94,6 @@ struct State {
 struct Rare {
     decoder: Option<Box<dyn PacketDecoder>>,
     on_upgrade: Vec<Box<dyn FnOnce(Transport) + Send>>,
-    /// The reason that the sockets learn, where it is not the engine's own.
-    reason: Option<DisconnectReason>,
-    description: Option<Cow<'static, str>>,
     /// The task of a WebSocket that is being probed.
     probe: Option<Probe>,
 }
@@ -101,7 +101,8 @@ struct Rare {
 /// The connection of a transport that is being probed: what it is to write, and its task.
 struct Probe {
     frames: Vec<u8>,
-    closed: bool,
+    /// Set when it is to be closed.
+    ending: Option<Ending>,
     waker: Option<Waker>,
 }
 
@@ -156,6 +157,7 @@ impl Session {
                 connection,
                 armed: None,
                 key: u32::MAX,
+                is_awaited: false,
                 rare,
             }),
             outbox: Mutex::new(Outbox::new(dialect.revision)),
@@ -303,18 +305,14 @@ impl Session {
                 running::error(&socket, &error.to_string(), running);
             }
         }
-        let mut state = self.state.lock();
         // Over polling the end may wait for the next GET; the sockets learn it at once.
-        let is_polling = state.engine.transport() == Transport::Polling;
-        let gone = match invalid {
-            Invalid::State(_) if is_polling => state.connection.close(),
-            Invalid::State(_) | Invalid::Parse(_) => Vec::new(),
-        };
-        state.engine.close(Discard::No);
-        self.settle(state);
-        for socket in gone {
-            socket.left(DisconnectReason::ForcedServerClose, None);
-        }
+        let is_polling = self.transport() == Transport::Polling;
+        self.close(match invalid {
+            Invalid::State(_) if is_polling => {
+                Close::because_of(DisconnectReason::ForcedServerClose)
+            }
+            Invalid::State(_) | Invalid::Parse(_) => Close::FORCED,
+        });
     }
 
     /// Closes after bytes that are no packet.
@@ -334,13 +332,14 @@ impl Session {
     pub(crate) fn handle_timeout(self: &Arc<Session>, now: Instant) {
         let mut state = self.state.lock();
         state.armed = None;
-        if state.connection.handle_timeout(now) {
-            self.shared.counters().connect_timeouts();
-            tracing::debug!(session = ?self.id, "no namespace was joined in time");
-            state.engine.close(Discard::No);
-        }
+        let is_late = state.connection.handle_timeout(now);
         state.engine.handle_timeout(now);
         self.settle(state);
+        if is_late {
+            self.shared.counters().connect_timeouts();
+            tracing::debug!(session = ?self.id, "no namespace was joined in time");
+            self.close(Close::FORCED);
+        }
     }
 
     fn feed<R>(self: &Arc<Session>, feed: impl FnOnce(&mut engine::Session) -> R) -> R {
@@ -353,11 +352,39 @@ impl Session {
     // --- Polling ---
 
     pub(crate) fn handle_get(self: &Arc<Session>) -> GetStart {
-        self.feed(|engine| engine.handle_get())
+        let mut state = self.state.lock();
+        let queue = self.outbox.lock().queue();
+        state.is_awaited |= state.engine.ready_state() == ReadyState::Closing;
+        let start = state.engine.handle_get(queue);
+        self.settle(state);
+        start
     }
 
-    pub(crate) fn get_answered(self: &Arc<Session>) {
-        self.feed(engine::Session::handle_get_answered);
+    /// Gives what answers a GET, frame by frame; true if it may be compressed. While there is nothing,
+    /// the waker is remembered.
+    pub(crate) fn poll_get(
+        self: &Arc<Session>,
+        waker: &Waker,
+        mut each: impl FnMut(Opcode, &[u8]),
+    ) -> Poll<bool> {
+        // Under both locks: a GET that has taken what was queued is not pending any more.
+        let mut state = self.state.lock();
+        let mut outbox = self.outbox.lock();
+        let is_compressible = if !outbox.is_polled() {
+            // The session has moved to another transport, which takes the packets.
+            each(Opcode::Text, b"6");
+            false
+        } else if outbox.is_empty() && !outbox.is_closed() {
+            outbox.set_link(Link::Get(waker.clone()));
+            return Poll::Pending;
+        } else {
+            outbox.set_link(Link::None);
+            outbox.take_frames(each)
+        };
+        drop(outbox);
+        state.engine.handle_get_answered();
+        self.settle(state);
+        Poll::Ready(is_compressible)
     }
 
     pub(crate) fn get_aborted(self: &Arc<Session>) {
@@ -388,7 +415,7 @@ impl Session {
         if accepted {
             let probe = Probe {
                 frames: Vec::new(),
-                closed: false,
+                ending: None,
                 waker: None,
             };
             self.state.lock().rare.get_or_insert_default().probe = Some(probe);
@@ -401,15 +428,22 @@ impl Session {
         self.feed(engine::Session::handle_probe_closed);
     }
 
-    /// Takes what the probed connection is to write; true when it is to be closed then.
-    pub(crate) fn take_probe_frames(&self, waker: &Waker, out: &mut Vec<u8>) -> bool {
+    /// Takes what the probed connection is to write; its ending when it is to be closed then.
+    pub(crate) fn take_probe_frames(&self, waker: &Waker, out: &mut Vec<u8>) -> Option<Ending> {
         let mut state = self.state.lock();
-        let Some(probe) = state.rare.as_mut().and_then(|rare| rare.probe.as_mut()) else {
-            return false;
-        };
+        let probe = state.rare.as_mut().and_then(|rare| rare.probe.as_mut())?;
         out.append(&mut probe.frames);
         probe.waker = Some(waker.clone());
-        probe.closed
+        probe.ending
+    }
+
+    /// Answers a control frame on the connection that is being probed.
+    pub(crate) fn answer_on_probe(&self, opcode: Opcode, payload: &[u8]) {
+        let mut state = self.state.lock();
+        if let Some(probe) = state.rare.as_mut().and_then(|rare| rare.probe.as_mut()) {
+            websocket::header(&mut probe.frames, opcode, payload.len());
+            probe.frames.extend_from_slice(payload);
+        }
     }
 
     pub(crate) fn on_upgrade(&self, listener: Box<dyn FnOnce(Transport) + Send>) {
@@ -425,20 +459,39 @@ impl Session {
 
     // --- Closing ---
 
-    /// Closes the session from this side: `forced close`.
-    pub(crate) fn close(self: &Arc<Session>) {
-        self.feed(|engine| engine.close(Discard::No));
+    /// Ends the session from this side. The sockets leave first, if they are told a reason: what they
+    /// say on leaving goes out, too.
+    pub(crate) fn close(self: &Arc<Session>, close: Close) {
+        if let Some(reason) = close.reason {
+            tracing::debug!(session = ?self.id, reason = reason.as_str(), "closing");
+            let sockets = self.state.lock().connection.close();
+            for socket in sockets {
+                socket.left(reason, close.description);
+            }
+        }
+        let ending = match close.reason {
+            Some(DisconnectReason::ServerShuttingDown) => self.farewell(),
+            Some(_) | None => Ending::CloseFrame,
+        };
+        let mut state = self.state.lock();
+        let close = match close.when {
+            When::Written => engine::Close::After(self.outbox.lock().seal(ending)),
+            When::Now => engine::Close::Discard,
+        };
+        let has_words = close == engine::Close::After(Queue::Filled);
+        state.is_awaited |= has_words || state.engine.is_upgrading();
+        state.engine.close(close);
+        self.settle(state);
     }
 
-    /// Closes the session when what is queued has been written; its sockets learn `reason` at once.
-    pub(crate) fn close_because_of(self: &Arc<Session>, reason: DisconnectReason) {
-        let mut state = self.state.lock();
-        let sockets = state.connection.close();
-        state.engine.close(Discard::No);
-        self.settle(state);
-        for socket in sockets {
-            socket.left(reason, None);
-        }
+    /// Says whether this session's client, which is being sent away, can be expected to hear of it: it
+    /// has something to take, or has come for it. One that polls, and does not now, may never come.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.state.lock().is_awaited
+    }
+
+    fn farewell(&self) -> Ending {
+        self.shared.config().farewell.ending(&self.handshake)
     }
 
     /// Says whether handlers run, or answers of the client are awaited.
@@ -452,30 +505,6 @@ impl Session {
                 .any(Socket::awaits_acks)
     }
 
-    /// Closes the session at once; its sockets learn `reason`.
-    pub(crate) fn close_now(self: &Arc<Session>, reason: Option<DisconnectReason>) {
-        let mut state = self.state.lock();
-        if let Some(reason) = reason {
-            state.rare.get_or_insert_default().reason = Some(reason);
-        }
-        state.engine.close(Discard::Yes);
-        self.settle(state);
-    }
-
-    /// Closes the session at once because its client has come back on another connection.
-    pub(crate) fn superseded(self: &Arc<Session>, description: &'static str) {
-        self.close_because(DisconnectReason::TransportError, description);
-    }
-
-    fn close_because(self: &Arc<Session>, reason: DisconnectReason, description: &'static str) {
-        let mut state = self.state.lock();
-        let rare = state.rare.get_or_insert_default();
-        rare.reason = Some(reason);
-        rare.description = Some(description.into());
-        state.engine.close(Discard::Yes);
-        self.settle(state);
-    }
-
     fn policy(&self, flags: &Flags) -> QueuePolicy {
         flags.if_full.unwrap_or(self.shared.queue_policy())
     }
@@ -486,10 +515,7 @@ impl Session {
             // Who could wait for room does not get here.
             QueuePolicy::Disconnect | QueuePolicy::Wait => {
                 tracing::warn!(session = ?self.id, "closing a client that does not read");
-                self.close_because(
-                    DisconnectReason::TransportError,
-                    "the client's queue is full",
-                );
+                self.close(Close::broken("the client's queue is full"));
             }
             QueuePolicy::DropNewest | QueuePolicy::DropOldest => {}
         }
@@ -503,6 +529,7 @@ impl Session {
             .connection
             .leave(socket.0.namespace.name());
         if left.is_some() {
+            self.outbox.lock().end_write();
             socket.send_control(PacketKind::Disconnect, "");
             socket.left(DisconnectReason::ServerNamespaceDisconnect, None);
         }
@@ -514,7 +541,7 @@ impl Session {
         sockets
             .iter()
             .for_each(|socket| self.disconnect_socket(socket));
-        self.close();
+        self.close(Close::FORCED);
     }
 
     pub(crate) fn accept(&self, nsp: &str, socket: &Socket) -> bool {
@@ -542,21 +569,14 @@ impl Session {
                     }
                 }
                 Event::Closed { reason, detail } => {
-                    let rare = state.rare.as_mut();
-                    let own = rare.and_then(|r| Some((r.reason.take()?, r.description.take())));
-                    let (reason, description) = match own {
-                        Some((reason, description)) => (reason, description.or(detail)),
-                        None => (reason_of(reason), detail),
-                    };
                     let sockets = state.connection.close();
                     told.closed = Some(Closed {
-                        reason,
-                        description,
+                        reason: reason_of(reason),
+                        description: detail,
                         sockets,
                         key: state.key,
                     });
-                    let mut outbox = self.outbox.lock();
-                    outbox.close();
+                    self.outbox.lock().close();
                     told.flush = true;
                 }
             }
@@ -574,7 +594,12 @@ impl Session {
                 via: Via::Main,
                 packet,
             } => {
-                self.outbox.lock().push(Opcode::Text, control_text(packet));
+                let mut outbox = self.outbox.lock();
+                match packet {
+                    ControlPacket::Close => outbox.push_close_packet(),
+                    packet => outbox.push(Opcode::Text, control_text(packet)),
+                }
+                drop(outbox);
                 if packet == ControlPacket::Ping && self.shared.config().recovery.is_some() {
                     let trails = state.connection.sockets().filter_map(Socket::trail);
                     trails.for_each(|trail| trail.pinged());
@@ -593,17 +618,24 @@ impl Session {
                 }
             }
             Transmit::CloseTransport { via: Via::Probe } => {
+                // The session's end is for clients that heed no close frame, too.
+                let ending = match state.engine.ready_state() {
+                    ReadyState::Closed => self.farewell(),
+                    ReadyState::Open | ReadyState::Closing => Ending::CloseFrame,
+                };
                 if let Some(probe) = state.rare.as_mut().and_then(|rare| rare.probe.as_mut()) {
-                    probe.closed = true;
+                    probe.ending = Some(ending);
                     probe.wake();
                 }
             }
             Transmit::CloseTransport { via: Via::Main } => {
                 let mut outbox = self.outbox.lock();
-                if state.engine.transport() == Transport::WebSocket {
+                let ending = outbox.close();
+                if state.engine.transport() == Transport::WebSocket && ending == Ending::CloseFrame
+                {
+                    outbox.end_write();
                     outbox.push(Opcode::Close, &[]);
                 }
-                outbox.close();
                 told.flush = true;
             }
             Transmit::DiscardQueue => self.outbox.lock().discard(),
@@ -707,8 +739,10 @@ impl Session {
     /// Queues what a client is sent again, which may be more than its queue would take.
     pub(crate) fn send_anyway(self: &Arc<Session>, push: impl FnOnce(&mut Outbox)) {
         let mut outbox = self.outbox.lock();
-        outbox.begin_message(true);
-        push(&mut outbox);
+        if outbox.is_open() {
+            outbox.begin_message(true);
+            push(&mut outbox);
+        }
         drop(outbox);
         turn::mark(self);
     }
@@ -786,8 +820,10 @@ impl Session {
     /// Queues a packet of the engine itself, such as the open packet.
     pub(crate) fn send_raw(self: &Arc<Session>, text: &[u8]) {
         let mut outbox = self.outbox.lock();
-        outbox.begin_message(true);
-        outbox.push(Opcode::Text, text);
+        if outbox.is_open() {
+            outbox.begin_message(true);
+            outbox.push(Opcode::Text, text);
+        }
         drop(outbox);
         turn::mark(self);
     }

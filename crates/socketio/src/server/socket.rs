@@ -23,6 +23,7 @@ use super::broadcast::{Broadcast, Flags, RoomNames};
 use super::cluster::KeptClient;
 use super::config::QueuePolicy;
 use super::emit::{Emit, Waiting};
+use super::ending::Close;
 use super::handlers::Handlers;
 use super::handshake::Handshake;
 use super::namespace::{Namespace, NamespaceInner};
@@ -779,7 +780,7 @@ impl Connection<'_> {
 
     /// Closes the connection: its sockets leave with the reason `forced close`.
     pub fn close(&self) {
-        self.0.close();
+        self.0.close(Close::FORCED);
     }
 }
 

@@ -12,7 +12,6 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use socketio_proto::engine::{RequestError, Transport, Via};
@@ -20,6 +19,8 @@ use socketio_proto::websocket::{self, HandshakeError, Negotiated, UpgradeHeaders
 
 use super::Shared;
 use super::admission::NotStarted;
+use super::ending::Close;
+use super::farewell::dismiss;
 use super::first_head::Begun;
 use super::http::{
     Owner, Peer, Response, change_headers, info, is_extended_connect, refuse, refuse_start,
@@ -139,7 +140,7 @@ impl Begin {
 
     fn give_up(self) {
         match self {
-            Begin::Open(session) => session.close_now(None),
+            Begin::Open(session) => session.close(Close::broken("the handshake was not finished")),
             Begin::Probe(session) => session.probe_closed(),
             Begin::Close(_) => {}
         }
@@ -168,7 +169,7 @@ impl Begin {
                             stream,
                         ));
                     }
-                    Begin::Close(shared) => shared.spawn(close(stream)),
+                    Begin::Close(shared) => shared.spawn(dismiss(stream, shared.max_payload())),
                 }
             }
             Err(upgraded) => {
@@ -191,7 +192,7 @@ impl Begin {
                         );
                         shared.spawn(task.run());
                     }
-                    Begin::Close(shared) => shared.spawn(close(stream)),
+                    Begin::Close(shared) => shared.spawn(dismiss(stream, shared.max_payload())),
                 }
             }
         }
@@ -217,12 +218,6 @@ pub(crate) fn plain_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgrad
     };
     let parts = hyper_util::server::conn::auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)?;
     Ok((parts.io.into_inner(), parts.read_buf))
-}
-
-async fn close(mut stream: impl tokio::io::AsyncWrite + Unpin + Send) {
-    // The peer may be gone already; there is nobody to tell.
-    let _ = stream.write_all(&websocket::CLOSE_EMPTY).await;
-    let _ = stream.shutdown().await;
 }
 
 /// Refuses a handshake whose headers are not those of a WebSocket.

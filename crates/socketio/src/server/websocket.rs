@@ -5,12 +5,12 @@
 //! turn. Over plain TCP, whoever emits writes to the socket in place; the task only steps in when the
 //! socket is full.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use socket2::SockRef;
@@ -20,6 +20,8 @@ use tokio::net::TcpStream;
 use socketio_proto::engine::{CloseReason, Message, Packet, PacketError, Revision, Via, v3};
 use socketio_proto::websocket::{self, DecodeError, Decoder, Item, Negotiated, Opcode, Role};
 
+use super::ending::Ending;
+use super::farewell::{Left, Tcp, poll_write};
 use super::outbox::{Flushed, Link, send};
 use super::running::Running;
 use super::session::Session;
@@ -28,8 +30,8 @@ use crate::read_buffer::with_buffer;
 
 /// Reads in one turn, so that one busy connection starves nobody.
 const READS_PER_TURN: usize = 4;
-/// The time that a connection which is being closed has for its last bytes and the peer's farewell.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of answers that a probed connection keeps for a peer that does not read them.
+const MAX_ANSWERS: usize = 64 * 1024;
 
 /// The incoming half: from bytes to packets.
 pub(crate) struct Incoming {
@@ -40,8 +42,17 @@ pub(crate) struct Incoming {
     rest: Vec<u8>,
     via: Via,
     running: Running,
-    /// The peer has said that it sends nothing more.
-    peer_ended: bool,
+    input: Input,
+}
+
+/// Whether more is to come from the peer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Input {
+    Open,
+    /// No: it has said so.
+    Ended,
+    /// Nothing that could be read.
+    Broken,
 }
 
 impl Drop for Incoming {
@@ -79,7 +90,7 @@ impl Incoming {
             rest: rest.to_vec(),
             via,
             running: Running::default(),
-            peer_ended: false,
+            input: Input::Open,
         }
     }
 
@@ -130,7 +141,7 @@ impl Incoming {
                         now,
                     ) == Fed::Ended
                     {
-                        self.peer_ended = true;
+                        self.input = Input::Ended;
                         return (data.len(), Fed::Ended);
                     }
                 }
@@ -148,9 +159,10 @@ impl Incoming {
     }
 
     /// The connection broke, or the peer broke the rules of WebSocket.
-    fn end(&self, close_code: Option<u16>, description: &str) {
+    fn end(&mut self, close_code: Option<u16>, description: &str) {
+        self.input = Input::Broken;
         if self.via == Via::Probe {
-            return self.session.probe_closed();
+            return;
         }
         if let Some(code) = close_code {
             self.session
@@ -161,11 +173,28 @@ impl Incoming {
             .transport_closed(CloseReason::TransportError, description);
     }
 
+    /// Leaves what a probed connection has to write; the session knows then that it has ended.
+    fn end_probe(&mut self, left: &mut Left, cx: &Context<'_>) -> Option<Ending> {
+        let ending = self.session.take_probe_frames(cx.waker(), &mut left.own);
+        if ending == Some(Ending::CloseFrame) && self.input == Input::Open {
+            left.own.extend_from_slice(&websocket::CLOSE_EMPTY);
+        }
+        self.session.probe_closed();
+        ending
+    }
+
+    /// After a close frame of ours the stream ends when the peer has sent its own.
+    fn end_input(&mut self, left: &mut Left, ending: Option<Ending>) {
+        if self.input == Input::Open && ending == Some(Ending::CloseFrame) {
+            let none = Decoder::new(Role::Server, 0);
+            let decoder = std::mem::replace(&mut self.decoder, none);
+            left.expect_close(decoder, std::mem::take(&mut self.rest));
+        }
+    }
+
     fn closed_by_peer(&mut self) {
-        self.peer_ended = true;
-        if self.via == Via::Probe {
-            self.session.probe_closed();
-        } else {
+        self.input = Input::Ended;
+        if self.via == Via::Main {
             self.session
                 .transport_closed(CloseReason::TransportClose, None);
         }
@@ -195,21 +224,20 @@ fn item(
             };
             session.handle_packet(*via, packet, now, running);
         }
-        Item::Ping(payload) => {
-            if *via == Via::Main {
-                session.send_pong(payload);
-            }
-        }
+        Item::Ping(payload) => match *via {
+            Via::Main => session.send_pong(payload),
+            Via::Probe => session.answer_on_probe(Opcode::Pong, payload),
+        },
         Item::Pong(_) | Item::Fragment => {}
         Item::Close(close) => {
-            if *via == Via::Main {
-                let code = close.map(|(code, _)| code.to_be_bytes());
-                session.with_outbox(|outbox| {
-                    outbox.push(Opcode::Close, code.as_ref().map_or(&[], |code| &code[..]));
-                });
-                session.transport_closed(CloseReason::TransportClose, None);
-            } else {
-                session.probe_closed();
+            let code = close.map(|(code, _)| code.to_be_bytes());
+            let code = code.as_ref().map_or(&[][..], |code| &code[..]);
+            match *via {
+                Via::Main => {
+                    session.with_outbox(|outbox| outbox.push(Opcode::Close, code));
+                    session.transport_closed(CloseReason::TransportClose, None);
+                }
+                Via::Probe => session.answer_on_probe(Opcode::Close, code),
             }
             return Fed::Ended;
         }
@@ -256,10 +284,10 @@ impl TcpTask {
         let _ = self.incoming.running.poll(cx);
         for _ in 0..READS_PER_TURN {
             if matches!(self.state, TaskState::Probing) && self.probe(cx) == Fed::Ended {
-                return self.close();
+                return self.close(cx);
             }
             if self.has_ended(cx) {
-                return self.close();
+                return self.close(cx);
             }
             if self.incoming.session.is_saturated() {
                 return Poll::Pending;
@@ -274,7 +302,7 @@ impl TcpTask {
             };
             let _ = self.incoming.running.poll(cx);
             if fed == Fed::Ended {
-                return self.close();
+                return self.close(cx);
             }
             if self.incoming.via == Via::Main && matches!(self.state, TaskState::Probing) {
                 self.link(cx);
@@ -326,25 +354,20 @@ impl TcpTask {
     /// Writes what a probed transport has to say.
     fn probe(&mut self, cx: &mut Context<'_>) -> Fed {
         let mut frames = Vec::new();
-        let closed = self
-            .incoming
-            .session
-            .take_probe_frames(cx.waker(), &mut frames);
-        if closed {
-            websocket::header(&mut frames, Opcode::Close, 0);
-        }
+        let session = &self.incoming.session;
+        let ending = session.take_probe_frames(cx.waker(), &mut frames);
         // A few bytes on a connection that has written nothing but its handshake: they fit.
-        match frames.is_empty()
+        let is_written = frames.is_empty()
             || self
                 .stream
                 .try_write(&frames)
-                .is_ok_and(|n| n == frames.len())
-        {
-            true if !closed => Fed::Open,
-            _ => {
-                self.incoming.session.probe_closed();
-                Fed::Ended
-            }
+                .is_ok_and(|n| n == frames.len());
+        if !is_written {
+            self.incoming.end(None, "write failed");
+        }
+        match is_written && ending.is_none() {
+            true => Fed::Open,
+            false => Fed::Ended,
         }
     }
 
@@ -373,46 +396,31 @@ impl TcpTask {
         closed
     }
 
-    fn close(&mut self) -> Poll<()> {
+    fn close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let session = self.incoming.session.clone();
         std::mem::take(&mut self.incoming.running).detach(&session);
-        let drain = matches!(self.state, TaskState::Open);
-        if drain {
-            session.set_link(Link::None);
-        }
-        let peer_ended = self.incoming.peer_ended;
-        let is_written = session.with_outbox(|outbox| {
-            drain && outbox.write_with(|s| send(&self.stream, s)) != Flushed::Blocked
-        });
-        if peer_ended && (is_written || !drain) {
+        let mut left = Left::default();
+        let ending = match self.state {
+            TaskState::Open => {
+                session.set_link(Link::None);
+                let (flushed, ending) = session.with_outbox(|outbox| {
+                    let flushed = outbox.write_with(|s| send(&self.stream, s));
+                    (flushed, outbox.ending())
+                });
+                if flushed == Flushed::Blocked {
+                    left.session = Some(session);
+                }
+                ending
+            }
+            _ => self.incoming.end_probe(&mut left, cx),
+        };
+        if self.incoming.input == Input::Ended && left.is_empty() {
             return Poll::Ready(());
         }
-        let stream = self.stream.clone();
-        self.state = TaskState::Closing(Box::pin(async move {
-            let farewell = farewell(&session, &stream, drain);
-            // After the deadline the connection is simply dropped.
-            let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
-        }));
+        self.incoming.end_input(&mut left, ending);
+        let mut stream = Tcp(self.stream.clone());
+        self.state = TaskState::Closing(Box::pin(async move { left.farewell(&mut stream).await }));
         Poll::Ready(())
-    }
-}
-
-/// Writes what is left, says that nothing more comes, and reads until the peer has said so too: a
-/// socket that is dropped with unread bytes would take back what was just written.
-async fn farewell(session: &Session, stream: &TcpStream, drain: bool) -> io::Result<()> {
-    while drain && session.with_outbox(|o| o.write_with(|s| send(stream, s))) == Flushed::Blocked {
-        stream.writable().await?;
-    }
-    SockRef::from(stream).shutdown(std::net::Shutdown::Write)?;
-    loop {
-        stream.readable().await?;
-        let read = with_buffer(|buffer| stream.try_read(buffer));
-        match read {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) => return Err(e),
-        }
     }
 }
 
@@ -464,11 +472,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
 
     /// Runs until the connection has ended.
     pub(crate) async fn run(mut self) {
-        std::future::poll_fn(|cx| self.poll_open(cx)).await;
+        poll_fn(|cx| self.poll_open(cx)).await;
         let session = self.incoming.session.clone();
         std::mem::take(&mut self.incoming.running).detach(&session);
-        // After the deadline the connection is simply dropped.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, self.farewell()).await;
+        let mut left = Left::writing(std::mem::take(&mut self.own));
+        let ending = match self.state {
+            StreamState::Open => {
+                session.set_link(Link::None);
+                let ending = session.with_outbox(|outbox| outbox.ending());
+                left.session = Some(session);
+                ending
+            }
+            StreamState::New | StreamState::Probing => {
+                poll_fn(|cx| Poll::Ready(self.incoming.end_probe(&mut left, cx))).await
+            }
+        };
+        self.incoming.end_input(&mut left, ending);
+        left.farewell(&mut self.stream).await;
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -531,15 +551,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
     }
 
     fn write_probe(&mut self, cx: &mut Context<'_>) -> Fed {
-        let closed = self
-            .incoming
-            .session
-            .take_probe_frames(cx.waker(), &mut self.own);
+        let session = &self.incoming.session;
+        let ending = session.take_probe_frames(cx.waker(), &mut self.own);
         while !self.own.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.own) {
                 Poll::Ready(Ok(n)) if n > 0 => drop(self.own.drain(..n)),
                 Poll::Ready(_) => {
-                    self.incoming.session.probe_closed();
+                    self.incoming.end(None, "write failed");
                     return Fed::Ended;
                 }
                 Poll::Pending => break,
@@ -547,22 +565,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
         }
         // Pending is not awaited here: a flush that is due goes out with the next write.
         let _ = Pin::new(&mut self.stream).poll_flush(cx);
-        if closed {
-            self.incoming.session.probe_closed();
-            return Fed::Ended;
+        // Whoever sends pings without end, and reads no answer, is not waited for.
+        match ending.is_some() || self.own.len() > MAX_ANSWERS {
+            true => Fed::Ended,
+            false => Fed::Open,
         }
-        Fed::Open
     }
 
     fn write_outbox(&mut self, cx: &mut Context<'_>) -> Fed {
-        let stream = &mut self.stream;
         let (flushed, closed) = self.incoming.session.with_outbox(|outbox| {
-            let flushed = outbox.write_with(|slices| {
-                match Pin::new(&mut *stream).poll_write_vectored(cx, slices) {
-                    Poll::Ready(result) => result,
-                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-                }
-            });
+            let flushed = outbox.write_with(poll_write(&mut self.stream, cx));
             (flushed, outbox.is_closed())
         });
         if flushed == Flushed::Broken {
@@ -574,35 +586,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
         } else {
             Fed::Open
         }
-    }
-
-    async fn farewell(&mut self) -> io::Result<()> {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        if self.state == StreamState::Open {
-            let session = self.incoming.session.clone();
-            std::future::poll_fn(|cx| {
-                let stream = &mut self.stream;
-                match session.with_outbox(|outbox| {
-                    outbox.write_with(|slices| {
-                        match Pin::new(&mut *stream).poll_write_vectored(cx, slices) {
-                            Poll::Ready(result) => result,
-                            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
-                        }
-                    })
-                }) {
-                    Flushed::Blocked => Poll::Pending,
-                    Flushed::Done | Flushed::Broken => Poll::Ready(()),
-                }
-            })
-            .await;
-        } else {
-            self.stream.write_all(&self.own).await?;
-            self.stream.write_all(&websocket::CLOSE_EMPTY).await?;
-        }
-        self.stream.shutdown().await?;
-        let mut sink = [0; 1024];
-        while self.stream.read(&mut sink).await? > 0 {}
-        Ok(())
     }
 }
 

@@ -25,6 +25,7 @@ const SERVER_DURATIONS: &[(&str, On<ServerBuilder, Duration>)] = &[
     }),
     ("ping_interval", ServerBuilder::ping_interval),
     ("ping_timeout", ServerBuilder::ping_timeout),
+    ("shutdown_timeout", ServerBuilder::shutdown_timeout),
     ("upgrade_timeout", ServerBuilder::upgrade_timeout),
 ];
 
@@ -162,6 +163,7 @@ async fn serves(name: &str, is_small: bool, builder: ServerBuilder) {
         let polling = Polling::connect(address).await;
         assert_eq!(polling.post(r#"42["echo","two"]"#).await.status, 200);
         while !polling.get().await.starts_with(r#"42["echo","two""#) {}
+        polling.post("1").await;
     })
     .await;
     soon(io.close()).await;

@@ -489,6 +489,7 @@ async fn a_session_that_has_ended_on_its_server_is_told_from_a_lost_one() {
     let polling = Polling::connect(trio.front).await;
     let (owner, others) = trio.owner();
     owner.io.close_connections();
+    assert_eq!(polling.get().await, "6\x1e1");
     until(|| owner.io.clients_count() == 0).await;
     let answer = http(others[0].address, "GET", &target(polling.sid()), "").await;
     assert_eq!(answer.body, r#"{"code":1,"message":"Session ID unknown"}"#);

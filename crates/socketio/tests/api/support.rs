@@ -233,7 +233,7 @@ impl Ws {
         soon(self.stream.write_all(bytes)).await.expect("to write");
     }
 
-    /// The next message; the server's pings are answered and left out.
+    /// The next message; the server's pings are answered and left out, a close frame is answered.
     pub(crate) async fn next(&mut self) -> Received {
         loop {
             let decoded = self.decoder.decode(&mut self.buffer).expect("valid frames");
@@ -255,6 +255,15 @@ impl Ws {
             self.buffer.drain(..consumed);
             match received {
                 Some(Received::Text(text)) if text == "2" => self.send("3").await,
+                Some(Received::Close(code)) => {
+                    let payload = code.map(u16::to_be_bytes);
+                    let payload = payload.as_ref().map_or(&[][..], |code| &code[..]);
+                    let mut answer = Vec::new();
+                    masked_frame(&mut answer, Opcode::Close, payload, [1, 2, 3, 4]);
+                    // Where this side began, the server is gone already.
+                    let _ = self.stream.write_all(&answer).await;
+                    return Received::Close(code);
+                }
                 Some(received) => return received,
                 None => {}
             }

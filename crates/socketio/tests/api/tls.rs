@@ -13,7 +13,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::support::{HANDSHAKE, soon, until};
+use crate::support::{HANDSHAKE, soon};
 
 /// A certificate for `localhost` and its key, as files.
 pub(crate) struct Files {
@@ -133,12 +133,20 @@ async fn https_and_wss_are_served_from_certificate_files() {
     assert!(texts[0].starts_with("0{") && texts[1].starts_with("40{"));
     assert_eq!(texts[2].len(), "42[\"large\",\"\"]".len() + 1_000_000);
     assert_eq!(texts[3..], ["42[\"echo\",1]", "42[\"echo\",2]"]);
-    io.close().await;
-    until(|| io.clients_count() == 0).await;
-    let mut rest = Vec::new();
-    soon(wss.read_to_end(&mut rest))
-        .await
-        .expect("an orderly end");
+    let end = async {
+        let mut close = [0; 2];
+        soon(wss.read_exact(&mut close)).await.expect("a frame");
+        assert_eq!(close, [0x88, 0]);
+        let mut answer = Vec::new();
+        masked_frame(&mut answer, Opcode::Close, &[], [1, 2, 3, 4]);
+        wss.write_all(&answer).await.expect("to write");
+        let mut rest = Vec::new();
+        let end = soon(wss.read_to_end(&mut rest)).await;
+        assert_eq!(end.expect("an orderly end"), 0);
+        drop(wss);
+    };
+    tokio::join!(io.close(), end);
+    assert_eq!(io.clients_count(), 0);
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use super::super::Shared;
 use super::super::adapter::LocalAdapter;
 use super::super::broadcast::Target;
 use super::super::connect::welcome;
+use super::super::ending::Close;
 use super::super::socket::Socket;
 use super::position::{Offset, Position, Tag};
 use super::trail::{Account, Missed, Refused, Resumed, Sent, Trail};
@@ -216,7 +217,7 @@ impl Log {
         } = trail.claim(offset).map_err(refused)?;
         if let Some(old) = old {
             // Whoever knows the private id is the client: its old connection is dead.
-            old.0.session.superseded(SUPERSEDED);
+            old.0.session.close(Close::broken(SUPERSEDED));
             // The session may have been ending just now, in another thread.
             old.left(DisconnectReason::TransportError, Some(SUPERSEDED));
             old.0.namespace.remove(&old);

@@ -26,6 +26,7 @@ use super::super::adapter::LocalAdapter;
 use super::super::broadcast::Target;
 use super::super::cluster::{self, KeptClient, Lifetimes, NotTaken, Store};
 use super::super::connect::welcome;
+use super::super::ending::Close;
 use super::super::namespace::NamespaceInner;
 use super::super::socket::Socket;
 use super::Recovery;
@@ -382,7 +383,7 @@ fn supersede(old: &Socket) {
     if let Some(client) = old.kept() {
         client.supersede();
     }
-    old.0.session.superseded(SUPERSEDED);
+    old.0.session.close(Close::broken(SUPERSEDED));
     old.left(DisconnectReason::TransportError, Some(SUPERSEDED));
     old.0.namespace.remove(old);
 }
