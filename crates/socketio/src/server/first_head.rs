@@ -29,7 +29,8 @@ impl<S: AsyncRead + Unpin> Begun<S> {
         }
     }
 
-    /// Reads until the first head is complete, the stream has ended, or there are `max` bytes.
+    /// Reads until the first head is complete or shows that it is none, the stream has ended, or there
+    /// are `max` bytes.
     ///
     /// # Errors
     ///
@@ -44,7 +45,8 @@ impl<S: AsyncRead + Unpin> Begun<S> {
                 Poll::Ready(io::Result::Ok(read.filled().len()))
             });
             let ends = ready!(read)? == 0;
-            if ends || self.head.len() >= max || has_end(&self.head, before) {
+            let is_all = ends || self.head.len() >= max || has_end(&self.head, before);
+            if is_all || (before < CHECKED && is_none(&self.head)) {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -63,6 +65,17 @@ impl<S> Begun<S> {
         rest.drain(..self.taken);
         (self.stream, rest)
     }
+}
+
+/// So many bytes are looked at again with each read. What is no request, such as a handshake of TLS,
+/// shows at once, and has to be answered at once.
+const CHECKED: usize = 1024;
+
+/// Says whether an incomplete head is none of HTTP.
+fn is_none(head: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let parsed = httparse::Request::new(&mut headers).parse(head);
+    parsed.is_err_and(|error| error != httparse::Error::TooManyHeaders)
 }
 
 /// Says whether an empty line ends a head, of which the first `seen` bytes have none.
@@ -163,8 +176,8 @@ mod tests {
     fn a_head_is_complete_however_it_is_cut() {
         for head in [
             &b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"[..],
-            b"G\nH\n\n",
-            b"G\r\nH\n\r\n",
+            b"GET / HTTP/1.1\nHost: h\n\n",
+            b"GET / HTTP/1.1\r\nHost: h\n\r\n",
         ] {
             for at in 0..head.len() {
                 let (first, second) = head.split_at(at);
@@ -182,10 +195,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_head_is_not_waited_for() {
+        let hello = b"\x16\x03\x01\x02\0\x01\0";
+        for parts in [
+            &[&hello[..]][..],
+            &[b"garbage\r\n"],
+            &[b"GET / ", b"HTTP/7.7\r\n"],
+            &[b"GET / HTTP/1.1\r\n", b"a header\r\n"],
+        ] {
+            assert!(read(parts, 1000).1, "{parts:?}");
+        }
+        let many: String = (0..90).map(|n| format!("{n}:\r\n")).collect();
+        let many = format!("GET / HTTP/1.1\r\n{many}").leak().as_bytes();
+        assert!(!read(&[many], 1000).1);
+    }
+
+    #[test]
     fn reading_ends_at_the_limit_and_at_the_end() {
-        assert!(read(&[b"aaaa", b"aaaa"], 8).1);
-        assert!(!read(&[b"aaaa", b"aaa"], 8).1);
-        assert!(read(&[b"aaa", b""], 8).1);
+        assert!(read(&[b"GET ", b"/aaa"], 8).1);
+        assert!(!read(&[b"GET ", b"/aa"], 8).1);
+        assert!(read(&[b"GET", b""], 8).1);
     }
 
     #[tokio::test]
