@@ -117,6 +117,12 @@ impl HttpConnections {
         self.websockets.load(Ordering::Acquire)
     }
 
+    /// Counts a WebSocket until the result is dropped.
+    pub(crate) fn count_websocket(self: &Arc<HttpConnections>) -> Counted {
+        self.websocket_began();
+        Counted(self.clone())
+    }
+
     pub(crate) fn websocket_began(&self) {
         self.websockets.fetch_add(1, Ordering::Relaxed);
     }
@@ -203,6 +209,16 @@ impl Table {
         let connection = self.slots.get(key)?.as_deref()?;
         let is_silent = !connection.has_begun() && connection.ending().is_none();
         (connection.number == number && is_silent).then_some(connection)
+    }
+}
+
+/// A WebSocket that is counted.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<HttpConnections>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.websocket_ended();
     }
 }
 
@@ -344,11 +360,11 @@ mod tests {
     fn websockets_are_counted_as_well() {
         let connections = Arc::new(HttpConnections::default());
         let entry = connections.add(0);
-        connections.websocket_began();
+        let websocket = connections.count_websocket();
         assert_eq!(connections.len(), 2);
         drop(entry);
         assert_eq!(connections.len(), 1);
-        connections.websocket_ended();
+        drop(websocket);
         assert_eq!(connections.len(), 0);
     }
 
