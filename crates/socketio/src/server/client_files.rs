@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_
 use http::{HeaderMap, HeaderValue, StatusCode};
 use thiserror::Error;
 
-use super::compression::Encoding;
+use super::compression::{self, Encoding};
 
 /// The files that are served, and their maps.
 const NAMES: [&str; 8] = [
@@ -31,8 +31,8 @@ pub(crate) struct ClientFiles {
 #[derive(Debug)]
 struct File {
     plain: Bytes,
-    gzip: Bytes,
-    deflate: Bytes,
+    /// The same under each name that `Content-Encoding` may have, best known first.
+    encoded: Vec<(&'static str, Bytes)>,
 }
 
 /// Why the client's files cannot be served.
@@ -49,12 +49,16 @@ impl ClientFiles {
     pub(crate) fn load(directory: &Path) -> Result<ClientFiles, ClientFilesError> {
         let read = |name: &'static str| {
             let plain = std::fs::read(directory.join(name)).ok()?;
-            let file = File {
-                gzip: Encoding::Gzip.compress(&plain).into(),
-                deflate: Encoding::Deflate.compress(&plain).into(),
-                plain: plain.into(),
+            let encode = |encoding: Encoding| {
+                let bytes = encoding.compress(&plain).into();
+                (encoding.as_str(), bytes)
             };
-            Some((name, file))
+            let mut encoded = Encoding::ALL.map(encode).to_vec();
+            // To make it costs a library and seconds; who wants it does it once, beforehand.
+            let brotli = std::fs::read(directory.join(format!("{name}.br")));
+            encoded.extend(brotli.ok().map(|bytes| ("br", bytes.into())));
+            let plain = plain.into();
+            Some((name, File { plain, encoded }))
         };
         let files: Vec<_> = NAMES.into_iter().filter_map(read).collect();
         if files.is_empty() {
@@ -94,15 +98,15 @@ impl ClientFiles {
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-        let encoding = Encoding::accepted(request);
-        let body = match encoding {
-            Some(Encoding::Gzip) => &file.gzip,
-            Some(Encoding::Deflate) => &file.deflate,
+        let places: Vec<usize> = (0..file.encoded.len()).collect();
+        let place = compression::preferred(request, &places, |place| file.encoded[place].0);
+        let body = match place.map(|place| &file.encoded[place]) {
             None => &file.plain,
+            Some((name, body)) => {
+                headers.insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+                body
+            }
         };
-        if let Some(encoding) = encoding {
-            headers.insert(CONTENT_ENCODING, encoding.name());
-        }
         Some((StatusCode::OK, headers, body.clone()))
     }
 }
@@ -136,6 +140,8 @@ mod tests {
         std::fs::create_dir_all(&directory).unwrap();
         let content = format!("/*!\n * Socket.IO v4.8.4\n */\n{}", "x();".repeat(500));
         std::fs::write(directory.join("socket.io.min.js"), &content).unwrap();
+        std::fs::write(directory.join("socket.io.js"), &content).unwrap();
+        std::fs::write(directory.join("socket.io.min.js.br"), "brotli").unwrap();
         let files = ClientFiles::load(&directory).unwrap();
         std::fs::remove_dir_all(&directory).unwrap();
 
@@ -155,6 +161,23 @@ mod tests {
         let (_, headers, body) = files.respond("socket.io.min.js", &request).unwrap();
         assert_eq!(headers[CONTENT_ENCODING], "deflate");
         assert!(body.len() < content.len() / 2);
+        // As the reference does, the client's order decides, and that of browsers is the second.
+        for (file, accepted, encoding) in [
+            ("socket.io.min.js", "br", Some("br")),
+            ("socket.io.min.js", "gzip, deflate, br", Some("gzip")),
+            ("socket.io.min.js", "gzip;q=0.5, BR", Some("br")),
+            ("socket.io.min.js", "br;q=0, *;q=0.1", Some("gzip")),
+            ("socket.io.js", "br", None),
+            ("socket.io.js", "br, gzip", Some("gzip")),
+        ] {
+            request.insert(ACCEPT_ENCODING, HeaderValue::from_static(accepted));
+            let (_, headers, body) = files.respond(file, &request).unwrap();
+            let answered = headers
+                .get(CONTENT_ENCODING)
+                .map(|name| name.to_str().unwrap());
+            assert_eq!(answered, encoding, "{file} {accepted}");
+            assert_eq!(encoding == Some("br"), body == "brotli");
+        }
         for known in ["\"4.8.4\"", "W/\"4.8.4\""] {
             request.insert(IF_NONE_MATCH, HeaderValue::from_static(known));
             let (status, _, body) = files.respond("socket.io.min.js", &request).unwrap();

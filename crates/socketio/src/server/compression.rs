@@ -18,35 +18,23 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    /// Finds the one that the client prefers; the first of equals.
+    /// What can be made of any answer.
+    pub(crate) const ALL: [Encoding; 2] = [Encoding::Gzip, Encoding::Deflate];
+
+    /// Finds the one that the client prefers; the first of equals in its list.
     pub(crate) fn accepted(request: &HeaderMap) -> Option<Encoding> {
-        let mut best: Option<(Encoding, u32)> = None;
-        for value in request.get_all(ACCEPT_ENCODING) {
-            for one in value.as_bytes().split(|&byte| byte == b',') {
-                let mut parts = one.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-                let encoding = match parts.next() {
-                    Some(name) if name.eq_ignore_ascii_case(b"gzip") || name == b"*" => {
-                        Encoding::Gzip
-                    }
-                    Some(name) if name.eq_ignore_ascii_case(b"deflate") => Encoding::Deflate,
-                    _ => continue,
-                };
-                let quality = parts
-                    .find_map(|part| part.strip_prefix(b"q="))
-                    .map_or(1000, thousandths);
-                if quality > 0 && best.is_none_or(|(_, best)| quality > best) {
-                    best = Some((encoding, quality));
-                }
-            }
-        }
-        best.map(|(encoding, _)| encoding)
+        preferred(request, &Encoding::ALL, Encoding::as_str)
     }
 
     pub(crate) fn name(self) -> HeaderValue {
-        HeaderValue::from_static(match self {
+        HeaderValue::from_static(self.as_str())
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
             Encoding::Deflate => "deflate",
             Encoding::Gzip => "gzip",
-        })
+        }
     }
 
     pub(crate) fn compress(self, plain: &[u8]) -> Vec<u8> {
@@ -65,6 +53,35 @@ impl Encoding {
         };
         finished.expect("memory can be written to")
     }
+}
+
+/// Finds what the client prefers of what there is; the first of equals in its list. `*` is the first
+/// of what there is.
+pub(crate) fn preferred<E: Copy>(
+    request: &HeaderMap,
+    offered: &[E],
+    name: impl Fn(E) -> &'static str,
+) -> Option<E> {
+    let mut best: Option<(E, u32)> = None;
+    for value in request.get_all(ACCEPT_ENCODING) {
+        for one in value.as_bytes().split(|&byte| byte == b',') {
+            let mut parts = one.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
+            let wanted = parts.next().unwrap_or_default();
+            let is_wanted = |&&encoding: &&E| {
+                wanted == b"*" || wanted.eq_ignore_ascii_case(name(encoding).as_bytes())
+            };
+            let Some(&encoding) = offered.iter().find(is_wanted) else {
+                continue;
+            };
+            let quality = parts
+                .find_map(|part| part.strip_prefix(b"q="))
+                .map_or(1000, thousandths);
+            if quality > 0 && best.is_none_or(|(_, best)| quality > best) {
+                best = Some((encoding, quality));
+            }
+        }
+    }
+    best.map(|(encoding, _)| encoding)
 }
 
 /// Half of the default's time, for a few percent more bytes.

@@ -375,6 +375,9 @@ impl ServerBuilder {
 
     /// Serves the official client's files from a directory such as
     /// `node_modules/socket.io/client-dist`. Default: none are served.
+    ///
+    /// They are sent as they are, in gzip or in deflate, as the client prefers; and in brotli those that
+    /// lie there in that form, too, as `brotli socket.io.min.js` writes them (`socket.io.min.js.br`).
     #[doc(alias = "serveClient")]
     pub fn serve_client(mut self, directory: impl AsRef<Path>) -> Self {
         self.client_files = Some(directory.as_ref().to_owned());
