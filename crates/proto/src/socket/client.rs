@@ -13,6 +13,8 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::connection::EventRef;
+use super::json::MalformedJson;
+use super::reader::Reader;
 
 /// One namespace as a client sees it.
 #[derive(Debug)]
@@ -195,12 +197,11 @@ impl<E, W> ClientSocket<E, W> {
     ///
     /// # Errors
     ///
-    /// When the answer has no id.
+    /// When the answer has no id. One that is no text is taken as JavaScript takes it: whatever counts
+    /// as true there.
     pub fn handle_connect(&mut self, data: &str) -> Result<(), OldServer> {
-        let data: Map<String, Value> = serde_json::from_str(data).unwrap_or_default();
-        let text = |key: &str| data.get(key).and_then(Value::as_str).map(Box::<str>::from);
-        let sid = text("sid").ok_or(OldServer)?;
-        self.join(sid, text("pid"));
+        let (sid, pid) = ids(data).unwrap_or_default();
+        self.join(sid.ok_or(OldServer)?, pid);
         Ok(())
     }
 
@@ -433,6 +434,31 @@ fn last_string(args: &str) -> Option<Box<str>> {
     }
 }
 
+/// The ids in an answer to CONNECT: texts as they are, anything else as JSON.
+fn ids(data: &str) -> Result<(Option<Box<str>>, Option<Box<str>>), MalformedJson> {
+    let (mut sid, mut pid) = (None, None);
+    let mut reader = Reader::new(data);
+    if reader.enter_object()? {
+        while let Some(key) = reader.next_key()? {
+            let slot = match &*key {
+                "sid" => &mut sid,
+                "pid" => &mut pid,
+                _ => {
+                    reader.skip()?;
+                    continue;
+                }
+            };
+            let text = match reader.first() {
+                Some(b'"') => reader.text()?,
+                _ => Some(reader.raw()?).filter(|raw| !matches!(&**raw, "0" | "false" | "null")),
+            };
+            let text = text.filter(|text| !text.is_empty());
+            *slot = text.map(|text| text.into_owned().into());
+        }
+    }
+    Ok((sid, pid))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -478,11 +504,43 @@ mod tests {
         assert!(socket.is_active() && !socket.is_joined() && socket.sid().is_none());
     }
 
+    #[test]
+    fn an_id_may_be_odd() {
+        for (data, sid) in [
+            (r#"{"sid":5}"#, "5"),
+            (r#"{"sid":1.5e3}"#, "1.5e3"),
+            (r#"{"sid":"0"}"#, "0"),
+            (r#"{"sid":true}"#, "true"),
+            (r#"{"sid":{"a":1}}"#, r#"{"a":1}"#),
+            (r#"{"sid":"a","sid":"b"}"#, "b"),
+            (r#"{"x":1e400,"sid":"a","y":"\ud800"}"#, "a"),
+            (r#"{"sid":"\ud800"}"#, "\u{fffd}"),
+        ] {
+            let mut socket = socket();
+            assert_eq!(socket.handle_connect(data), Ok(()), "{data}");
+            assert_eq!(socket.sid(), Some(sid), "{data}");
+        }
+        let mut socket = socket();
+        for recovered in [false, true] {
+            socket.handle_connect(r#"{"sid":"a","pid":7}"#).unwrap();
+            assert_eq!(socket.is_recovered(), recovered);
+            socket.handle_lost();
+        }
+    }
+
     // C044
     #[test]
     fn an_answer_without_an_id_is_from_an_old_server() {
-        for data in ["", "{}", r#"{"sid":1}"#] {
-            assert_eq!(socket().handle_connect(data), Err(OldServer));
+        for data in [
+            "",
+            "{}",
+            "[]",
+            r#"{"sid":""}"#,
+            r#"{"sid":0}"#,
+            r#"{"sid":null}"#,
+            r#"{"sid":"a","sid":false}"#,
+        ] {
+            assert_eq!(socket().handle_connect(data), Err(OldServer), "{data}");
         }
         assert!(
             OldServer

@@ -423,6 +423,15 @@ pub(super) fn event(data: &str) -> Result<Option<EventRef<'_>>, ParseError> {
     }
 }
 
+/// An event whose name may belong to the protocol.
+#[inline]
+pub(super) fn any_event(data: &str) -> Result<Option<EventRef<'_>>, ParseError> {
+    match data {
+        "" => Ok(None),
+        data => Ok(Some(json::any_event(data)?.into())),
+    }
+}
+
 #[inline]
 pub(super) fn ack(data: &str) -> Result<&str, ParseError> {
     match data {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::json;
+use super::json::{self, EventText};
 use super::packet::{Header, Packet, PacketKind, ParseError, check_control};
 use super::placeholder;
 
@@ -13,7 +13,16 @@ use super::placeholder;
 pub struct Decoder {
     max_attachments: usize,
     max_bytes: usize,
+    pub(super) protocol: Protocol,
     partial: Option<Box<Partial>>,
+}
+
+/// The protocol of Socket.IO that the peer speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Protocol {
+    /// That of Socket.IO 1 and 2.
+    V4,
+    V5,
 }
 
 /// A packet that waits for its attachments.
@@ -42,8 +51,16 @@ impl Decoder {
         Decoder {
             max_attachments,
             max_bytes,
+            protocol: Protocol::V5,
             partial: None,
         }
+    }
+
+    /// Reads what servers of Socket.IO 1 and 2 send, as their clients do: CONNECT and ERROR may have any
+    /// payload, events any name, and a packet that cannot be read is ignored.
+    pub fn with_protocol_4(mut self) -> Decoder {
+        self.protocol = Protocol::V4;
+        self
     }
 
     /// Decodes a text message; `None` means that attachments follow.
@@ -87,7 +104,7 @@ impl Decoder {
         };
         if !header.data.is_empty() {
             let args = match kind {
-                PacketKind::Event => json::event(header.data)?.args,
+                PacketKind::Event => self.event(header.data)?.args,
                 _ => json::ack(header.data)?,
             };
             placeholder::check(args, header.attachments)?;
@@ -102,6 +119,14 @@ impl Decoder {
             bytes: 0,
         }));
         Ok(Text::Partial)
+    }
+
+    #[inline]
+    pub(super) fn event<'a>(&self, data: &'a str) -> Result<EventText<'a>, ParseError> {
+        match self.protocol {
+            Protocol::V4 => json::any_event(data),
+            Protocol::V5 => json::event(data),
+        }
     }
 
     /// Takes an attachment; gives the packet with the last one.

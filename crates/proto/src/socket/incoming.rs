@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::connection::{self, EventRef};
-use super::decoder::{Decoder, Text};
-use super::packet::{Packet, PacketKind, ParseError, check_control};
+use super::decoder::{Decoder, Protocol, Text};
+use super::json;
+use super::packet::{Packet, PacketKind, ParseError, check_control, is_reserved};
 
 /// A server's packet, taken apart.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,7 +56,7 @@ pub enum ServerPacket<'a> {
 }
 
 impl Decoder {
-    /// Decodes a text message of a server; `None` means that attachments follow.
+    /// Decodes a text message of a server; `None` means that attachments follow, or that it is ignored.
     ///
     /// # Errors
     ///
@@ -65,18 +66,38 @@ impl Decoder {
         &mut self,
         text: &'a str,
     ) -> Result<Option<ServerPacket<'a>>, ParseError> {
+        match (self.text_of_server(text), self.protocol) {
+            (Err(ParseError::Payload | ParseError::UnknownType(_)), Protocol::V4) => Ok(None),
+            (packet, _) => packet,
+        }
+    }
+
+    #[inline]
+    fn text_of_server<'a>(
+        &mut self,
+        text: &'a str,
+    ) -> Result<Option<ServerPacket<'a>>, ParseError> {
         let header = match self.header(text)? {
             Text::Whole(header) => header,
             Text::Partial => return Ok(None),
         };
-        server_packet(
-            header.kind,
-            header.nsp.into(),
+        let (kind, nsp, attachments) = (header.kind, header.nsp.into(), Vec::new());
+        let packet = server_packet(
+            kind,
+            nsp,
             header.id,
             header.data,
-            Vec::new(),
-        )
-        .map(Some)
+            attachments,
+            self.protocol,
+        )?;
+        match &packet {
+            ServerPacket::Event {
+                event: Some(event), ..
+            } if self.protocol == Protocol::V5 && is_reserved(event.name()) => {
+                Err(ParseError::Payload)
+            }
+            _ => Ok(Some(packet)),
+        }
     }
 }
 
@@ -94,6 +115,7 @@ impl<'a> ServerPacket<'a> {
             packet.id,
             &packet.data,
             attachments,
+            Protocol::V5,
         )
     }
 }
@@ -105,12 +127,17 @@ fn server_packet<'a>(
     id: Option<u64>,
     data: &'a str,
     attachments: Vec<Bytes>,
+    protocol: Protocol,
 ) -> Result<ServerPacket<'a>, ParseError> {
+    let control = || match protocol {
+        Protocol::V4 if !data.is_empty() => json::value(data).map_err(Into::into),
+        Protocol::V4 | Protocol::V5 => check_control(kind, data),
+    };
     Ok(match kind {
         PacketKind::Event | PacketKind::BinaryEvent => ServerPacket::Event {
             nsp,
             id,
-            event: connection::event(data)?,
+            event: connection::any_event(data)?,
             attachments,
         },
         PacketKind::Ack | PacketKind::BinaryAck => ServerPacket::Ack {
@@ -121,14 +148,14 @@ fn server_packet<'a>(
         },
         PacketKind::Connect => ServerPacket::Connect {
             nsp,
-            data: check_control(kind, data)?,
+            data: control()?,
         },
         PacketKind::ConnectError => ServerPacket::ConnectError {
             nsp,
-            data: check_control(kind, data)?,
+            data: control()?,
         },
         PacketKind::Disconnect => {
-            check_control(kind, data)?;
+            control()?;
             ServerPacket::Disconnect { nsp }
         }
     })
@@ -181,6 +208,73 @@ mod tests {
                 attachments: vec![]
             }
         );
+    }
+
+    // What socket.io-client 2.5 does with it: socket.io-parser 3.3 checks little.
+    #[test]
+    fn servers_of_version_2_may_be_odd() {
+        let mut decoder = Decoder::new(10, 1000).with_protocol_4();
+        let any = [
+            "",
+            "[]",
+            "{}",
+            "null",
+            "5",
+            "true",
+            r#""text""#,
+            r#"[{"a":1}]"#,
+            r#"{"sid":5}"#,
+        ];
+        for data in any {
+            let nsp = Cow::Borrowed("/admin");
+            let (connect, error) = (format!("0/admin,{data}"), format!("4/admin,{data}"));
+            let expected = ServerPacket::Connect {
+                nsp: nsp.clone(),
+                data: data.into(),
+            };
+            // White space and digits are an ack id there.
+            if data != "5" {
+                assert_eq!(
+                    decoder.server_text(&connect),
+                    Ok(Some(expected)),
+                    "{connect}"
+                );
+                let expected = ServerPacket::ConnectError {
+                    nsp,
+                    data: data.into(),
+                };
+                assert_eq!(decoder.server_text(&error), Ok(Some(expected)), "{error}");
+            }
+        }
+        for name in [
+            "connect",
+            "connect_error",
+            "disconnect",
+            "disconnecting",
+            "newListener",
+            "removeListener",
+        ] {
+            let text = format!(r#"2["{name}",1]"#);
+            let packet = decoder.server_text(&text).unwrap().unwrap();
+            let ServerPacket::Event {
+                event: Some(event), ..
+            } = packet
+            else {
+                panic!("{packet:?}")
+            };
+            assert_eq!((event.name(), &*event.args), (name, "1"));
+            assert_eq!(decode(&text), Err(ParseError::Payload));
+            let text = format!(r#"51-["{name}",{{"_placeholder":true,"num":0}}]"#);
+            assert_eq!(decoder.server_text(&text), Ok(None));
+            let packet = decoder.binary(b"x"[..].into()).unwrap().unwrap();
+            assert!(ServerPacket::from_packet(&packet).is_ok());
+        }
+        for ignored in ["7", "9{}", "x", "", "2{}", "2[", "3{}", "2[]", "0{", "4["] {
+            assert_eq!(decoder.server_text(ignored), Ok(None), "{ignored}");
+        }
+        // A packet whose attachments would never fit is none that can be ignored.
+        assert!(decoder.server_text("5[]").is_err());
+        assert!(decoder.binary(b"x"[..].into()).is_err());
     }
 
     #[test]

@@ -53,6 +53,15 @@ pub(super) struct EventText<'a> {
 /// Takes an event's payload apart: an array whose first item is its name.
 #[inline]
 pub(super) fn event(text: &str) -> Result<EventText<'_>, ParseError> {
+    match any_event(text)? {
+        event if is_reserved(&event.name) => Err(ParseError::Payload),
+        event => Ok(event),
+    }
+}
+
+/// The same for an event whose name may belong to the protocol.
+#[inline]
+pub(super) fn any_event(text: &str) -> Result<EventText<'_>, ParseError> {
     Scanner::new(text).event()
 }
 
@@ -142,9 +151,6 @@ impl<'a> Scanner<'a> {
             }
             _ => return Err(ParseError::Payload),
         };
-        if is_reserved(&name) {
-            return Err(ParseError::Payload);
-        }
         self.space();
         match self.peek() {
             Some(b']') => {}

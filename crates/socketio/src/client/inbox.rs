@@ -492,7 +492,13 @@ impl Inbox {
 fn reader(shared: &Shared) -> PacketReader {
     let config = &shared.config;
     match &config.parser {
-        None => PacketReader::Json(Decoder::new(config.max_attachments, config.max_message)),
+        None => {
+            let decoder = Decoder::new(config.max_attachments, config.max_message);
+            PacketReader::Json(match config.version {
+                Version::V2 => decoder.with_protocol_4(),
+                Version::V4 => decoder,
+            })
+        }
         Some(parser) => PacketReader::Custom(parser.decoder()),
     }
 }
