@@ -104,9 +104,12 @@ impl Cors {
         }
     }
 
-    /// Names one origin in every answer, whoever asks.
+    /// Names one origin in every answer, whoever asks; `*` stands for all.
     pub fn origin(mut self, origin: impl Into<String>) -> Cors {
-        self.origin = Origin::Fixed(origin.into());
+        self.origin = match origin.into() {
+            all if all == "*" => Origin::Any,
+            origin => Origin::Fixed(origin),
+        };
         self
     }
 
@@ -192,10 +195,7 @@ impl Cors {
         match &self.origin {
             Origin::Any if self.credentials => Err(CorsError::CredentialsForAll),
             Origin::Any => Ok(()),
-            Origin::Fixed(origin) => match (&**origin, self.credentials) {
-                ("*", true) => Err(CorsError::CredentialsForAll),
-                (origin, _) => check_origin(origin),
-            },
+            Origin::Fixed(origin) => check_origin(origin),
             Origin::Reflected(allowed) if allowed.is_empty() => Err(CorsError::NoOrigin),
             Origin::Reflected(allowed) => allowed.iter().try_for_each(|allowed| match allowed {
                 Allowed::Exactly(origin) if origin == "*" && self.credentials => {
@@ -369,6 +369,7 @@ mod tests {
         let a = Some("https://a");
         assert_eq!(get(Cors::new(), a), "allow-origin: *");
         assert_eq!(get(Cors::new(), None), "allow-origin: *");
+        assert_eq!(get(Cors::new().origin("*"), a), "allow-origin: *");
         assert_eq!(
             get(Cors::new().origin("https://b"), a),
             "allow-origin: https://b; vary: Origin"
