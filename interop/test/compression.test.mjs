@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { gunzipSync, inflateSync } from "node:zlib";
 import { io } from "socket.io-client";
-import { Ws, expected, get, once, open, post, withServer, within } from "../harness.mjs";
+import { HANDSHAKE, Ws, expected, get, once, open, post, withServer, within } from "../harness.mjs";
 
 /** A polling session that has joined. */
 async function joined(server) {
@@ -39,6 +39,11 @@ describe("polling", { concurrency: true }, () => {
     const one = withServer({ httpCompression: { threshold: 10 } }, {}, async (server) => {
       const answer = await emitted(server, {}, 20, { "accept-encoding": "gzip" });
       assert.equal(answer.headers["content-encoding"], "gzip");
+      for (const more of ["", "&j=1"]) {
+        const first = await get(server, HANDSHAKE + more, { "accept-encoding": "gzip" });
+        assert.equal(first.headers["content-encoding"], "gzip");
+        assert.match(gunzipSync(first.bytes).toString(), /upgrades/);
+      }
     });
     const none = withServer({ httpCompression: false }, {}, async (server) => {
       const answer = await emitted(server, {}, 2000, { "accept-encoding": "gzip" });

@@ -12,8 +12,8 @@ use std::task::{Context, Poll};
 use std::time::{Instant, SystemTime};
 
 use ::http::header::{
-    self, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
-    SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE,
+    self, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, SET_COOKIE,
+    UPGRADE,
 };
 use ::http::request::Parts;
 use ::http::{Extensions, HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
@@ -346,7 +346,7 @@ fn open_polling<B>(
     if let Some(cookie) = cookie {
         headers.append(SET_COOKIE, cookie);
     }
-    text_headers(&mut headers);
+    polling::text_headers(&mut headers, parts);
     let body = match session.dialect().is_usual() && shared.config().initial_packet.is_none() {
         true => open_packet(&session, Transport::Polling),
         false => {
@@ -354,6 +354,7 @@ fn open_polling<B>(
             polling::first_answer(&session, parts, &mut headers)
         }
     };
+    let body = polling::compress_first(shared, parts, body, &mut headers);
     change_headers(
         shared,
         parts,
@@ -472,15 +473,6 @@ pub(crate) fn respond<B>(
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-/// The headers of an answer with packets.
-pub(crate) fn text_headers(headers: &mut HeaderMap) {
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=UTF-8"),
-    );
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// Lets the application's hooks change the headers of an answer.

@@ -20,9 +20,10 @@ use socketio_proto::engine::{
 };
 use socketio_proto::websocket::Opcode;
 
+use super::Shared;
 use super::body::ResponseBody;
 use super::compression::Encoding;
-use super::http::{Answer, Response, change_headers, respond, text_headers};
+use super::http::{Answer, Response, change_headers, respond};
 use super::running::Running;
 use super::session::{Dialect, Session};
 use super::turn;
@@ -130,11 +131,7 @@ pub(crate) fn first_answer(session: &Session, parts: &Parts, headers: &mut Heade
 
 impl Get {
     fn new(session: Arc<Session>, parts: Parts, mut headers: HeaderMap) -> Get {
-        text_headers(&mut headers);
-        if is_old_explorer(&parts) {
-            let name = HeaderName::from_static("x-xss-protection");
-            headers.insert(name, HeaderValue::from_static("0"));
-        }
+        text_headers(&mut headers, &parts);
         let is_hooked = !session.shared().config().headers.is_empty();
         let encoding = match session.shared().config().http_compression {
             Some(_) => Encoding::accepted(&parts.headers),
@@ -167,8 +164,7 @@ impl Get {
             && let Some(threshold) = self.session.shared().config().http_compression
             && body.len() >= threshold
         {
-            body = encoding.compress(&body);
-            headers.insert(CONTENT_ENCODING, encoding.name());
+            body = compress(encoding, &body, &mut headers);
         }
         if let Some(parts) = &self.parts {
             let shared = self.session.shared();
@@ -198,7 +194,7 @@ where
     match post(&session, &parts, body).await {
         Posted::Ok => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            usual_headers(&mut headers, &parts);
             let shared = session.shared();
             change_headers(shared, &parts, &shared.config().headers, &mut headers);
             respond(StatusCode::OK, headers, Bytes::from_static(b"ok"))
@@ -392,6 +388,45 @@ async fn until_closed<T>(
         Poll::Pending
     })
     .await
+}
+
+fn compress(encoding: Encoding, body: &[u8], headers: &mut HeaderMap) -> Vec<u8> {
+    headers.insert(CONTENT_ENCODING, encoding.name());
+    encoding.compress(body)
+}
+
+/// Compresses the first answer of a session, if it is to be.
+pub(crate) fn compress_first(
+    shared: &Shared,
+    parts: &Parts,
+    body: Vec<u8>,
+    headers: &mut HeaderMap,
+) -> Vec<u8> {
+    match shared.config().http_compression {
+        Some(threshold) if body.len() >= threshold => match Encoding::accepted(&parts.headers) {
+            Some(encoding) => compress(encoding, &body, headers),
+            None => body,
+        },
+        _ => body,
+    }
+}
+
+/// The headers of an answer with packets.
+pub(crate) fn text_headers(headers: &mut HeaderMap, parts: &Parts) {
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=UTF-8"),
+    );
+    usual_headers(headers, parts);
+}
+
+/// The headers of each answer of a session.
+fn usual_headers(headers: &mut HeaderMap, parts: &Parts) {
+    if is_old_explorer(parts) {
+        let name = HeaderName::from_static("x-xss-protection");
+        headers.insert(name, HeaderValue::from_static("0"));
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
 /// Old versions of Internet Explorer take a payload for HTML and filter it.
