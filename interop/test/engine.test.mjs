@@ -81,6 +81,8 @@ describe("handshake", { concurrency: true }, () => {
   it("E010 E014 allowRequest refuses with a message", withServer({}, { allowRequest: "not today" }, async (server) => {
     const answer = await get(server, HANDSHAKE);
     assert.deepEqual([answer.status, answer.body], [403, refused(4, "not today")]);
+    const { connection_error } = await server.fact("connection_error");
+    assert.deepEqual([connection_error.message, connection_error.context], ["Forbidden", { message: "not today" }]);
     const upgrade = await raw(server, upgradeRequest("/socket.io/?EIO=4&transport=websocket"));
     assert.match(upgrade, /^HTTP\/1\.1 400 Bad Request\r\n/);
     assert.ok(upgrade.endsWith("\r\n\r\nnot today"));

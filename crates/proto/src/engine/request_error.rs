@@ -141,14 +141,19 @@ impl RequestError {
         {
             return Cow::Borrowed(message);
         }
-        Cow::Borrowed(match self.code() {
+        Cow::Borrowed(self.text())
+    }
+
+    /// Returns what the code means, whatever reason was given.
+    pub fn text(&self) -> &'static str {
+        match self.code() {
             0 => "Transport unknown",
             1 => "Session ID unknown",
             2 => "Bad handshake method",
             4 => "Forbidden",
             5 => "Unsupported protocol version",
             _ => "Bad request",
-        })
+        }
     }
 
     /// Returns the status of the answer to a plain request; a refused upgrade is always 400.

@@ -42,7 +42,8 @@ pub struct ConnectionError {
     /// The cause as a number: 0 transport unknown, 1 session id unknown, 2 bad handshake method,
     /// 3 bad request, 4 forbidden, 5 unsupported protocol version.
     pub code: u8,
-    /// The cause in words, as the client reads it.
+    /// The cause in words. What `allow_request` gave as its reason, which the client reads
+    /// instead, is in `context`.
     pub message: String,
     /// What was wrong, in detail: the object that the JavaScript server gives.
     pub context: Value,
@@ -55,7 +56,7 @@ impl ConnectionError {
         ConnectionError {
             request,
             code: error.code(),
-            message: error.message().into_owned(),
+            message: error.text().to_owned(),
             context: error.context(),
             hint: error.hint().as_str(),
         }
