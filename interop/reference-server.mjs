@@ -9,7 +9,11 @@ const args = Object.fromEntries(
 const flags = JSON.parse(args.flags ?? "{}");
 const options = JSON.parse(args.options ?? "{}");
 const fact = (fact) => process.stdout.write(JSON.stringify(fact) + "\n");
+/** A fact that says whose it is, where the request or the handshake has the header `x-case`. */
+const factOf = ({ headers }, told) => fact({ ...told, case: headers["x-case"] });
 
+// A handler that fails ends the process, unless told otherwise.
+if (flags.survive) process.on("uncaughtException", (error) => fact({ uncaught: error.message }));
 if (flags.allowRequest) {
   options.allowRequest = (req, cb) => {
     fact({ allow_request: req.url });
@@ -51,20 +55,21 @@ if (flags.middleware) {
   });
 }
 io.engine.on("connection_error", ({ req, code, message, context }) => {
-  fact({ connection_error: { code, message, context, url: req.url } });
+  factOf(req, { connection_error: { code, message, context, url: req.url } });
 });
 io.on("new_namespace", (nsp) => fact({ new_namespace: nsp.name }));
 
 function register(nsp) {
   nsp.on("connection", (socket) => {
     const here = socket.nsp;
+    const fact = (told) => factOf(socket.handshake, told);
     fact({ connect: { nsp: here.name, id: socket.id } });
     socket.conn.on("upgrade", (transport) => fact({ upgrade: transport.name }));
     socket.on("disconnecting", () => fact({ disconnecting: { rooms: [...socket.rooms] } }));
     socket.on("disconnect", (reason) => fact({ disconnect: { nsp: here.name, id: socket.id, reason } }));
     socket.on("error", (error) => fact({ error: error.message }));
     socket.use(([event], next) => next(event === "drop me" ? new Error("dropped") : undefined));
-    socket.on("echo", (...args) => socket.emit("echo", ...args));
+    socket.on("echo", (...args) => socket.emit("echo", ...args.filter((arg) => typeof arg !== "function")));
     socket.on("ack", (...args) => args.pop()(...args));
     socket.on("ask", async (value, ms) => {
       const target = ms ? socket.timeout(ms) : socket;

@@ -26,6 +26,20 @@ fn fact(fact: Value) {
     println!("{fact}");
 }
 
+/// A fact that says whose it is, where the handshake has the header `x-case`.
+fn fact_of(socket: &Socket, told: Value) {
+    let mut headers = socket.handshake().headers();
+    let case = headers.find(|(name, _)| *name == "x-case");
+    fact(with_case(told, case.map(|(_, case)| case)));
+}
+
+fn with_case(mut told: Value, case: Option<&[u8]>) -> Value {
+    if let Some(case) = case {
+        told["case"] = String::from_utf8_lossy(case).into();
+    }
+    told
+}
+
 /// One room or several.
 fn rooms(value: &Value) -> Vec<String> {
     match value {
@@ -232,19 +246,28 @@ type Addressed = (Vec<String>, Vec<String>, String, socketio::Value);
 
 fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
     handlers.on_connect(async |socket: Socket| {
-        fact(json!({ "connect": { "nsp": socket.namespace().name(), "id": socket.id() } }));
-        socket
-            .connection()
-            .on_upgrade(|transport| fact(json!({ "upgrade": transport.as_str() })));
+        let nsp = socket.namespace().name().to_owned();
+        fact_of(
+            &socket,
+            json!({ "connect": { "nsp": nsp, "id": socket.id() } }),
+        );
+        let upgraded = socket.clone();
+        socket.connection().on_upgrade(move |transport| {
+            fact_of(&upgraded, json!({ "upgrade": transport.as_str() }))
+        });
     });
     handlers.on_disconnecting(async |socket: Socket| {
-        fact(json!({ "disconnecting": { "rooms": socket.rooms() } }));
+        let rooms = socket.rooms();
+        fact_of(&socket, json!({ "disconnecting": { "rooms": rooms } }));
     });
     handlers.on_disconnect(async |socket: Socket, reason: String| {
         let nsp = socket.namespace().name().to_owned();
-        fact(json!({ "disconnect": { "nsp": nsp, "id": socket.id(), "reason": reason } }));
+        let told = json!({ "nsp": nsp, "id": socket.id(), "reason": reason });
+        fact_of(&socket, json!({ "disconnect": told }));
     });
-    handlers.on_error(async |_: Socket, message: String| fact(json!({ "error": message })));
+    handlers.on_error(async |socket: Socket, message: String| {
+        fact_of(&socket, json!({ "error": message }));
+    });
     handlers.event_middleware(|_, event, _| match event {
         "drop me" => Err("dropped".to_owned()),
         _ => Ok(()),
@@ -504,12 +527,14 @@ async fn main() -> std::io::Result<()> {
     }
     let io = builder.build();
     io.on_connection_error(|error| {
-        fact(json!({ "connection_error": {
+        let told = json!({ "connection_error": {
             "code": error.code,
             "message": error.message,
             "context": error.context,
             "url": error.request.uri.to_string(),
-        } }));
+        } });
+        let case = error.request.headers.get("x-case");
+        fact(with_case(told, case.map(HeaderValue::as_bytes)));
     });
     io.on_new_namespace(|namespace| fact(json!({ "new_namespace": namespace.name() })));
     io.of("/guarded")
