@@ -297,7 +297,7 @@ impl<S: Clone> Connection<S> {
         data: Cow<'a, str>,
     ) -> Result<Option<Incoming<'a, S>>, Invalid> {
         let (nsp, data) = match kind {
-            PacketKind::Connect if self.has_queries => split_query(nsp, data),
+            PacketKind::Connect if self.has_queries => split_query(nsp),
             _ => (nsp, data),
         };
         match kind {
@@ -398,14 +398,16 @@ fn without_query(nsp: &str) -> &str {
 }
 
 /// Takes query and fragment off a namespace and makes the query an object. Spec: RFC 3986, section 3.
-fn split_query<'a>(nsp: Cow<'a, str>, data: Cow<'a, str>) -> (Cow<'a, str>, Cow<'a, str>) {
+///
+/// That is all the `auth` that old clients have: what else is in their packet is not heeded.
+fn split_query(nsp: Cow<'_, str>) -> (Cow<'_, str>, Cow<'_, str>) {
     let name = without_query(&nsp);
     if name.len() == nsp.len() {
-        return (nsp, data);
+        return (nsp, "".into());
     }
     let before_fragment = nsp.split('#').next().unwrap_or_default();
     let Some((_, query)) = before_fragment.split_once('?') else {
-        return (name.to_owned().into(), data);
+        return (name.to_owned().into(), "".into());
     };
     let mut pairs = serde_json::Map::new();
     for (key, value) in Query::parse(query).iter() {
@@ -513,6 +515,7 @@ mod tests {
             ("0/a?t=1?u#x?y#z", "/a", r#"{"t":"1?u"}"#),
             ("0/a?#", "/a", "{}"),
             ("0/a", "/a", ""),
+            (r#"0/a,{"t":"1"}"#, "/a", ""),
         ] {
             let mut connection = start().0.with_namespace_queries();
             let Some(Incoming::Connect { nsp: n, auth: a }) = connection.handle_text(text).unwrap()
@@ -521,7 +524,8 @@ mod tests {
             };
             assert_eq!((&*n, &*a), (nsp, auth), "{text}");
             assert!(connection.accept(nsp, 1));
-            let event = text.replacen('0', "2", 1) + ",[\"x\"]";
+            let (nsp, _) = text.split_once(',').unwrap_or((text, ""));
+            let event = nsp.replacen('0', "2", 1) + ",[\"x\"]";
             assert!(connection.handle_text(&event).unwrap().is_some(), "{event}");
         }
         // Later revisions have no queries there.
