@@ -100,8 +100,9 @@ pub fn check_upgrade(headers: &UpgradeHeaders<'_>) -> Result<(), HandshakeError>
 ///
 /// When the version is neither 13 nor 8.
 pub fn check_version(version: Option<&[u8]>) -> Result<(), HandshakeError> {
+    let version = version.and_then(|version| str::from_utf8(version).ok()?.parse().ok());
     match version {
-        Some(b"13" | b"8") => Ok(()),
+        Some(13u32 | 8) => Ok(()),
         _ => Err(HandshakeError::Version),
     }
 }
@@ -162,6 +163,9 @@ mod tests {
     #[test]
     fn the_specification_s_key_is_accepted() {
         assert_eq!(check_upgrade(&GOOD), Ok(()));
+        for version in ["8", "013"].map(|version| Some(version.as_bytes())) {
+            assert_eq!(check_upgrade(&UpgradeHeaders { version, ..GOOD }), Ok(()));
+        }
         assert_eq!(
             &accept_key(GOOD.key.unwrap()),
             b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

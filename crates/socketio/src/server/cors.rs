@@ -263,7 +263,8 @@ impl Cors {
             Origin::Reflected(allowed) => {
                 vary(response, "Origin");
                 let origin = request.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-                if let Some(origin) = origin.filter(|o| allowed.iter().any(|a| a.allows(o))) {
+                let is_allowed = |o: &&str| !o.is_empty() && allowed.iter().any(|a| a.allows(o));
+                if let Some(origin) = origin.filter(is_allowed) {
                     insert(response, ACCESS_CONTROL_ALLOW_ORIGIN, Some(origin));
                 }
             }
@@ -389,6 +390,7 @@ mod tests {
         assert_eq!(get(pattern, Some("https://c")), "vary: Origin");
         let function = Cors::new().origin_fn(|origin| origin.ends_with("a"));
         assert_eq!(get(function, a), "allow-origin: https://a; vary: Origin");
+        assert_eq!(get(Cors::new().mirror_origin(), Some("")), "vary: Origin");
         let all = Cors::new()
             .mirror_origin()
             .allow_credentials()

@@ -266,7 +266,13 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
         (verified, _) => verified?,
     };
     Ok(match (verified, found) {
-        (Verified::Session { .. }, Some(session)) => Checked::Known(session),
+        (Verified::Session { transport }, Some(session)) => {
+            if transport == Transport::WebSocket && !upgrade {
+                // The reference never answers.
+                return Err(RequestError::TransportHandshakeError);
+            }
+            Checked::Known(session)
+        }
         (Verified::Session { transport } | Verified::Handshake { transport }, _) => {
             let revision = engine::verify_protocol(&request, shared.engine());
             let dialect = revision.map(|revision| Dialect::of(&request, revision, transport));
@@ -446,6 +452,8 @@ pub(crate) fn refuse<B>(
 ) -> Response<B> {
     shared.refused(&ConnectionError::new(info(shared, parts), error));
     if upgrade {
+        // A WebSocket client reads no headers of a refusal; the reference sends none of its own.
+        let headers = HeaderMap::new();
         return refuse_upgrade(StatusCode::BAD_REQUEST, headers, error.upgrade_message());
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -534,7 +542,10 @@ pub(crate) fn is_extended_connect(parts: &Parts) -> bool {
 }
 
 fn has_upgrade(parts: &Parts) -> bool {
-    parts.headers.contains_key(UPGRADE)
+    parts
+        .headers
+        .get(UPGRADE)
+        .is_some_and(|protocol| !protocol.is_empty())
         && parts.headers.get_all(CONNECTION).iter().any(|value| {
             let tokens = value.as_bytes().split(|&b| b == b',');
             tokens

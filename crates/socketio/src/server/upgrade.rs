@@ -52,7 +52,7 @@ pub(crate) fn answer<B>(
     };
     let protocol = match checked.and_then(|()| offered_protocols(&parts)) {
         Ok(offered) => select_protocol(shared, &parts, &offered),
-        Err(error) => return refuse_handshake(headers, error),
+        Err(error) => return refuse_handshake(error),
     };
     let accept = websocket::accept_key(key.unwrap_or_default());
     let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
@@ -221,7 +221,8 @@ pub(crate) fn plain_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgrad
 }
 
 /// Refuses a handshake whose headers are not those of a WebSocket.
-fn refuse_handshake<B>(mut headers: HeaderMap, error: HandshakeError) -> Response<B> {
+fn refuse_handshake<B>(error: HandshakeError) -> Response<B> {
+    let mut headers = HeaderMap::new();
     if let Some(versions) = error.supported_versions() {
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(versions));
     }
