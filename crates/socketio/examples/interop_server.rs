@@ -252,9 +252,11 @@ fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
             json!({ "connect": { "nsp": nsp, "id": socket.id() } }),
         );
         let upgraded = socket.clone();
-        socket.connection().on_upgrade(move |transport| {
-            fact_of(&upgraded, json!({ "upgrade": transport.as_str() }))
-        });
+        if socket.connection().transport() == Transport::Polling {
+            socket.connection().on_upgrade(move |transport| {
+                fact_of(&upgraded, json!({ "upgrade": transport.as_str() }))
+            });
+        }
     });
     handlers.on_disconnecting(async |socket: Socket| {
         let rooms = socket.rooms();

@@ -1,0 +1,41 @@
+// What the servers are started with: options and flags of the scenario server (../CONTRACT.md).
+
+const set = (options, flags = {}) => ({
+  options,
+  flags,
+  path: (options.path ?? "/socket.io").replace(/\/$/, "") + (options.addTrailingSlash === false ? "" : "/"),
+  old: options.allowEIO3 === true,
+  transports: options.transports ?? ["polling", "websocket"],
+  msgpack: flags.parser === "msgpack",
+});
+
+export const SETS = [
+  set({}),
+  set({ allowEIO3: true }),
+  set({ allowEIO3: true, maxHttpBufferSize: 300 }),
+  set({ transports: ["polling"] }),
+  set({ transports: ["websocket"], allowEIO3: true }),
+  set({ allowUpgrades: false }),
+  set({ path: "/my-path/", cleanupEmptyChildNamespaces: true }),
+  set({ addTrailingSlash: false }),
+  set({ maxHttpBufferSize: 100 }),
+  set({ cors: { origin: "http://a.example", credentials: true } }),
+  set({ cors: { origin: ["http://a.example", "http://b.example"] } }),
+  set({ cors: { origin: true }, allowEIO3: true }),
+  set({ cors: { origin: { pattern: "\\.example$" } }, cookie: true }),
+  set({ cors: { origin: { ending: "b.example" } } }),
+  set({ cookie: { name: "me", path: "/x", sameSite: "strict", maxAge: 60, secure: true }, allowEIO3: true }),
+  set({ initialPacket: '2["hi"]', allowEIO3: true }),
+  set({ connectionStateRecovery: { maxDisconnectionDuration: 60000 } }),
+  set({ perMessageDeflate: { threshold: 20 } }),
+  set({ httpCompression: { threshold: 20 }, allowEIO3: true }),
+  set({ httpCompression: false }),
+  set({}, { parser: "msgpack" }),
+  set({}, { allowRequest: "deny" }),
+  set({ allowEIO3: true }, { allowRequest: "not today" }),
+  set({ cors: { origin: "*" } }, { allowRequest: "allow", headers: true }),
+  set({ cors: {} }, { middleware: "header" }),
+  set({}, { middleware: "401" }),
+  set({ cors: { origin: true } }, { middleware: "fail" }),
+  set({}, { generateId: "fail" }),
+];

@@ -1,0 +1,180 @@
+// How each difference that is meant is recognised. `row` is the first cell of its row in docs/protocol-notes.md. `of` sees
+// one difference (`compare.mjs`) and the whole case; where the sessions part there, what follows says nothing more
+// (`parts`).
+
+const stepOf = ({ at }, { script }) => script[parseInt(at)];
+const onOf = ({ at }) => at.split(" ").slice(1).join(" ");
+const header = (step, name) => step?.headers?.filter(([other]) => other.toLowerCase() === name).map(([, value]) => value) ?? [];
+const target = (step) => step?.target ?? "";
+
+/** What a step sends, as text. */
+function sent({ body, data }) {
+  const spec = body ?? data ?? "";
+  if (typeof spec === "string") return spec.startsWith("d=") ? decoded(spec.slice(2)) : spec;
+  return spec.hex !== undefined ? Buffer.from(spec.hex, "hex").toString("latin1") : (spec.before ?? "");
+}
+
+function decoded(form) {
+  try {
+    return decodeURIComponent(form);
+  } catch {
+    return form;
+  }
+}
+
+/** Whether a step that passes the test comes before the difference. */
+function after(d, { script }, test) {
+  const until = /^\d/.test(d.at) ? parseInt(d.at) + 1 : script.length;
+  return script.slice(0, until).some((step) => test(step, sent(step)));
+}
+
+/** A step whose bytes are the whole of a connection. */
+const isRaw = (step, { script }) => step?.do === "bytes" && !script.some((other) => other !== step && other.on === step.on);
+const WELL_FORMED = /^(\r\n)?GET \S+ HTTP\/1\.[01]\r\nX-Case: [^\r\n]*(\r\n(Host: h|X: ?y|Connection: keep-alive|Content-Length: 0))*\r\n\r\n/;
+const isOdd = (text) => /[<>"{}|^`\u0080-\uffff]/.test(text.split("\r\n")[0]) || !(/Host: h/.test(text) && WELL_FORMED.test(text) && !/Host: [^]*Host: /.test(text));
+/** Packets of several kinds in one body, of either revision: an event, and something behind it. */
+const EVENT_AND_MORE = /(^|\x1e|:|\xff)4[25][^\x1e]*(\x1e|\d:|\xff)/;
+const DISCONNECT_AND_MORE = /(^|\x1e|:|\xff)41[^\x1e]*(\x1e|\d:|\xff)/;
+const CONNECT_AND_MORE = /(^|\x1e|:|\xff)40[^\x1e]*(\x1e|\d:|\xff)/;
+/** A number of attachments that JavaScript's `Number` understands. */
+const ODD_COUNT = /[56](0\d|0x|[ +]\d|\d+(\.|e| ))[^-]*-/;
+const text = (value) => (value === undefined ? "" : JSON.stringify(value));
+
+export const RULES = [
+  {
+    row: "a request that is not well-formed HTTP",
+    parts: true,
+    of: (d, both) => {
+      const steps = /^\d/.test(d.at) ? [stepOf(d, both)] : both.script;
+      return steps.some((step) => (isRaw(step, both) ? isOdd(step.data) : /[a-z]|FOO/.test(step?.method ?? "") || (step?.version === "1.0" && step.chunks)));
+    },
+  },
+  {
+    row: "HTTP/1.0",
+    of: (d, both) => d.field === "connection" && d.reference === "close" && (stepOf(d, both)?.version === "1.0" || / HTTP\/1\.0/.test(stepOf(d, both)?.data)),
+  },
+  { row: "`Expect`", of: (d) => d.at.endsWith(" 100") },
+  { row: "`Expect`", parts: true, of: (d, both) => d.field === "status" && d.reference === 417 && header(stepOf(d, both), "expect").length > 0 },
+  { row: "a target in absolute form, or `*`", parts: true, of: (d, both) => after(d, both, (step) => /^(http:|\*)/.test(target(step))) },
+  {
+    row: "a fragment in a target",
+    of: (d, { script }) => d.reference?.fact && d.ours?.fact && script.some((step) => target(step).includes("#")) && text(d.reference).replaceAll("#x", "") === text(d.ours),
+  },
+  {
+    row: "a refused request whose body has not been read",
+    of: (d, { script }) => {
+      if (!script.some((step) => step.on === onOf(d) && (step.body !== undefined || step.chunks))) return false;
+      if (d.field === "connection") return d.reference === undefined && d.ours === "close";
+      return d.reference?.state === "open" && d.ours?.state === "ended";
+    },
+  },
+  { row: "Engine.IO 3 over polling: where `40` is", of: (d) => d.field === "welcome" },
+  {
+    row: "a middleware that answers an upgrade itself",
+    parts: true,
+    of: (d, both) => both.set.flags.middleware === "401" && stepOf(d, both)?.do === "websocket" && d.reference === undefined && d.ours?.status === 401,
+  },
+  {
+    row: "an Engine.IO 3 client over WebSocket",
+    parts: true,
+    of: (d, both) => stepOf(d, both)?.do === "websocket" && both.ours.some(({ step, body }) => step === parseInt(d.at) && body === "Unsupported protocol version"),
+  },
+  { row: "a WebSocket whose id cannot be generated", parts: true, of: (d, both) => both.set.flags.generateId === "fail" && stepOf(d, both)?.do === "websocket" },
+  {
+    row: "a WebSocket that says `transport=polling`, as native clients in Dart do by default",
+    parts: true,
+    of: (d, both) => stepOf(d, both)?.do === "websocket" && d.field === "status" && d.reference === 101 && d.ours === 400 && /transport=(p|%70)olling/.test(target(stepOf(d, both))),
+  },
+  { row: "compression over WebSocket", of: (d) => d.field === "sec-websocket-extensions" },
+  { row: "compression over WebSocket", of: (d) => d.reference?.compressed && text({ ...d.reference, compressed: undefined }) === text({ ...d.ours, compressed: undefined }) },
+  { row: "`b64=1` over WebSocket", parts: true, of: (d, both) => d.reference?.frame === "text" && d.reference.text.startsWith("b") && d.ours?.frame === "binary" && after(d, both, (step) => /b64/.test(target(step))) },
+  {
+    row: "several packets while a GET waits",
+    parts: true,
+    of: (d) => d.field === "body" && typeof d.reference === "string" && d.reference.length > 1 && d.ours?.startsWith(d.reference) && !/^\x1e?6\x1e1$/.test(d.ours.slice(d.reference.length)),
+  },
+  { row: "`5` while a GET waits", of: (d, both) => d.field === "body" && /^(\d:)?1$|"1"/.test(d.reference) && /^(\d:)?6$|"6"/.test(d.ours) && after(d, both, (_, text) => text === "5") },
+  {
+    row: "ack ids above 2^53, or with white space",
+    parts: true,
+    of: (d, both) => after(d, both, (_, text) => /4[2356](\d*-)?(\/[^,]*,)?[^["{]*(\d{16,}|\s)/.test(text)),
+  },
+  {
+    row: "a placeholder without its attachment",
+    parts: true,
+    of: (d, both) => after(d, both, (_, text) => /4[56]\d+-/.test(text) && /"num":(1|-1|"0"|0\.5)|"_placeholder":true\}|"_placeholder":1/.test(text)),
+  },
+  { row: "an attachment that two placeholders name", parts: true, of: (d) => /^452-/.test(d.reference?.text) && /^451-/.test(d.ours?.text) },
+  { row: "an event called `error`", parts: true, of: (d, both) => d.reference?.fact?.error === "" && after(d, both, (_, text) => text.includes('["error"')) },
+  { row: "a refused upgrade by HEAD", parts: true, of: (d, both) => stepOf(d, both)?.method === "HEAD" && d.reference?.rest !== undefined },
+  { row: "an upgrade that asks to close the connection", of: (d, both) => d.field === "connection" && d.ours === "close" && header(stepOf(d, both), "connection").some((value) => /close/i.test(value)) },
+  { row: "JSONP: whose `j`", of: (d) => /___eio/.test(d.reference) && /___eio/.test(d.ours) && d.reference.replace(/^___eio\[\d*\]/, "") === d.ours.replace(/^___eio\[\d*\]/, "") },
+  { row: "JSON nested deeper than 128 levels", parts: true, of: (d, both) => after(d, both, (_, text) => text.includes("[".repeat(127))) },
+  { row: "the texts of parse errors", of: (d) => d.reference?.fact?.error !== undefined && d.ours?.fact?.error !== undefined },
+  { row: "an event in the same payload as its CONNECT", parts: true, of: (d, both) => after(d, both, (_, text) => CONNECT_AND_MORE.test(text)) && text(d.ours).length > text(d.reference).length },
+  { row: "a second CONNECT for a namespace that is being joined", parts: true, of: (d, both) => after(d, both, (_, text) => /(^|\x1e|:)40[^]*(\x1e|:)40/.test(text)) },
+  { row: "a preflight that asks for a WebSocket", parts: true, of: (d, both) => stepOf(d, both)?.do === "websocket" && stepOf(d, both).method === "OPTIONS" && both.set.options.cors !== undefined },
+  {
+    row: "events in the same body as what ends their session",
+    parts: true,
+    of: (d, both) => after(d, both, (_, text) => EVENT_AND_MORE.test(text)) && (d.at === "facts" || text(d.ours).length > text(d.reference).length),
+  },
+  { row: "a packet behind DISCONNECT in the same body", parts: true, of: (d, both) => after(d, both, (_, text) => DISCONNECT_AND_MORE.test(text)) },
+  {
+    row: "a POST whose connection is half closed before its body",
+    of: (d, { script }) => script.some((step) => step.how === "end" && script.some((other) => other.on === step.on && other.part)) && (d.reference?.status === 400 || d.field === "entry"),
+  },
+  { row: "an origin beyond ASCII", of: (d, both) => d.field === "access-control-allow-origin" && header(stepOf(d, both), "origin").some((origin) => /[^ -~]/.test(origin)) },
+  {
+    row: "a header that is there twice",
+    parts: true,
+    of: (d, both) => {
+      const names = stepOf(d, both)?.headers?.map(([name]) => name.toLowerCase()) ?? [];
+      return new Set(names).size < names.length;
+    },
+  },
+  { row: "a function that refuses an origin", of: (d, both) => d.field === "vary" && d.ours === "Origin" && both.set.options.cors?.origin?.ending !== undefined },
+  {
+    row: "a function that refuses an origin",
+    parts: true,
+    of: (d, both) => d.field === "status" && d.ours === 204 && stepOf(d, both).method === "OPTIONS" && both.set.options.cors?.origin?.ending !== undefined,
+  },
+  { row: "a number of attachments that is no plain number (`01`, `1.0`, `+1`)", parts: true, of: (d, both) => after(d, both, (_, text) => ODD_COUNT.test(text)) },
+  { row: "JSONP: a form with two `d`", parts: true, of: (d, both) => after(d, both, (step) => /^d=.*&d=/.test(step.body)) },
+  {
+    row: "a POST that is being read when its session ends",
+    of: (d, both) => d.reference?.body === "ok" && d.ours === undefined && both.script.some((step) => step.part && step.on === onOf(d)),
+  },
+  {
+    row: "a plain request with `transport=websocket` for a session that has a WebSocket",
+    parts: true,
+    of: (d, both) => d.reference === undefined && d.ours?.status === 400 && stepOf(d, both)?.do === "request" && /transport=websocket/.test(target(stepOf(d, both))),
+  },
+  { row: "the reason in a Close", of: (d) => d.reference?.frame === "close" && d.ours?.frame === "close" && d.reference.code === d.ours.code && d.ours.text === undefined },
+  {
+    row: "a path that only begins like the server's, with `addTrailingSlash: false`",
+    parts: true,
+    of: (d, both) => both.set.options.addTrailingSlash === false && d.field === "status" && d.ours === 404 && /^\/socket\.io[^?/]/.test(target(stepOf(d, both))),
+  },
+  { row: "an upgrade for another path", parts: true, of: (d, both) => stepOf(d, both)?.do === "websocket" && d.reference === undefined && d.ours?.status === 404 },
+  { row: "what only passes through", of: (d) => sameValues(d.reference?.text ?? d.reference, d.ours?.text ?? d.ours) },
+];
+
+/** Whether two bodies or messages are the same once all that is in them is what JavaScript makes of it. */
+function sameValues(left, right) {
+  const values = (all) => {
+    if (typeof all !== "string") return undefined;
+    const packets = all.replace(/\d+:(?=4)/g, "\x1e").split("\x1e");
+    return packets.map((packet) => {
+      const at = packet.search(/[[{]/);
+      if (at < 0) return packet;
+      try {
+        return packet.slice(0, at) + JSON.stringify(JSON.parse(packet.slice(at), (_, value) => (value?._placeholder === true ? { _placeholder: true, num: value.num } : value)));
+      } catch {
+        return packet;
+      }
+    });
+  };
+  const [a, b] = [values(left), values(right)];
+  return a !== undefined && b !== undefined && a.join() === b.join();
+}
