@@ -1,0 +1,45 @@
+// Our client before servers that are odd in one or two ways: where JavaScript's client has delivered ten
+// of ten times, ours does. interop/odd/run.mjs compares both now, and records.
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import { describe, it } from "node:test";
+import { DIFFERENCES } from "../odd/differences.mjs";
+import { ODDITIES, generate } from "../odd/oddities.mjs";
+import { RECORDED, difference, each, once, ours } from "../odd/run.mjs";
+import { start } from "../odd/server.mjs";
+
+// The client is the same whatever the server under test is.
+const skip = process.env.SIO_SERVER === "reference" && "our client is tested with our server's suites";
+
+describe("odd servers", { skip }, () => {
+  it("each documented difference is about an oddity that there is, and stands in the notes", () => {
+    const names = new Set(ODDITIES.map(([name]) => name));
+    const notes = fs.readFileSync(new URL("../../docs/protocol-notes.md", import.meta.url), "utf8");
+    for (const name of Object.keys(DIFFERENCES)) {
+      assert.ok(names.has(name), name);
+      assert.ok(notes.includes(`| ${name} |`), `${name} is missing in docs/protocol-notes.md`);
+    }
+  });
+
+  it("ours delivers where JavaScript's client has", { timeout: 90_000 }, async () => {
+    const { seed, cases } = JSON.parse(fs.readFileSync(RECORDED));
+    const server = await start();
+    const client = ours();
+    const worse = [];
+    await each(cases.length, async (index) => {
+      const [names, kind, verdict] = cases[index];
+      const odd = generate(seed, index);
+      assert.equal(odd.names.join(" + "), names, "the table has changed: record again with interop/odd/run.mjs --record");
+      if (!verdict.startsWith("delivers") || difference(odd)) return;
+      // A busy machine is given another chance, and more time.
+      for (const deadline of [4000, 16000]) {
+        const mine = await once(server, client, odd, deadline);
+        if (mine === verdict) return;
+        if (deadline > 4000) worse.push(`${index}: ${names} (${kind}): JavaScript ${verdict}, ours ${mine}`);
+      }
+    });
+    client.end();
+    server.close();
+    assert.deepEqual(worse, []);
+  });
+});
