@@ -118,6 +118,11 @@ pub enum ClientEvent {
     },
 }
 
+const PONG: ClientTransmit = ClientTransmit::Packet {
+    via: Via::Main,
+    packet: ClientPacket::Pong,
+};
+
 /// How far the session's life has come.
 ///
 /// ```text
@@ -223,7 +228,9 @@ impl Client {
             Phase::Opening => {
                 match packet {
                     Packet::Open(json) => self.handle_open(json, now),
-                    _ => self.fail("server error"),
+                    // As in the reference, what says nothing may come first.
+                    Packet::Noop | Packet::Ping(_) | Packet::Pong(_) | Packet::Upgrade => {}
+                    Packet::Close | Packet::Message(_) => self.fail("server error"),
                 }
                 return None;
             }
@@ -234,8 +241,10 @@ impl Client {
         self.handle_activity(now);
         match packet {
             Packet::Message(message) => return Some(message),
+            // Many that come together have one answer.
+            Packet::Ping(_) if self.transmits.back() == Some(&PONG) => {}
             Packet::Ping(_) => {
-                self.send(ClientPacket::Pong);
+                self.transmits.push_back(PONG);
                 self.events.push_back(ClientEvent::Ping);
             }
             Packet::Pong(_) => {

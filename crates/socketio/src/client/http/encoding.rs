@@ -26,6 +26,8 @@ pub(super) fn decode(encodings: &[u8], body: Vec<u8>, max: usize) -> Result<Vec<
             // The name stands for zlib's format; some send what is in it.
             "deflate" if is_zlib(&body) => unpack(ZlibDecoder::new(&body[..]), max)?,
             "deflate" => unpack(DeflateDecoder::new(&body[..]), max)?,
+            // What says so and is text was not packed.
+            _ if std::str::from_utf8(&body).is_ok() => body,
             _ => return Err(BodyError::Encoding(encoding)),
         };
     }
