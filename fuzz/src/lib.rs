@@ -179,13 +179,13 @@ pub fn websocket_response(data: &[u8]) {
         protocol: None,
         extensions: lines.next(),
     };
-    if check_response(&headers, &key, Some(&offer)).is_ok() {
+    if check_response(&headers, &key, Some(&offer), &[""; 0]).is_ok() {
         assert_eq!(headers.accept.map(<[u8]>::trim_ascii), Some(&accept[..]));
     }
     headers.accept = Some(&accept);
     headers.upgrade = Some(b"websocket");
     headers.connection = Some(b"upgrade");
-    let agreed = check_response(&headers, &key, Some(&offer));
+    let agreed = check_response(&headers, &key, Some(&offer), &[""; 0]);
     assert_eq!(agreed.ok(), offer.accept(headers.extensions).ok());
     if let Ok(Some(agreed)) = agreed {
         assert!(agreed.server_no_context_takeover() || !offer.server_no_context_takeover);

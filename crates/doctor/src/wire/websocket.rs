@@ -111,7 +111,7 @@ impl WebSocket {
             extensions: None,
             protocol: None,
         };
-        if websocket::check_response(&response, &key, None).is_err() {
+        if websocket::check_response(&response, &key, None, &[""; 0]).is_err() {
             return Ok((answer, None));
         }
         let websocket = WebSocket {

@@ -67,7 +67,8 @@ pub fn client_key(nonce: [u8; 16]) -> [u8; 24] {
 }
 
 /// Checks the response to a request with this `Sec-WebSocket-Key`, with this offer in
-/// `Sec-WebSocket-Extensions` if there was any, and without `Sec-WebSocket-Protocol`.
+/// `Sec-WebSocket-Extensions` if there was any, and with these subprotocols in
+/// `Sec-WebSocket-Protocol`. The server may choose none of them.
 ///
 /// `None` means that the connection goes without compression.
 ///
@@ -78,6 +79,7 @@ pub fn check_response(
     headers: &ResponseHeaders<'_>,
     key: &[u8; 24],
     offer: Option<&DeflateOffer>,
+    protocols: &[impl AsRef<str>],
 ) -> Result<Option<Negotiated>, ResponseError> {
     if headers.status != 101 {
         return Err(ResponseError::Status(headers.status));
@@ -101,7 +103,12 @@ pub fn check_response(
         None if headers.extensions.is_some() => return Err(ExtensionError::NotOffered.into()),
         None => None,
     };
-    if headers.protocol.is_some() {
+    // An empty one is none.
+    let chosen = headers.protocol.map(<[u8]>::trim_ascii).unwrap_or_default();
+    let mut offered = protocols
+        .iter()
+        .map(|protocol| protocol.as_ref().as_bytes());
+    if !chosen.is_empty() && !offered.any(|protocol| protocol == chosen) {
         return Err(ResponseError::Protocol);
     }
     Ok(negotiated)
@@ -123,13 +130,38 @@ mod tests {
         protocol: None,
     };
 
+    fn check(
+        headers: &ResponseHeaders<'_>,
+        key: &[u8; 24],
+        offer: Option<&DeflateOffer>,
+    ) -> Result<Option<Negotiated>, ResponseError> {
+        check_response(headers, key, offer, &[""; 0])
+    }
+
+    #[test]
+    fn a_server_may_choose_a_subprotocol_that_was_offered_or_none() {
+        let answer = |protocol, offered: &[&str]| {
+            let headers = ResponseHeaders { protocol, ..GOOD };
+            check_response(&headers, KEY, None, offered)
+        };
+        assert_eq!(answer(None, &["a", "b"]), Ok(None));
+        assert_eq!(answer(Some(&b""[..]), &[]), Ok(None));
+        assert_eq!(answer(Some(&b" b "[..]), &["a", "b"]), Ok(None));
+        for other in [&b"c"[..], b"B", b"a, b"] {
+            assert_eq!(
+                answer(Some(other), &["a", "b"]),
+                Err(ResponseError::Protocol)
+            );
+        }
+    }
+
     // RFC 6455, section 1.3.
     #[test]
     fn the_specification_s_handshake_is_accepted() {
         assert_eq!(&client_key(*b"the sample nonce"), KEY);
-        assert_eq!(check_response(&GOOD, KEY, None), Ok(None));
+        assert_eq!(check(&GOOD, KEY, None), Ok(None));
         let offer = DeflateOffer::default();
-        assert_eq!(check_response(&GOOD, KEY, Some(&offer)), Ok(None));
+        assert_eq!(check(&GOOD, KEY, Some(&offer)), Ok(None));
     }
 
     #[test]
@@ -145,18 +177,14 @@ mod tests {
                 connection: Some(connection.as_bytes()),
                 ..GOOD
             };
-            assert_eq!(
-                check_response(&headers, KEY, None),
-                Ok(None),
-                "{connection}"
-            );
+            assert_eq!(check(&headers, KEY, None), Ok(None), "{connection}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_named_in_the_specification_s_order() {
         let refused = |headers: &ResponseHeaders<'_>, text: &str| {
-            let error = check_response(headers, KEY, None).expect_err("an error");
+            let error = check(headers, KEY, None).expect_err("an error");
             assert_eq!(error.to_string(), text, "{headers:?}");
         };
         let mut headers = ResponseHeaders {
@@ -222,7 +250,7 @@ mod tests {
             ..GOOD
         };
         let default = DeflateOffer::default();
-        let agreed = check_response(&headers, KEY, Some(&default)).expect("it fits");
+        let agreed = check(&headers, KEY, Some(&default)).expect("it fits");
         let agreed = agreed.expect("it is there");
         assert_eq!(agreed.client_max_window_bits(), 10);
         let untold = DeflateOffer {
@@ -231,7 +259,7 @@ mod tests {
         };
         let error = ExtensionError::Mismatch("client_max_window_bits");
         assert_eq!(
-            check_response(&headers, KEY, Some(&untold)),
+            check(&headers, KEY, Some(&untold)),
             Err(ResponseError::Extension(error))
         );
     }
@@ -256,11 +284,11 @@ mod tests {
             extensions: Some(answer.as_bytes()),
             ..GOOD
         };
-        let agreed = check_response(&response, &key, Some(&offer));
+        let agreed = check(&response, &key, Some(&offer));
         assert_eq!(agreed, Ok(Some(negotiated)));
         let other = client_key([8; 16]);
         assert_eq!(
-            check_response(&response, &other, Some(&offer)),
+            check(&response, &other, Some(&offer)),
             Err(ResponseError::Accept)
         );
     }

@@ -47,6 +47,7 @@ pub struct ClientBuilder {
     force_base64: bool,
     timestamps: bool,
     deflate: bool,
+    subprotocols: Vec<String>,
     reconnect: ReconnectConfig,
     retries: Option<u32>,
     ack_timeout: Option<Duration>,
@@ -78,6 +79,7 @@ impl ClientBuilder {
             force_base64: false,
             timestamps: true,
             deflate: false,
+            subprotocols: Vec::new(),
             reconnect: ReconnectConfig::default(),
             retries: None,
             ack_timeout: None,
@@ -233,6 +235,19 @@ impl ClientBuilder {
     #[doc(alias = "timestampRequests")]
     pub fn without_timestamps(mut self) -> ClientBuilder {
         self.timestamps = false;
+        self
+    }
+
+    /// Offers subprotocols to the server in the handshakes of WebSockets; which one it has chosen, if
+    /// any, is told by [`Manager::subprotocol`](crate::client::Manager::subprotocol). Default: none.
+    ///
+    /// A name that is no token, or there twice, is an error of [`build`](ClientBuilder::build).
+    #[doc(alias = "protocols")]
+    pub fn subprotocols(
+        mut self,
+        names: impl IntoIterator<Item = impl Into<String>>,
+    ) -> ClientBuilder {
+        self.subprotocols = names.into_iter().map(Into::into).collect();
         self
     }
 
@@ -470,6 +485,7 @@ impl ClientBuilder {
             force_base64: self.force_base64,
             timestamps: self.timestamps,
             deflate: self.deflate,
+            subprotocols: subprotocols(self.subprotocols)?,
             socket: ClientSocketConfig {
                 max_bytes: self.max_queue,
                 retries: self.retries.unwrap_or(0),
@@ -501,6 +517,20 @@ impl ClientBuilder {
         socket.connect().await?;
         Ok(socket)
     }
+}
+
+/// Spec: RFC 6455, section 4.1, point 10: tokens, each once.
+fn subprotocols(names: Vec<String>) -> Result<Vec<String>, BuildError> {
+    for (at, name) in names.iter().enumerate() {
+        let is_token = HeaderName::from_bytes(name.as_bytes()).is_ok();
+        if !is_token || names[..at].contains(name) {
+            return Err(BuildError::Header {
+                name: "Sec-WebSocket-Protocol".to_owned(),
+                reason: format!("\"{name}\" is no token, or is offered twice"),
+            });
+        }
+    }
+    Ok(names)
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), BuildError> {

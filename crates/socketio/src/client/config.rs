@@ -39,6 +39,7 @@ pub(crate) struct Config {
     pub(crate) force_base64: bool,
     pub(crate) timestamps: bool,
     pub(crate) deflate: bool,
+    pub(crate) subprotocols: Vec<String>,
     pub(crate) socket: ClientSocketConfig,
     /// Whether events are repeated until they are answered.
     pub(crate) retries: bool,

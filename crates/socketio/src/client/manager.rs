@@ -86,6 +86,21 @@ impl Manager {
             .with_state(|state| state.session.as_ref().map(|session| session.transport))
     }
 
+    /// The subprotocol that the server has chosen for the open WebSocket, of those that were offered
+    /// with [`subprotocols`](crate::client::ClientBuilder::subprotocols).
+    pub fn subprotocol(&self) -> Option<String> {
+        self.guard.0.with_state(|state| {
+            let session = state.session.as_ref()?;
+            let chosen = state
+                .subprotocol
+                .as_deref()
+                .filter(|chosen| !chosen.is_empty());
+            chosen
+                .filter(|_| session.transport == Transport::WebSocket)
+                .map(str::to_owned)
+        })
+    }
+
     /// Calls a function for each thing that happens to the connection, on the spot; it must not block.
     pub fn on(&self, listener: impl Fn(&ManagerEvent) + Send + Sync + 'static) -> &Manager {
         self.guard.0.listen(Arc::new(listener));

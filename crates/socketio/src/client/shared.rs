@@ -48,6 +48,8 @@ pub(crate) struct State {
     /// What the task is to do beyond what the machine says.
     pub(crate) requests: VecDeque<Request>,
     pub(crate) session: Option<SessionInfo>,
+    /// What the server has chosen for the latest WebSocket.
+    pub(crate) subprotocol: Option<Box<str>>,
     task: TaskState,
     /// The last handle is gone.
     pub(crate) abandoned: bool,
@@ -137,6 +139,7 @@ impl Shared {
                 outbox: Outbox::default(),
                 requests: VecDeque::new(),
                 session: None,
+                subprotocol: None,
                 task: TaskState::None,
                 abandoned: false,
                 break_off: false,
