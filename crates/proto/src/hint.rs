@@ -184,8 +184,8 @@ impl Hint {
                 "renew the server's certificate, and check this machine's clock"
             }
             Hint::CertificateOfAuthority => {
-                "sign a certificate for the server with it, or make a self-signed one with CA:FALSE \
-                 (`openssl req -x509 -addext basicConstraints=critical,CA:FALSE`)"
+                "give it to the client (`root_certificate`, `--cacert`) if it is meant to be the server's \
+                 own, or sign a certificate for the server with it"
             }
             Hint::CertificateOtherName => {
                 "connect by a name that is in the certificate, or add this one to its subjectAltName"

@@ -253,7 +253,7 @@ impl Check for Encryption {
                 TlsFault::NotTls => Verdict::TlsFailed {
                     what: fault.to_string(),
                 },
-                TlsFault::Ended | TlsFault::Other(_) => Verdict::TlsFailed {
+                TlsFault::Ended | TlsFault::NoProtocol | TlsFault::Other(_) => Verdict::TlsFailed {
                     what: fault.to_string(),
                 },
             };

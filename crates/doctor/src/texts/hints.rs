@@ -38,7 +38,7 @@ pub(super) fn spanish(hint: Hint) -> &'static str {
             "renueve el certificado del servidor, y revise el reloj de esta máquina"
         }
         Hint::CertificateOfAuthority => {
-            "firme con él un certificado para el servidor, o haga uno firmado por sí mismo con CA:FALSE (`openssl req -x509 -addext basicConstraints=critical,CA:FALSE`)"
+            "déselo al cliente (`root_certificate`, `--cacert`) si ha de ser el del propio servidor, o firme con él un certificado para el servidor"
         }
         Hint::CertificateOtherName => {
             "conecte con un nombre que esté en el certificado, o añada este a su subjectAltName"

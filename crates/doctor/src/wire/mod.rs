@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 use super::budget::Budget;
 use super::options::{Cookie, Header, Options};
@@ -132,7 +133,7 @@ impl Wire {
         match self.tls.get() {
             None => Ok(Line(Box::new(tcp))),
             Some(tls) => {
-                let wrapped = tls.wrap(&self.target.host, tcp, self.budget.answer());
+                let wrapped = wrap(tls, &self.target.host, address, tcp, self.budget.answer());
                 let (stream, _) = wrapped
                     .await
                     .map_err(|fault| Fault::Tls(fault.to_string()))?;
@@ -369,5 +370,27 @@ pub(super) async fn try_tls(
 ) -> Result<TlsSeen, TlsFault> {
     let tcp = dial::connect(address, wait).await;
     let tcp = tcp.map_err(|fault| TlsFault::Other(fault.to_string()))?;
-    tls.wrap(host, tcp, wait).await.map(|(_, seen)| seen)
+    let wrapped = wrap(tls, host, address, tcp, wait).await;
+    wrapped.map(|(_, seen)| seen)
+}
+
+/// Speaks TLS over a connection; over another one without an offer of protocols, if it is that which the
+/// server refuses.
+async fn wrap(
+    tls: &Tls,
+    host: &str,
+    address: SocketAddr,
+    tcp: TcpStream,
+    wait: Duration,
+) -> Result<(Box<dyn Stream>, TlsSeen), TlsFault> {
+    let start = Instant::now();
+    match tls.wrap(host, tcp, wait, true).await {
+        Err(TlsFault::NoProtocol) => {
+            let wait = wait.saturating_sub(start.elapsed());
+            let tcp = dial::connect(address, wait).await;
+            let tcp = tcp.map_err(|fault| TlsFault::Other(fault.to_string()))?;
+            tls.wrap(host, tcp, wait, false).await
+        }
+        wrapped => wrapped,
+    }
 }

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use socketio_tls::{Verifier, is_self_signed, wants_no_protocol, words};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -27,7 +27,7 @@ use crate::options::{Authority, InvalidOption};
 #[derive(Clone)]
 pub(crate) struct Tls {
     provider: Arc<CryptoProvider>,
-    roots: Arc<RootCertStore>,
+    verifier: Arc<Verifier>,
     is_lenient: bool,
 }
 
@@ -47,6 +47,8 @@ pub(crate) enum TlsFault {
     NotTls,
     /// The server is too old, or too new.
     Incompatible(String),
+    /// The server has refused the handshake for the protocols that were offered in it.
+    NoProtocol,
     Other(String),
 }
 
@@ -77,6 +79,7 @@ impl Tls {
     pub(crate) fn new(authorities: &[Authority]) -> Result<Tls, InvalidOption> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut given = Vec::new();
         for authority in authorities {
             let wrong = |error: &dyn fmt::Display| InvalidOption(format!("{authority}: {error}"));
             let certificates: Result<Vec<CertificateDer<'static>>, _> = match authority {
@@ -90,12 +93,17 @@ impl Tls {
                 return Err(wrong(&"there is no certificate in it"));
             }
             for certificate in certificates {
-                roots.add(certificate).map_err(|error| wrong(&error))?;
+                let usable = RootCertStore::empty().add(certificate.clone());
+                usable.map_err(|error| wrong(&error))?;
+                given.push(certificate);
             }
         }
+        let provider = Arc::new(ring::default_provider());
+        let verifier = Verifier::new(roots, given, provider.clone());
+        let verifier = verifier.map_err(|error| InvalidOption(error.to_string()))?;
         Ok(Tls {
-            provider: Arc::new(ring::default_provider()),
-            roots: Arc::new(roots),
+            provider,
+            verifier: Arc::new(verifier),
             is_lenient: false,
         })
     }
@@ -113,17 +121,24 @@ impl Tls {
         host: &str,
         tcp: TcpStream,
         wait: Duration,
+        offers_protocol: bool,
     ) -> Result<(Box<dyn Stream>, TlsSeen), TlsFault> {
         let other = |error: &dyn fmt::Display| TlsFault::Other(error.to_string());
         let name = ServerName::try_from(host.to_owned()).map_err(|error| other(&error))?;
-        let verifier = Arc::new(Verifier::new(self));
+        let verifier = Arc::new(Observer {
+            inner: self.verifier.clone(),
+            is_lenient: self.is_lenient,
+            seen: OnceLock::new(),
+        });
         let config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(|error| other(&error))?
             .dangerous()
             .with_custom_certificate_verifier(verifier.clone());
         let mut config = config.with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if offers_protocol {
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
         let connector = TlsConnector::from(Arc::new(config));
         match timeout(wait, connector.connect(name, tcp)).await {
             Err(_) => Err(TlsFault::Ended),
@@ -133,6 +148,9 @@ impl Tls {
                     _ => "TLS 1.2",
                 };
                 Ok((Box::new(stream), TlsSeen { version }))
+            }
+            Ok(Err(error)) if offers_protocol && wants_no_protocol(&error) => {
+                Err(TlsFault::NoProtocol)
             }
             Ok(Err(error)) => Err(fault(&error, verifier.seen.get().copied())),
         }
@@ -153,6 +171,7 @@ impl fmt::Display for TlsFault {
         match self {
             TlsFault::Certificate(fault, _) => write!(f, "the certificate is refused: {fault}"),
             TlsFault::Ended => f.write_str("the handshake did not end"),
+            TlsFault::NoProtocol => f.write_str("the server speaks no HTTP/1.1 on this port"),
             TlsFault::NotTls => f.write_str("what came is not TLS"),
             TlsFault::Incompatible(what) | TlsFault::Other(what) => f.write_str(what),
         }
@@ -195,16 +214,13 @@ fn fault(error: &io::Error, seen: Option<Certificates>) -> TlsFault {
                 }
                 CertificateError::NotValidForName => CertificateFault::OtherName(Vec::new()),
                 CertificateError::UnknownIssuer => CertificateFault::UnknownIssuer,
-                CertificateError::Other(other) => CertificateFault::Other(other.to_string()),
-                other => CertificateFault::Other(other.to_string()),
+                _ => CertificateFault::Other(words(tls)),
             };
             TlsFault::Certificate(fault, seen.unwrap_or_default())
         }
         Error::InvalidMessage(_) => TlsFault::NotTls,
-        Error::PeerIncompatible(_) | Error::AlertReceived(_) => {
-            TlsFault::Incompatible(tls.to_string())
-        }
-        other => TlsFault::Other(other.to_string()),
+        Error::PeerIncompatible(_) | Error::AlertReceived(_) => TlsFault::Incompatible(words(tls)),
+        other => TlsFault::Other(words(other)),
     }
 }
 
@@ -218,28 +234,13 @@ fn plain(name: &str) -> String {
 
 /// Looks at the certificates, and has them verified unless it is lenient.
 #[derive(Debug)]
-struct Verifier {
-    provider: Arc<CryptoProvider>,
-    /// `None` when everybody is trusted, or nobody can be.
-    inner: Option<Arc<WebPkiServerVerifier>>,
+struct Observer {
+    inner: Arc<Verifier>,
     is_lenient: bool,
     seen: OnceLock<Certificates>,
 }
 
-impl Verifier {
-    fn new(tls: &Tls) -> Verifier {
-        let builder =
-            WebPkiServerVerifier::builder_with_provider(tls.roots.clone(), tls.provider.clone());
-        Verifier {
-            provider: tls.provider.clone(),
-            inner: builder.build().ok(),
-            is_lenient: tls.is_lenient,
-            seen: OnceLock::new(),
-        }
-    }
-}
-
-impl ServerCertVerifier for Verifier {
+impl ServerCertVerifier for Observer {
     fn verify_server_cert(
         &self,
         end: &CertificateDer<'_>,
@@ -255,10 +256,9 @@ impl ServerCertVerifier for Verifier {
                 .windows(CA_ISSUERS.len())
                 .any(|window| window == CA_ISSUERS),
         });
-        match &self.inner {
-            _ if self.is_lenient => Ok(ServerCertVerified::assertion()),
-            Some(inner) => inner.verify_server_cert(end, rest, name, ocsp, now),
-            None => Err(CertificateError::UnknownIssuer.into()),
+        match self.is_lenient {
+            true => Ok(ServerCertVerified::assertion()),
+            false => self.inner.verify_server_cert(end, rest, name, ocsp, now),
         }
     }
 
@@ -270,11 +270,11 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match &self.inner {
-            Some(inner) if !self.is_lenient => {
-                inner.verify_tls12_signature(message, certificate, signed)
-            }
-            _ => Ok(HandshakeSignatureValid::assertion()),
+        match self.is_lenient {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => self
+                .inner
+                .verify_tls12_signature(message, certificate, signed),
         }
     }
 
@@ -284,79 +284,18 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match &self.inner {
-            Some(inner) if !self.is_lenient => {
-                inner.verify_tls13_signature(message, certificate, signed)
-            }
-            _ => Ok(HandshakeSignatureValid::assertion()),
+        match self.is_lenient {
+            true => Ok(HandshakeSignatureValid::assertion()),
+            false => self
+                .inner
+                .verify_tls13_signature(message, certificate, signed),
         }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.inner.supported_verify_schemes()
     }
 }
 
 /// The object id of `id-ad-caIssuers`, 1.3.6.1.5.5.7.48.2, as it stands in a certificate.
 const CA_ISSUERS: &[u8] = &[0x06, 0x08, 0x2b, 6, 1, 5, 5, 7, 0x30, 2];
-
-/// Says whether issuer and subject of a certificate are the same. RFC 5280, section 4.1.
-fn is_self_signed(certificate: &[u8]) -> Option<bool> {
-    let (body, _) = element(certificate)?;
-    let (mut rest, _) = element(body)?;
-    // version [0], where there is one
-    if rest.first() == Some(&0xa0) {
-        rest = element(rest)?.1;
-    }
-    let skip = |rest| element(rest).map(|(_, after)| after);
-    let after_algorithm = skip(skip(rest)?)?;
-    let (issuer, rest) = element(after_algorithm)?;
-    let (subject, _) = element(skip(rest)?)?;
-    Some(issuer == subject)
-}
-
-/// The content of the first DER element, and what follows it.
-fn element(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&first, rest) = bytes.get(1..)?.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(first), rest),
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
-            (
-                digits
-                    .iter()
-                    .fold(0, |sum, &digit| sum << 8 | usize::from(digit)),
-                rest,
-            )
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
-}
-
-#[cfg(test)]
-mod tests {
-    use rcgen::{CertificateParams, Issuer, KeyPair};
-
-    use super::*;
-
-    #[test]
-    fn who_has_signed_itself_is_seen() {
-        let key = KeyPair::generate().unwrap();
-        let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
-        authority
-            .distinguished_name
-            .push(rcgen::DnType::CommonName, "authority");
-        let own = authority.self_signed(&key).unwrap();
-        assert_eq!(is_self_signed(own.der()), Some(true));
-        let leaf = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
-        let leaf_key = KeyPair::generate().unwrap();
-        let signed = leaf
-            .signed_by(&leaf_key, &Issuer::new(authority, &key))
-            .unwrap();
-        assert_eq!(is_self_signed(signed.der()), Some(false));
-        assert_eq!(is_self_signed(b"\x30\x82"), None);
-    }
-}

@@ -11,14 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method};
-use socketio_proto::Hint;
 use socketio_proto::engine::{
     OpenData, Packet, PayloadEncoder, Revision, Transport, decode_payload, v3,
 };
 use socketio_proto::websocket::{Frames, Opcode};
 use tokio::time::{Instant, sleep};
 
-use super::dial::{Stream, late_hint};
+use super::dial::Stream;
 use super::error::{POLL_ERROR, POST_ERROR, TransportError};
 use super::hints;
 use super::http::{Connections, End, Exchange, Head, HttpError, request};
@@ -178,9 +177,7 @@ impl Request {
 
     fn unanswered(&self, error: &HttpError) -> TransportError {
         let is_first = self.sid.is_none() && !self.shared.config.address.target.is_tls;
-        let no_http = is_first && error.is_silence();
-        let hint = late_hint(error).or(no_http.then_some(Hint::NoHttp.as_str()));
-        TransportError::unanswered(self.message, error, hint)
+        error.told(self.message, is_first)
     }
 
     fn refused(&self, head: &Head, message: &'static str, body: &[u8]) -> TransportError {
@@ -244,9 +241,12 @@ fn is_whole_open(body: &[u8], revision: Revision) -> bool {
     open_packet(body, revision).is_some_and(|json| OpenData::decode(json).is_ok())
 }
 
-/// Says whether an answer has brought nothing: no packet, or some that say nothing.
+/// Says whether an answer has brought nothing: no packet, or some that say nothing, or only ask whether
+/// the client is there.
 fn is_fruitless(body: &[u8]) -> bool {
-    body.iter().all(|byte| matches!(byte, b'6' | b'\x1e')) || body == b"1:6"
+    body.iter()
+        .all(|byte| matches!(byte, b'2' | b'6' | b'\x1e'))
+        || body == b"1:6"
 }
 
 /// Joins what is queued to a body for a POST, as much as the server takes at once, at least one packet.

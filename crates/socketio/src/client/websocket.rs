@@ -6,12 +6,11 @@ use std::task::{Context, Poll, ready};
 
 use ::http::header::HOST;
 use ::http::{HeaderValue, Method};
-use socketio_proto::Hint;
 use socketio_proto::engine::Transport;
 use socketio_proto::websocket::{self, Decoder, DeflateOffer, Deflater, Item, Opcode, Role};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::dial::{Stream, late_hint};
+use super::dial::Stream;
 use super::error::{TransportError, WEBSOCKET_ERROR};
 use super::http::{self, Exchange, Head};
 use super::shared::Shared;
@@ -65,6 +64,10 @@ impl WebSocket {
             request.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
             request.extend_from_slice(offer.to_header().as_bytes());
         }
+        if !config.subprotocols.is_empty() {
+            request.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
+            request.extend_from_slice(config.subprotocols.join(", ").as_bytes());
+        }
         request.extend_from_slice(b"\r\n\r\n");
 
         let stream = config
@@ -73,11 +76,9 @@ impl WebSocket {
             .await
             .map_err(|error| TransportError::unreachable(WEBSOCKET_ERROR, &error))?;
         let mut exchange = Exchange::new(stream, request);
-        let head = exchange.head().await.map_err(|error| {
-            let no_http = !config.address.target.is_tls && error.is_silence();
-            let hint = late_hint(&error).or(no_http.then_some(Hint::NoHttp.as_str()));
-            TransportError::unanswered(WEBSOCKET_ERROR, error, hint)
-        })?;
+        let is_plain = !config.address.target.is_tls;
+        let head = exchange.head().await;
+        let head = head.map_err(|error| error.told(WEBSOCKET_ERROR, is_plain))?;
         shared.cookies.keep(&url, &head.headers);
         if head.status != 101 {
             let body = exchange.refusal(&head).await;
@@ -106,7 +107,10 @@ impl WebSocket {
             protocol: protocol.as_deref(),
         };
         let negotiated =
-            websocket::check_response(&response, &key, offer.as_ref()).map_err(broken)?;
+            websocket::check_response(&response, &key, offer.as_ref(), &config.subprotocols)
+                .map_err(broken)?;
+        let chosen = protocol.map(|chosen| String::from_utf8_lossy(&chosen).trim().into());
+        shared.with_state(|state| state.subprotocol = chosen);
         let (stream, rest) = exchange.into_parts();
         Ok(WebSocket {
             stream,

@@ -339,3 +339,65 @@ async fn a_refusal_within_a_session_has_its_status() {
     assert!(text.contains("no wa"), "{text}");
     drop(connecting);
 }
+
+#[tokio::test]
+async fn subprotocols_are_offered_and_the_choice_is_told() {
+    let io = echo_server();
+    let url = format!("http://{}", listen(&io).await);
+    for (offered, chosen) in [(&["b", "a"][..], Some("b")), (&[], None)] {
+        let client = direct(&url, WEBSOCKET).subprotocols(offered.iter().copied());
+        let socket = soon(client.connect()).await.expect("connected");
+        assert_eq!(socket.manager().subprotocol().as_deref(), chosen);
+        soon(socket.disconnect()).await;
+    }
+    for wrong in [&["a b"][..], &[""], &["a", "a"], &["a\r\nX: y"]] {
+        let client = direct(&url, WEBSOCKET).subprotocols(wrong.iter().copied());
+        assert!(client.build().is_err(), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn many_pings_in_one_answer_have_one_pong() {
+    const PINGS: usize = 1 << 20;
+    let posts: Arc<Mutex<Vec<String>>> = Arc::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (log, (asked, mut answered)) = (posts.clone(), tokio::sync::mpsc::unbounded_channel());
+    tokio::spawn(async move {
+        let gets = Arc::new(AtomicUsize::new(0));
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (log, gets, asked) = (log.clone(), gets.clone(), asked.clone());
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                while let Some((head, body)) = request(&mut stream, &mut bytes).await {
+                    let body = match (head.starts_with("GET"), head.contains("sid=")) {
+                        (true, false) => open("a", ""),
+                        (true, true) if gets.fetch_add(1, Ordering::Relaxed) == 0 => {
+                            ["2"; PINGS].join("\x1e")
+                        }
+                        (true, true) => std::future::pending().await,
+                        (false, _) => {
+                            log.lock().push(String::from_utf8(body).expect("text"));
+                            let _ = asked.send(());
+                            "ok".to_owned()
+                        }
+                    };
+                    let length = body.len();
+                    let answer =
+                        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+                    if stream.write_all(answer.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let socket = direct(&url, POLLING).build().expect("valid options");
+    let connecting = socket.connect();
+    let sent = || posts.lock().join("\x1e").matches('3').count();
+    while sent() == 0 {
+        soon(answered.recv()).await.expect("a POST");
+    }
+    assert_eq!(sent(), 1, "{:?}", posts.lock());
+    drop(connecting);
+}

@@ -31,7 +31,7 @@ use proxy::Proxies;
 pub(crate) use proxy::ProxyChoice;
 use tls::Tls;
 pub use tls::TlsError;
-pub(crate) use tls::{Pem, TlsOptions, late_hint};
+pub(crate) use tls::{Pem, TlsOptions, explain_late};
 
 /// How long an address has to answer before the next one is tried beside it.
 ///
@@ -173,9 +173,17 @@ impl Dialer {
     /// Connects to a server.
     pub(crate) async fn dial(&self, target: &Target) -> Result<Stream, DialError> {
         let stream = self.plain(target).await?;
-        match target.is_tls {
-            true => self.0.tls.wrap(&target.host, stream).await,
-            false => Ok(stream),
+        if !target.is_tls {
+            return Ok(stream);
+        }
+        match self.0.tls.wrap(&target.host, stream, true).await {
+            // What then comes has to be HTTP/1 as ever.
+            Err(unwrapped) if unwrapped.wants_no_protocol => {
+                let stream = self.plain(target).await?;
+                let wrapped = self.0.tls.wrap(&target.host, stream, false).await;
+                wrapped.map_err(|unwrapped| unwrapped.error)
+            }
+            wrapped => wrapped.map_err(|unwrapped| unwrapped.error),
         }
     }
 

@@ -107,8 +107,8 @@ impl Proxy {
         };
         let mut stream = self.open(dialer, port).await?;
         if is_tls {
-            let encrypted = dialer.0.tls.wrap(self.host(), stream).await;
-            stream = encrypted.map_err(|error| error.to_string())?;
+            let encrypted = dialer.0.tls.wrap(self.host(), stream, true).await;
+            stream = encrypted.map_err(|unwrapped| unwrapped.error.to_string())?;
         }
         let authority = authority(&target.host, target.port);
         connect(&mut stream, &authority, self.0.basic_auth()).await?;

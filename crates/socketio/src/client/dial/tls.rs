@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use socketio_proto::Hint;
+use socketio_tls::{Explained, Verifier, explain, wants_no_protocol};
 use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio::task;
@@ -18,7 +19,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
 use super::{DialError, Stream};
@@ -68,23 +69,32 @@ pub(super) struct Tls {
     trust: Trust,
     client: Option<Arc<CertifiedKey>>,
     /// Made when it is needed: reading the platform's certificates takes milliseconds.
-    connector: OnceCell<TlsConnector>,
+    config: OnceCell<ClientConfig>,
 }
 
 enum Trust {
     Anyone,
     /// The platform's authorities, and these.
-    Platform(RootCertStore),
+    Platform(Vec<CertificateDer<'static>>),
+}
+
+/// Why there is no TLS on a stream.
+pub(super) struct Unwrapped {
+    /// The server may take a handshake that offers no protocols.
+    pub(super) wants_no_protocol: bool,
+    pub(super) error: DialError,
 }
 
 impl Tls {
     /// Reads the application's files.
     pub(super) fn new(options: &TlsOptions) -> Result<Tls, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let mut roots = RootCertStore::empty();
+        let mut given = Vec::new();
         for pem in &options.root_certificates {
             for certificate in pem.certificates()? {
-                roots.add(certificate).map_err(|error| pem.error(&error))?;
+                let usable = RootCertStore::empty().add(certificate.clone());
+                usable.map_err(|error| pem.error(&error))?;
+                given.push(certificate);
             }
         }
         let client = match &options.client_certificate {
@@ -98,58 +108,78 @@ impl Tls {
         };
         let trust = match options.danger_accept_invalid_certificates {
             true => Trust::Anyone,
-            false => Trust::Platform(roots),
+            false => Trust::Platform(given),
         };
         Ok(Tls {
             provider,
             trust,
             client,
-            connector: OnceCell::new(),
+            config: OnceCell::new(),
         })
     }
 
-    /// Speaks TLS with a host, which is a name or an address, over a stream to it.
-    pub(super) async fn wrap(&self, host: &str, stream: Stream) -> Result<Stream, DialError> {
-        let failed = |(what, hint): (String, Option<Hint>)| DialError::Tls {
+    /// Speaks TLS with a host, which is a name or an address, over a stream to it. HTTP/1.1 is offered
+    /// as the protocol (RFC 7301), or none.
+    pub(super) async fn wrap(
+        &self,
+        host: &str,
+        stream: Stream,
+        offers_protocol: bool,
+    ) -> Result<Stream, Unwrapped> {
+        let failed = |what: String, hint: Option<Hint>| DialError::Tls {
             host: host.to_owned(),
             what,
             hint: hint.map(Hint::as_str),
         };
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| failed((error.to_string(), None)))?;
-        let connector = self.connector.get_or_init(|| self.connector()).await;
-        match connector.connect(name, stream).await {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| Unwrapped {
+            wants_no_protocol: false,
+            error: failed("this is no name of a host".to_owned(), None),
+        })?;
+        let mut config = self.config.get_or_init(|| self.config()).await.clone();
+        if !offers_protocol {
+            config.alpn_protocols.clear();
+        }
+        match TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+        {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(failed(explain(&error))),
+            Err(error) => {
+                let explained = explain(&error);
+                Err(Unwrapped {
+                    wants_no_protocol: offers_protocol && wants_no_protocol(&error),
+                    error: failed(explained.what, explained.hint),
+                })
+            }
         }
     }
 
-    async fn connector(&self) -> TlsConnector {
+    async fn config(&self) -> ClientConfig {
         let builder = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
             .expect("ring has cipher suites for the default versions");
-        let builder = match &self.trust {
-            Trust::Anyone => {
-                let verifier = Arc::new(AcceptAll(self.provider.clone()));
-                builder
-                    .dangerous()
-                    .with_custom_certificate_verifier(verifier)
-            }
-            Trust::Platform(own) => {
-                let mut roots = platform_roots().await;
-                if !own.is_empty() {
-                    Arc::make_mut(&mut roots).extend(own.roots.iter().cloned());
-                }
-                builder.with_root_certificates(roots)
+        let verifier: Arc<dyn ServerCertVerifier> = match &self.trust {
+            Trust::Anyone => Arc::new(AcceptAll(self.provider.clone())),
+            Trust::Platform(given) => {
+                let platform = platform_roots().await;
+                let verifier = Verifier::new(
+                    Arc::unwrap_or_clone(platform),
+                    given.clone(),
+                    self.provider.clone(),
+                );
+                Arc::new(verifier.expect("each was found usable when it was given"))
             }
         };
+        let builder = builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier);
         let mut config = match &self.client {
             None => builder.with_no_client_auth(),
             Some(certified) => builder
                 .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified.clone()))),
         };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        TlsConnector::from(Arc::new(config))
+        config
     }
 }
 
@@ -220,109 +250,20 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// What to do about an error of TLS that a request met after the handshake: with TLS 1.3, a server
-/// that misses the client's certificate says so only then.
-pub(crate) fn late_hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+/// Explains an error of TLS that a request met after the handshake: with TLS 1.3, a server that misses
+/// the client's certificate says so only then.
+pub(crate) fn explain_late(error: &(dyn std::error::Error + 'static)) -> Option<Explained> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         // The source of an `io::Error` is not what it contains, but the source of that.
         if let Some(io) = error.downcast_ref::<io::Error>()
             && io.get_ref().is_some_and(|inner| inner.is::<Error>())
         {
-            return explain(io).1.map(Hint::as_str);
+            return Some(explain(io));
         }
         cause = error.source();
     }
     None
-}
-
-/// What went wrong in a handshake, and what to do about it.
-fn explain(error: &io::Error) -> (String, Option<Hint>) {
-    let Some(tls) = error.get_ref().and_then(|error| error.downcast_ref()) else {
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            let what = "the server closed the connection during the handshake";
-            return (what.to_owned(), Some(Hint::NotTls));
-        }
-        return (error.to_string(), None);
-    };
-    match tls {
-        Error::InvalidCertificate(error) => {
-            let (what, hint) = explain_certificate(error);
-            (what, Some(hint))
-        }
-        Error::InvalidMessage(_) => (
-            "what the server sent is not TLS".to_owned(),
-            Some(Hint::NotTls),
-        ),
-        Error::AlertReceived(alert) => (
-            format!("the server refused the handshake: {alert:?}"),
-            Some(Hint::TlsRefused),
-        ),
-        Error::PeerIncompatible(_) => (tls.to_string(), Some(Hint::TlsVersion)),
-        other => (other.to_string(), None),
-    }
-}
-
-fn explain_certificate(error: &CertificateError) -> (String, Hint) {
-    match error {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-            "the server's certificate has expired".to_owned(),
-            Hint::CertificateExpired,
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-            "the server's certificate is not valid yet".to_owned(),
-            Hint::CertificateEarly,
-        ),
-        CertificateError::NotValidForNameContext {
-            expected,
-            presented,
-        } => (
-            format!(
-                "the server's certificate is for {}, not for {}",
-                names(presented),
-                expected.to_str()
-            ),
-            Hint::CertificateOtherName,
-        ),
-        CertificateError::NotValidForName => (
-            "the server's certificate is for another host".to_owned(),
-            Hint::CertificateOtherName,
-        ),
-        CertificateError::UnknownIssuer => (
-            "the server's certificate is signed by an authority that is not trusted here, or by itself".to_owned(),
-            Hint::CertificateAuthority,
-        ),
-        // rustls has no variant for it. What `openssl req -x509` makes is of this kind.
-        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
-            "the server's certificate is that of an authority, not of a server".to_owned(),
-            Hint::CertificateOfAuthority,
-        ),
-        other => {
-            let reason: &dyn Display = match other {
-                CertificateError::Other(reason) => reason,
-                _ => other,
-            };
-            (
-                format!("the server's certificate cannot be used: {reason}"),
-                Hint::CertificateUnusable,
-            )
-        }
-    }
-}
-
-/// The hosts of a certificate, which rustls gives as `DnsName("example.com")`.
-fn names(presented: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let plain = |name: &String| match name.split_once('(') {
-        Some((_, name)) => name.trim_end_matches(')').trim_matches('"').to_owned(),
-        None => name.clone(),
-    };
-    let names: Vec<_> = presented.iter().take(SHOWN).map(plain).collect();
-    match presented.len() {
-        0 => "no host at all".to_owned(),
-        1..=SHOWN => names.join(", "),
-        _ => format!("{} and others", names.join(", ")),
-    }
 }
 
 /// Accepts any certificate; behind a switch that says what it is.

@@ -6,10 +6,12 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair,
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::version::TLS12;
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::tests::{Files, assert_pong, connected, direct, failure, listener, pong, soon, tls};
@@ -163,7 +165,7 @@ async fn each_flaw_of_a_certificate_is_told_in_words() {
         "TLS with localhost failed: \
          the server's certificate is that of an authority, not of a server"
     );
-    assert!(hint.contains("CA:FALSE"), "{hint}");
+    assert!(hint.contains("`root_certificate`"), "{hint}");
 }
 
 #[tokio::test]
@@ -296,4 +298,78 @@ fn files_that_cannot_be_used_are_named() {
     let mut options = direct();
     options.tls.client_certificate = Some((Pem::File(certificate), Pem::File(key)));
     assert!(text(options).starts_with("the client's certificate and key cannot be used: "));
+}
+
+/// A certificate that has signed itself, as `openssl req -x509` makes it.
+fn own() -> Identity {
+    let mut params = params(&["localhost"]);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    let certificate = params.self_signed(&key).expect("a certificate");
+    Identity {
+        certificate: certificate.pem(),
+        key: key.serialize_pem(),
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_given_is_trusted_from_who_has_its_key() {
+    let (identity, other) = (own(), own());
+    let mut options = direct();
+    let pem = Pem::Bytes(identity.certificate.clone().into());
+    options.tls.root_certificates.push(pem);
+    let (port, _told) = tls_server(config(&identity)).await;
+    assert_pong(connected(options.clone(), tls("localhost", port)).await).await;
+
+    // Who shows the same without its key.
+    let key = ring::sign::any_supported_type(&other.key()).expect("a key");
+    let shown = Arc::new(CertifiedKey::new(identity.chain(), key));
+    for version in [&TLS12, &TLS13] {
+        let thief = ServerConfig::builder_with_protocol_versions(&[version])
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown.clone())));
+        let (port, _told) = tls_server(thief).await;
+        let error = failure(options.clone(), tls("localhost", port)).await;
+        assert_eq!(
+            error.to_string(),
+            "TLS with localhost failed: \
+             the server's certificate cannot be used: a signature is wrong"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_the_offer_of_protocols_is_asked_once_without() {
+    let files = Files::new("alpn");
+    let authority = Authority::new();
+    let identity = authority.issue(params(&["localhost"]));
+    let mut picky = config(&identity);
+    picky.alpn_protocols = vec![b"h2".to_vec()];
+    let (port, mut told) = tls_server(picky.clone()).await;
+    assert_pong(connected(authority.trusted(&files), tls("localhost", port)).await).await;
+    assert_eq!(soon(told.recv()).await, Some((None, false)));
+    // Verified as ever.
+    let error = failure(direct(), tls("localhost", port)).await;
+    assert!(error.to_string().contains("not trusted here"), "{error}");
+
+    // Any other refusal is one.
+    let (listener, address) = listener().await;
+    let (counted, mut count) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = counted.send(());
+            let mut hello = vec![0; 16 * 1024];
+            let _ = stream.read(&mut hello).await;
+            // Alert: fatal, handshake_failure.
+            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).await;
+        }
+    });
+    let error = failure(direct(), tls("localhost", address.port())).await;
+    assert!(
+        error
+            .to_string()
+            .contains("it finds nothing that both know"),
+        "{error}"
+    );
+    assert!(count.recv().await.is_some() && count.try_recv().is_err());
 }

@@ -24,10 +24,13 @@ use bytes::BytesMut;
 use http::header::{CONTENT_ENCODING, LOCATION};
 use http::uri::{InvalidUri, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method};
+use socketio_proto::Hint;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+use super::dial::explain_late;
+use super::error::TransportError;
 pub(crate) use body::End;
 use body::{BodyError, Framing};
 use head::HeadError;
@@ -201,8 +204,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
 }
 
 impl HttpError {
+    /// What is told of it. Where nothing has shown yet that HTTP is spoken, that may be what is wrong.
+    pub(crate) fn told(&self, message: &'static str, is_unproven: bool) -> TransportError {
+        if let Some(tls) = explain_late(self) {
+            let hint = tls.hint.map(Hint::as_str);
+            return TransportError::unanswered(message, tls.what, hint);
+        }
+        let no_http = is_unproven && self.is_silence();
+        TransportError::unanswered(message, self, no_http.then_some(Hint::NoHttp.as_str()))
+    }
+
     /// Says whether nothing came that looks like HTTP.
-    pub(crate) fn is_silence(&self) -> bool {
+    fn is_silence(&self) -> bool {
         matches!(
             self,
             HttpError::Closed | HttpError::Io(_) | HttpError::NotHttp(_)
