@@ -142,9 +142,10 @@ fn refusal(alert: AlertDescription) -> String {
         AlertDescription::UnrecognisedName => "it knows no host of this name",
         AlertDescription::NoApplicationProtocol => "it speaks no HTTP/1.1 on this port",
         AlertDescription::InternalError => "it failed itself",
-        AlertDescription::DecryptError | AlertDescription::BadRecordMac => {
-            "it could not read what was sent"
+        AlertDescription::DecryptError => {
+            "it cannot verify a signature of the client: does it accept its certificate?"
         }
+        AlertDescription::BadRecordMac => "it could not read what was sent",
         other => return format!("it ended it with alert {}", u8::from(other)),
     }
     .to_owned()

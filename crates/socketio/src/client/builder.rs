@@ -356,6 +356,11 @@ impl ClientBuilder {
     /// Connects through a proxy: `http://`, `https://`, `socks5://` or, if it is to resolve names
     /// itself, `socks5h://`, with name and password in the URL if it needs them. Default: what
     /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    ///
+    /// An HTTP proxy is asked for tunnels; one that refuses them with 403 or 405 forwards polling
+    /// without TLS. Nothing goes around a proxy: one that cannot be used is an error, of
+    /// [`build`](ClientBuilder::build) or, where a variable names it, of the attempt to connect. It may
+    /// take three quarters of [`timeout`](ClientBuilder::timeout).
     pub fn proxy(mut self, url: impl Into<String>) -> ClientBuilder {
         self.dial.proxy = ProxyChoice::Url(url.into());
         self
@@ -496,7 +501,10 @@ impl ClientBuilder {
             max_message: self.max_message,
             max_attachments: self.max_attachments,
             max_running_handlers: self.max_running_handlers.max(1),
-            dialer: Dialer::new(self.dial)?,
+            dialer: Dialer::new(DialOptions {
+                timeout: self.reconnect.timeout,
+                ..self.dial
+            })?,
         };
         let manager = Shared::start(config, self.reconnect);
         Ok(manager.add(&namespace, self.auth?, self.handlers))

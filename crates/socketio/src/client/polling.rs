@@ -9,7 +9,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderValue, Method};
 use socketio_proto::engine::{
     OpenData, Packet, PayloadEncoder, Revision, Transport, decode_payload, v3,
@@ -17,7 +17,7 @@ use socketio_proto::engine::{
 use socketio_proto::websocket::{Frames, Opcode};
 use tokio::time::{Instant, sleep};
 
-use super::dial::Stream;
+use super::dial::{Forwarding, Stream};
 use super::error::{POLL_ERROR, POST_ERROR, TransportError};
 use super::hints;
 use super::http::{Connections, End, Exchange, Head, HttpError, request};
@@ -121,16 +121,18 @@ impl Request {
         let habits = config.dialer.habits();
         let target = config.request_target(Transport::Polling, self.sid.as_deref());
         let url = format!("{}{target}", config.address.origin());
-        let request = self.bytes(&url, &target)?;
-        let stream = match self.connections.take(habits, Instant::now()).await {
-            Some(stream) => stream,
+        let (stream, forwarding) = match self.connections.take(habits, Instant::now()).await {
+            Some(stream) => (stream, config.dialer.forwarding(&config.address.target)),
             None => self.dial().await?,
         };
+        let request = self.bytes(&url, &target, forwarding.as_ref())?;
         let mut exchange = Exchange::new(stream, request);
-        let head = exchange
-            .head()
-            .await
-            .map_err(|error| self.unanswered(&error))?;
+        let head = exchange.head().await.map_err(|error| match &forwarding {
+            None => self.unanswered(&error),
+            Some(forwarding) => {
+                TransportError::unreachable(self.message, &forwarding.failed(&error))
+            }
+        })?;
         self.shared.cookies.keep(&url, &head.headers);
         if head.status != 200 {
             let body = exchange.refusal(&head).await;
@@ -146,7 +148,12 @@ impl Request {
     }
 
     /// The whole request.
-    fn bytes(&self, url: &str, target: &str) -> Result<Vec<u8>, TransportError> {
+    fn bytes(
+        &self,
+        url: &str,
+        target: &str,
+        forwarding: Option<&Forwarding>,
+    ) -> Result<Vec<u8>, TransportError> {
         let config = &self.shared.config;
         let broken = |error: &dyn std::error::Error| TransportError::broken(self.message, error);
         let mut headers = config.headers.clone();
@@ -163,15 +170,20 @@ impl Request {
             headers.insert(CONTENT_LENGTH, self.body.len().into());
         }
         self.shared.cookies.add(url, &mut headers);
+        // Spec: RFC 9112, section 3.2.2: a proxy is told the whole URL.
+        let target = if forwarding.is_some() { url } else { target };
+        if let Some(authorization) = forwarding.and_then(|f| f.authorization.as_ref()) {
+            headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+        }
         let mut bytes = request(&self.method, target, &headers).map_err(|error| broken(&error))?;
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(&self.body);
         Ok(bytes)
     }
 
-    async fn dial(&self) -> Result<Stream, TransportError> {
+    async fn dial(&self) -> Result<(Stream, Option<Forwarding>), TransportError> {
         let config = &self.shared.config;
-        let stream = config.dialer.dial(&config.address.target).await;
+        let stream = config.dialer.dial_http(&config.address.target).await;
         stream.map_err(|error| TransportError::unreachable(self.message, &error))
     }
 
@@ -293,6 +305,28 @@ mod tests {
     use socketio_proto::websocket::{frame, frames};
 
     use super::*;
+
+    #[test]
+    fn a_body_is_read_as_a_browser_reads_it() {
+        let read = |bytes: &[u8]| text(bytes.to_vec(), Revision::V4);
+        assert_eq!(read(b"4a"), "4a");
+        assert_eq!(read(b"\xef\xbb\xbf4a"), "4a");
+        assert_eq!(read(b"4\xff\xc3b"), "4\u{fffd}\u{fffd}b");
+        assert_eq!(read(b""), "");
+        // Lengths and packets of bytes.
+        let binary = b"\x01\x03\xff\x04\x01\x02";
+        assert_eq!(text(binary.to_vec(), Revision::V3), binary[..]);
+    }
+
+    #[test]
+    fn answers_that_bring_nothing_are_told_from_others() {
+        for body in ["", "6", "2", "6\u{1e}2\u{1e}6", "1:6"] {
+            assert!(is_fruitless(body.as_bytes()), "{body}");
+        }
+        for body in ["4", "6\u{1e}4a", "1", "3:42a"] {
+            assert!(!is_fruitless(body.as_bytes()), "{body}");
+        }
+    }
 
     // C037
     #[test]

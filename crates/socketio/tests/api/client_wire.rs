@@ -3,15 +3,21 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use socketio::Server;
 use socketio::client::{self, ClientBuilder, Version};
+use socketio_proto::Hint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 
-use crate::client::{POLLING, WEBSOCKET, echo_server};
+use crate::client::{POLLING, WEBSOCKET, builder, echo_server};
 use crate::client_dial::{direct, fails, listen_tls};
 use crate::fake::{header, open};
 use crate::support::{listen, soon, start};
@@ -400,4 +406,229 @@ async fn many_pings_in_one_answer_have_one_pong() {
     }
     assert_eq!(sent(), 1, "{:?}", posts.lock());
     drop(connecting);
+}
+
+/// A proxy that refuses tunnels, as squid does to all ports but 443, and forwards requests. Gives what
+/// it was asked, and what it has passed on.
+async fn squid(
+    status: u16,
+    to: SocketAddr,
+) -> (String, Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!(
+        "http://user:secret@{}",
+        listener.local_addr().expect("an address")
+    );
+    let (asked, passed): (Arc<Mutex<Vec<String>>>, _) = Default::default();
+    let logs = (asked.clone(), Arc::clone(&passed));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (asked, passed): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>) = logs.clone();
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                while let Some((head, body)) = request(&mut stream, &mut bytes).await {
+                    asked.lock().push(head.clone());
+                    if head.starts_with("CONNECT") {
+                        let refusal = format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nno");
+                        return stream.write_all(refusal.as_bytes()).await;
+                    }
+                    let lines = head.lines().filter(|line| !line.starts_with("proxy-auth"));
+                    let head = lines.collect::<Vec<_>>().join("\r\n");
+                    let origin = head.replacen(&format!("http://{to}"), "", 1);
+                    let origin = origin.replacen("\r\n", "\r\nconnection: close\r\n", 1) + "\r\n";
+                    passed.lock().push(origin.clone());
+                    let mut server = TcpStream::connect(to).await?;
+                    server
+                        .write_all(&[origin.as_bytes(), &body].concat())
+                        .await?;
+                    let mut answer = Vec::new();
+                    server.read_to_end(&mut answer).await?;
+                    stream.write_all(&answer).await?;
+                }
+                Ok(())
+            });
+        }
+    });
+    (url, asked, passed)
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_tunnels_forwards_polling_without_tls() {
+    for status in [403, 405] {
+        let (_io, address, seen) = echoing().await;
+        let (proxy, asked, passed) = squid(status, address).await;
+        let url = format!("http://{address}");
+        let client = builder(&url, POLLING).without_reconnection().proxy(&proxy);
+        let socket = soon(client.connect()).await.expect("connected");
+        for n in 0..3 {
+            let answer = soon(socket.emit_with_ack::<u64>("n", n)).await;
+            assert_eq!(answer.expect("an answer"), n);
+        }
+        assert_eq!(*seen.lock(), [0, 1, 2]);
+        soon(socket.disconnect()).await;
+        let tunnels = asked
+            .lock()
+            .iter()
+            .filter(|head| head.starts_with("CONNECT"))
+            .count();
+        assert_eq!(tunnels, 1, "it is not asked again and again");
+        // Basic user:secret, for the proxy alone.
+        let authorization = "proxy-authorization: Basic dXNlcjpzZWNyZXQ=";
+        assert!(
+            asked
+                .lock()
+                .iter()
+                .skip(1)
+                .all(|head| head.contains(authorization))
+        );
+        assert!(
+            !passed
+                .lock()
+                .iter()
+                .any(|head| head.contains("secret") || head.contains("Basic"))
+        );
+
+        // What needs a tunnel has none, and does not go without the proxy.
+        for (url, transports) in [(&url, WEBSOCKET), (&url.replace("http", "https"), POLLING)] {
+            let client = builder(url, transports)
+                .without_reconnection()
+                .proxy(&proxy);
+            let error = fails(client).await.to_string();
+            assert!(
+                error.contains(&format!("the proxy refused: {status}")),
+                "{error}"
+            );
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+    // Another refusal is one.
+    let (_io, address, _) = echoing().await;
+    let (proxy, asked, _) = squid(407, address).await;
+    let client = builder(&format!("http://{address}"), POLLING).proxy(&proxy);
+    let error = fails(client.without_reconnection()).await.to_string();
+    assert!(error.contains("the proxy refused: 407"), "{error}");
+    assert_eq!(asked.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_that_hangs_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    for kind in ["http", "socks5h"] {
+        let client = builder("http://server.test", POLLING)
+            .without_reconnection()
+            .proxy(format!("{kind}://{address}"))
+            .timeout(Duration::from_millis(400));
+        let error = fails(client).await.to_string();
+        let expected = format!(
+            "the proxy {kind}://{address} cannot be used: it has not connected to server.test:80 within 300ms"
+        );
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_opens_no_session_is_told_with_its_hint() {
+    for (body, hint) in [
+        ("<!doctype html><title>App</title>", Hint::Page),
+        ("\u{feff}\n<html>", Hint::Page),
+        ("{\"status\":\"up\"}", Hint::NotSocketIo),
+        ("ok", Hint::NotSocketIo),
+        ("", Hint::NotSocketIo),
+        ("404 page not found", Hint::NotSocketIo),
+    ] {
+        let url = answering(move |_| {
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        })
+        .await;
+        for version in [Version::V4, Version::V2] {
+            let error = fails(direct(&url, POLLING).version(version)).await;
+            assert_eq!(error.message(), "server error");
+            assert_eq!(error.status(), Some(200));
+            assert_eq!(error.hint(), Some(hint.as_str()), "{body}");
+        }
+    }
+}
+
+/// Answers over TLS without a length and ends each connection, with TLS's goodbye or without.
+async fn ending_tls(
+    files: &Files,
+    says_goodbye: bool,
+    answer: impl Fn(&str) -> String + Send + Sync + 'static,
+) -> String {
+    let key = PrivateKeyDer::from_pem_file(files.key()).expect("a key");
+    let config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![files.der.clone()], key)
+        .expect("a certificate");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let answer = Arc::new(answer);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, answer) = (acceptor.clone(), answer.clone());
+            tokio::spawn(async move {
+                let mut stream = acceptor.accept(stream).await?;
+                let mut head = Vec::new();
+                while !head.windows(4).any(|four| four == b"\r\n\r\n") {
+                    if stream.read_buf(&mut head).await? == 0 {
+                        return Ok(());
+                    }
+                }
+                let answer = answer(&String::from_utf8_lossy(&head));
+                stream.write_all(answer.as_bytes()).await?;
+                stream.flush().await?;
+                match says_goodbye {
+                    true => stream.shutdown().await,
+                    // Behind the back of TLS.
+                    false => stream.get_mut().0.shutdown().await,
+                }
+            });
+        }
+    });
+    format!("https://localhost:{port}")
+}
+
+#[tokio::test]
+async fn what_may_be_cut_is_taken_only_where_nothing_can_be_missing() {
+    let files = Files::with("goodbye", "localhost", |_| {});
+    let client = |url: &str| {
+        let client = direct(url, POLLING).root_certificate(files.cert());
+        client.without_reconnection()
+    };
+    for says_goodbye in [true, false] {
+        let refusal = |_: &str| "HTTP/1.1 403 X\r\n\r\nnot you".to_owned();
+        let url = ending_tls(&files, says_goodbye, refusal).await;
+        let error = fails(client(&url)).await;
+        assert_eq!((error.status(), error.body()), (Some(403), Some("not you")));
+
+        // The open packet is whole; what comes in the session may not be.
+        let url = ending_tls(&files, says_goodbye, |head| {
+            let body = match head.contains("sid=") {
+                false => open("a", ""),
+                true => r#"40{"sid":"b"}"#.to_owned(),
+            };
+            format!("HTTP/1.1 200 OK\r\n\r\n{body}")
+        })
+        .await;
+        let connected = soon(client(&url).connect()).await;
+        match says_goodbye {
+            true => assert!(connected.is_ok()),
+            false => {
+                let error = connected.map(drop).expect_err("cut").to_string();
+                assert!(error.contains("transport error"), "{error}");
+            }
+        }
+
+        // An open packet that is cut is none.
+        let url = ending_tls(&files, says_goodbye, |_| {
+            format!("HTTP/1.1 200 OK\r\n\r\n{}", &open("a", "")[..20])
+        })
+        .await;
+        fails(client(&url)).await;
+    }
 }

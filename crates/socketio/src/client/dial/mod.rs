@@ -16,6 +16,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -28,7 +29,7 @@ use tokio::time::timeout;
 
 use super::http::Habits;
 use proxy::Proxies;
-pub(crate) use proxy::ProxyChoice;
+pub(crate) use proxy::{Forwarding, ProxyChoice};
 use tls::Tls;
 pub use tls::TlsError;
 pub(crate) use tls::{Pem, TlsOptions, explain_late};
@@ -62,6 +63,8 @@ pub(crate) struct DialOptions {
     pub(crate) unix_socket: Option<PathBuf>,
     pub(crate) local_address: Option<IpAddr>,
     pub(crate) tls: TlsOptions,
+    /// What bounds an attempt to connect.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Opens streams; shared by all connections of one client.
@@ -75,6 +78,10 @@ struct Inner {
     local_address: Option<IpAddr>,
     tls: Tls,
     habits: Habits,
+    /// The proxy refuses tunnels to where this client connects, and forwards requests.
+    forwards: AtomicBool,
+    /// How long a proxy may take: less than an attempt to connect, so that it is known what hangs.
+    proxy_patience: Option<Duration>,
     /// What the doctor trusts.
     #[cfg(feature = "doctor")]
     trusted: TlsOptions,
@@ -146,6 +153,8 @@ impl Dialer {
             local_address: options.local_address,
             tls: Tls::new(&options.tls)?,
             habits: Habits::default(),
+            forwards: AtomicBool::new(false),
+            proxy_patience: options.timeout.map(|timeout| timeout / 4 * 3),
             #[cfg(feature = "doctor")]
             trusted: TlsOptions {
                 client_certificate: None,
@@ -172,14 +181,14 @@ impl Dialer {
 
     /// Connects to a server.
     pub(crate) async fn dial(&self, target: &Target) -> Result<Stream, DialError> {
-        let stream = self.plain(target).await?;
+        let (stream, _) = self.plain(target, false).await?;
         if !target.is_tls {
             return Ok(stream);
         }
         match self.0.tls.wrap(&target.host, stream, true).await {
             // What then comes has to be HTTP/1 as ever.
             Err(unwrapped) if unwrapped.wants_no_protocol => {
-                let stream = self.plain(target).await?;
+                let (stream, _) = self.plain(target, false).await?;
                 let wrapped = self.0.tls.wrap(&target.host, stream, false).await;
                 wrapped.map_err(|unwrapped| unwrapped.error)
             }
@@ -187,13 +196,37 @@ impl Dialer {
         }
     }
 
-    async fn plain(&self, target: &Target) -> Result<Stream, DialError> {
+    /// Connects for requests of HTTP, which without TLS a proxy may forward.
+    pub(crate) async fn dial_http(
+        &self,
+        target: &Target,
+    ) -> Result<(Stream, Option<Forwarding>), DialError> {
+        match target.is_tls {
+            true => Ok((self.dial(target).await?, None)),
+            false => self.plain(target, true).await,
+        }
+    }
+
+    /// Says how a connection of the pool is used: as all of the client that came by
+    /// [`dial_http`](Dialer::dial_http).
+    pub(crate) fn forwarding(&self, target: &Target) -> Option<Forwarding> {
+        if !self.0.forwards.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.0.proxies.of(target)?.forwarding()
+    }
+
+    async fn plain(
+        &self,
+        target: &Target,
+        may_forward: bool,
+    ) -> Result<(Stream, Option<Forwarding>), DialError> {
         if let Some(path) = &self.0.unix_socket {
-            return unix(path).await;
+            return Ok((unix(path).await?, None));
         }
         match self.0.proxies.of(target) {
-            Some(proxy) => proxy.connect(self, target).await,
-            None => Ok(Box::new(self.tcp(&target.host, target.port).await?)),
+            Some(proxy) => proxy.connect(self, target, may_forward).await,
+            None => Ok((Box::new(self.tcp(&target.host, target.port).await?), None)),
         }
     }
 

@@ -5,10 +5,12 @@
 
 use std::env;
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use http::{HeaderValue, StatusCode, Uri};
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
 use super::socks::{self, SocksError};
 use super::tls::TlsError;
@@ -26,93 +28,226 @@ pub(crate) enum ProxyChoice {
 }
 
 /// Which proxy each target needs.
-pub(super) struct Proxies(Option<Matcher>);
+pub(super) struct Proxies {
+    matcher: Option<Matcher>,
+    /// Variables whose values are no proxy's URL, with these; [`UNUSABLE`] stands for them.
+    unusable: Vec<(&'static str, String)>,
+}
 
 /// The proxy for one target.
-pub(super) struct Proxy(Intercept);
+#[derive(Debug)]
+pub(super) enum Proxy {
+    Usable(Intercept),
+    /// What the environment names is none: its variable and value.
+    Unusable(&'static str, String),
+}
+
+/// Why there is no tunnel.
+enum Failure {
+    Other(String),
+    /// The proxy has answered so.
+    Refused(u16, String),
+}
+
+/// How a proxy is asked for the resources of a target, instead of for a tunnel to it: squid allows
+/// tunnels to port 443 only.
+#[derive(Clone, Debug)]
+pub(crate) struct Forwarding {
+    /// What the proxy alone is told.
+    pub(crate) authorization: Option<HeaderValue>,
+    /// Its URL, without credentials.
+    proxy: String,
+}
+
+impl Forwarding {
+    /// Names the proxy as what has not answered.
+    pub(crate) fn failed(&self, what: &dyn fmt::Display) -> DialError {
+        DialError::Proxy {
+            proxy: self.proxy.clone(),
+            what: format!("it refuses tunnels, and what it is to forward: {what}"),
+        }
+    }
+}
+
+/// The host that stands for what a variable should name, and its place among those that do not.
+const UNUSABLE: &str = "unusable-proxy.invalid";
+
+impl From<String> for Failure {
+    fn from(what: String) -> Failure {
+        Failure::Other(what)
+    }
+}
+
+impl Failure {
+    fn into_text(self) -> String {
+        match self {
+            Failure::Other(what) => what,
+            Failure::Refused(_, what) => format!("the proxy refused: {what}"),
+        }
+    }
+}
 
 impl Proxies {
     pub(super) fn new(choice: &ProxyChoice) -> Result<Proxies, TlsError> {
         match choice {
-            ProxyChoice::None => Ok(Proxies(None)),
+            ProxyChoice::None => Ok(Proxies::none()),
             ProxyChoice::Environment => Ok(Proxies::from_variables(|name| env::var(name).ok())),
-            ProxyChoice::Url(url) if is_usable(url) => {
-                Ok(Proxies(Some(Matcher::builder().all(url.as_str()).build())))
-            }
+            ProxyChoice::Url(url) if is_usable(url) => Ok(Proxies {
+                matcher: Some(Matcher::builder().all(url.as_str()).build()),
+                unusable: Vec::new(),
+            }),
             ProxyChoice::Url(url) => Err(TlsError::Proxy(without_credentials(url).to_owned())),
+        }
+    }
+
+    fn none() -> Proxies {
+        Proxies {
+            matcher: None,
+            unusable: Vec::new(),
         }
     }
 
     pub(super) fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Proxies {
         // A CGI script's HTTP_PROXY is a header of whoever has sent the request: CVE-2016-5385.
         if variable("REQUEST_METHOD").is_some() {
-            return Proxies(None);
+            return Proxies::none();
         }
         let first = |names: [&str; 2]| {
             let value = |name| variable(name).filter(|value| !value.is_empty());
             names.into_iter().find_map(value).unwrap_or_default()
         };
-        let proxy = |names: [&str; 2]| {
+        let mut unusable = Vec::new();
+        let mut proxy = |names: [&'static str; 2]| {
             let url = first(names);
-            if !url.is_empty() && !is_usable(&url) {
-                let url = without_credentials(&url);
-                tracing::warn!(
-                    variable = names[0],
-                    url,
-                    "this is no proxy that can be used"
-                );
+            if url.is_empty() || is_usable(&url) {
+                return url;
             }
-            url
+            // An error where it would be used: what was to go through a proxy must not go without.
+            unusable.push((names[0], without_credentials(&url).to_owned()));
+            format!("http://{UNUSABLE}:{}", unusable.len())
         };
         let matcher = Matcher::builder()
             .all(proxy(["ALL_PROXY", "all_proxy"]))
             .http(proxy(["HTTP_PROXY", "http_proxy"]))
-            .https(proxy(["HTTPS_PROXY", "https_proxy"]))
-            .no(first(["NO_PROXY", "no_proxy"]));
-        Proxies(Some(matcher.build()))
+            .https(proxy(["HTTPS_PROXY", "https_proxy"]));
+        let direct = first(["NO_PROXY", "no_proxy"]);
+        let hosts = || {
+            direct
+                .split(',')
+                .map(|host| host.trim().trim_end_matches('.'))
+        };
+        // The matcher takes it for names alone.
+        if hosts().any(|host| host == "*") {
+            return Proxies::none();
+        }
+        let matcher = matcher.no(hosts().collect::<Vec<_>>().join(","));
+        Proxies {
+            matcher: Some(matcher.build()),
+            unusable,
+        }
     }
 
     pub(super) fn of(&self, target: &Target) -> Option<Proxy> {
-        let matcher = self.0.as_ref()?;
+        let matcher = self.matcher.as_ref()?;
+        // With the dot at its end, a name is the same.
+        let host = target.host.trim_end_matches('.');
         let uri = Uri::builder()
             .scheme(if target.is_tls { "https" } else { "http" })
-            .authority(authority(&target.host, target.port))
+            .authority(authority(host, target.port))
             .path_and_query("/");
-        matcher.intercept(&uri.build().ok()?).map(Proxy)
+        let proxy = matcher.intercept(&uri.build().ok()?)?;
+        if proxy.uri().host() == Some(UNUSABLE) {
+            let at = usize::from(proxy.uri().port_u16()?) - 1;
+            let (variable, url) = self.unusable.get(at)?;
+            return Some(Proxy::Unusable(variable, url.clone()));
+        }
+        Some(Proxy::Usable(proxy))
     }
 }
 
 impl Proxy {
-    /// Connects to a target through the proxy.
+    /// Connects to a target through the proxy; may end with a connection to the proxy itself, which
+    /// is to forward requests.
     pub(super) async fn connect(
         &self,
         dialer: &Dialer,
         target: &Target,
-    ) -> Result<Stream, DialError> {
-        let connected = match self.scheme() {
-            "http" | "https" => self.tunnel(dialer, target).await,
-            "socks5" | "socks5h" => self.socks(dialer, target).await?,
-            other => Err(format!("its kind, {other}, is not supported")),
-        };
-        connected.map_err(|what| DialError::Proxy {
+        may_forward: bool,
+    ) -> Result<(Stream, Option<Forwarding>), DialError> {
+        let failed = |what| DialError::Proxy {
             proxy: self.url(),
             what,
-        })
+        };
+        let connecting = async {
+            match self {
+                Proxy::Unusable(variable, _) => Err(failed(format!(
+                    "what {variable} says is no URL of a proxy: it has to begin with http://, https://, socks5:// or socks5h://"
+                ))),
+                Proxy::Usable(proxy) => match self.scheme() {
+                    "http" | "https" => self.tunnel(proxy, dialer, target, may_forward).await,
+                    "socks5" | "socks5h" => self.socks(dialer, target).await?.map(|s| (s, None)),
+                    other => Err(format!("its kind, {other}, is not supported")),
+                }
+                .map_err(failed),
+            }
+        };
+        match dialer.0.proxy_patience {
+            None => connecting.await,
+            Some(patience) => match timeout(patience, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err(failed(format!(
+                    "it has not connected to {} within {patience:?}",
+                    authority(&target.host, target.port)
+                ))),
+            },
+        }
     }
 
-    async fn tunnel(&self, dialer: &Dialer, target: &Target) -> Result<Stream, String> {
+    async fn tunnel(
+        &self,
+        proxy: &Intercept,
+        dialer: &Dialer,
+        target: &Target,
+        may_forward: bool,
+    ) -> Result<(Stream, Option<Forwarding>), String> {
+        if may_forward && dialer.0.forwards.load(Ordering::Relaxed) {
+            return Ok((self.reach(dialer).await?, self.forwarding()));
+        }
+        let mut stream = self.reach(dialer).await?;
+        let authority = authority(&target.host, target.port);
+        match connect(&mut stream, &authority, proxy.basic_auth()).await {
+            Ok(()) => Ok((stream, None)),
+            Err(Failure::Refused(403 | 405, _)) if may_forward => {
+                dialer.0.forwards.store(true, Ordering::Relaxed);
+                Ok((self.reach(dialer).await?, self.forwarding()))
+            }
+            Err(failure) => Err(failure.into_text()),
+        }
+    }
+
+    /// What requests have that the proxy forwards.
+    pub(super) fn forwarding(&self) -> Option<Forwarding> {
+        match self {
+            Proxy::Usable(proxy) => Some(Forwarding {
+                authorization: proxy.basic_auth().cloned(),
+                proxy: self.url(),
+            }),
+            Proxy::Unusable(..) => None,
+        }
+    }
+
+    /// Connects to an HTTP proxy, by TLS if its URL says so.
+    async fn reach(&self, dialer: &Dialer) -> Result<Stream, String> {
         let (is_tls, port) = match self.scheme() {
             "https" => (true, 443),
             _ => (false, 80),
         };
-        let mut stream = self.open(dialer, port).await?;
-        if is_tls {
-            let encrypted = dialer.0.tls.wrap(self.host(), stream, true).await;
-            stream = encrypted.map_err(|unwrapped| unwrapped.error.to_string())?;
+        let stream = self.open(dialer, port).await?;
+        if !is_tls {
+            return Ok(stream);
         }
-        let authority = authority(&target.host, target.port);
-        connect(&mut stream, &authority, self.0.basic_auth()).await?;
-        Ok(stream)
+        let encrypted = dialer.0.tls.wrap(self.host(), stream, true).await;
+        encrypted.map_err(|unwrapped| unwrapped.error.to_string())
     }
 
     /// Here, a target's name may be what cannot be resolved: then the proxy is not to blame.
@@ -136,10 +271,14 @@ impl Proxy {
         hosts: &[String],
         port: u16,
     ) -> Result<Stream, String> {
+        let credentials = match self {
+            Proxy::Usable(proxy) => proxy.raw_auth(),
+            Proxy::Unusable(..) => None,
+        };
         let mut refused = "the host has no addresses".to_owned();
         for host in hosts {
             let mut stream = self.open(dialer, 1080).await?;
-            match socks::connect(&mut stream, host, port, self.0.raw_auth()).await {
+            match socks::connect(&mut stream, host, port, credentials).await {
                 Ok(()) => return Ok(stream),
                 Err(error @ SocksError::Refused(_)) => refused = error.to_string(),
                 Err(error @ SocksError::Failed(_)) => return Err(error.to_string()),
@@ -150,7 +289,7 @@ impl Proxy {
 
     /// Connects to the proxy itself.
     async fn open(&self, dialer: &Dialer, default_port: u16) -> Result<Stream, String> {
-        let port = self.0.uri().port_u16().unwrap_or(default_port);
+        let port = self.uri().and_then(Uri::port_u16).unwrap_or(default_port);
         match dialer.tcp(self.host(), port).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(error.to_string()),
@@ -159,17 +298,26 @@ impl Proxy {
 
     /// Without credentials.
     pub(super) fn url(&self) -> String {
-        let url = self.0.uri().to_string();
-        url.trim_end_matches('/').to_owned()
+        match self {
+            Proxy::Usable(proxy) => proxy.uri().to_string().trim_end_matches('/').to_owned(),
+            Proxy::Unusable(_, url) => url.clone(),
+        }
+    }
+
+    fn uri(&self) -> Option<&Uri> {
+        match self {
+            Proxy::Usable(proxy) => Some(proxy.uri()),
+            Proxy::Unusable(..) => None,
+        }
     }
 
     fn host(&self) -> &str {
-        let host = self.0.uri().host().unwrap_or_default();
+        let host = self.uri().and_then(Uri::host).unwrap_or_default();
         host.trim_matches(['[', ']'])
     }
 
     fn scheme(&self) -> &str {
-        self.0.uri().scheme_str().unwrap_or_default()
+        self.uri().and_then(Uri::scheme_str).unwrap_or_default()
     }
 }
 
@@ -180,7 +328,7 @@ async fn connect(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     authority: &str,
     authorization: Option<&HeaderValue>,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let mut request = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n").into_bytes();
     if let Some(value) = authorization {
         request.extend_from_slice(b"Proxy-Authorization: ");
@@ -198,12 +346,12 @@ async fn connect(
     if !(200..300).contains(&head.status) {
         // Its body, a page most of the time, is not waited for.
         let refusal = refusal(head.status, &head.reason);
-        return Err(format!("the proxy refused: {refusal}"));
+        return Err(Failure::Refused(head.status, refusal));
     }
     // A server of HTTP or TLS does not speak first: this is a body that must not be there.
     match exchange.into_parts() {
         (_, rest) if rest.is_empty() => Ok(()),
-        _ => Err("it sent more than the head of its answer".to_owned()),
+        _ => Err("it sent more than the head of its answer".to_owned().into()),
     }
 }
 

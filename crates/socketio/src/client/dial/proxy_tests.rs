@@ -410,8 +410,39 @@ fn the_environment_chooses_the_proxy_of_each_target() {
         chosen(&empty, plain("server.test", 80)).as_deref(),
         Some("http://lower:1")
     );
+    assert_eq!(chosen(&every, plain("10.1.2.3", 80)), None);
+    assert_eq!(chosen(&every, plain("::1", 80)), None);
+    // A dot at the end changes nothing, on either side.
+    let dotted = proxies(&[
+        ("ALL_PROXY", "http://all"),
+        ("NO_PROXY", "server.test., b.test"),
+    ]);
+    for host in ["server.test", "server.test.", "b.test."] {
+        assert_eq!(chosen(&dotted, plain(host, 80)), None, "{host}");
+    }
+    assert!(chosen(&dotted, plain("c.test.", 80)).is_some());
     let script = proxies(&[("HTTP_PROXY", "http://evil"), ("REQUEST_METHOD", "GET")]);
     assert_eq!(chosen(&script, plain("server.test", 80)), None);
+}
+
+#[tokio::test]
+async fn a_variable_that_names_no_proxy_is_an_error_where_it_applies() {
+    let proxies = Proxies::from_variables(|name| match name {
+        "HTTPS_PROXY" => Some("ftp://user:secret@host".to_owned()),
+        "NO_PROXY" => Some("direct.test".to_owned()),
+        _ => None,
+    });
+    assert!(proxies.of(&plain("server.test", 80)).is_none());
+    assert!(proxies.of(&tls("direct.test", 443)).is_none());
+    let proxy = proxies.of(&tls("server.test", 443)).expect("a proxy");
+    let dialer = Dialer::new(direct()).expect("options");
+    let target = tls("server.test", 443);
+    let error = proxy.connect(&dialer, &target, true).await.map(drop);
+    assert_eq!(
+        error.expect_err("no proxy").to_string(),
+        "the proxy host cannot be used: what HTTPS_PROXY says is no URL of a proxy: it has to \
+         begin with http://, https://, socks5:// or socks5h://"
+    );
 }
 
 #[test]

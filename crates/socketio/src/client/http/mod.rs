@@ -22,8 +22,8 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use http::header::{CONTENT_ENCODING, LOCATION};
-use http::uri::{InvalidUri, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method};
+use http::uri::InvalidUri;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use socketio_proto::Hint;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -243,7 +243,7 @@ pub(crate) fn request(
     target: &str,
     headers: &HeaderMap,
 ) -> Result<Vec<u8>, InvalidUri> {
-    let target = PathAndQuery::try_from(target)?;
+    let target = Uri::try_from(target)?;
     let mut request = format!("{method} {target} HTTP/1.1\r\n").into_bytes();
     for (name, value) in headers {
         request.extend_from_slice(name.as_str().as_bytes());
