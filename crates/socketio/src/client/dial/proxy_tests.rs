@@ -10,8 +10,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::socks::SocksError;
 use super::tests::{
-    Files, assert_pong, connected, dialer, failure, listener, plain, pong, refusing, server, soon,
-    through, tls,
+    Files, assert_pong, connected, dialer, direct, failure, listener, plain, pong, refusing,
+    server, soon, through, tls,
 };
 use super::tls_tests::{Authority, config, params, tls_server};
 use super::*;
