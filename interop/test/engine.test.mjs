@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import net from "node:net";
 import { describe, it } from "node:test";
-import { HANDSHAKE, Server, Ws, expected, get, isReference, open, post, raw, request, upgradeRequest, withServer, within } from "../harness.mjs";
+import { WebSocket } from "ws";
+import { HANDSHAKE, Server, Ws, expected, get, isReference, once, open, post, raw, request, upgradeRequest, withServer, within } from "../harness.mjs";
 
 const refused = (code, message) => JSON.stringify({ code, message });
 
@@ -548,6 +549,23 @@ describe("upgrade", { concurrency: true }, () => {
     ws.send("2probe");
     await ws.ended();
     assert.equal((await post(server, path, "40")).body, "ok");
+  }));
+
+  it("the first subprotocol is answered, and what is no list is refused", withServer({}, {}, async (server) => {
+    const { sid } = await open(server);
+    for (const query of ["EIO=4&transport=websocket", `EIO=4&transport=websocket&sid=${sid}`]) {
+      for (const protocols of [[], ["chat"], ["b", "a"]]) {
+        const ws = new WebSocket(`ws://127.0.0.1:${server.port}/socket.io/?${query}`, protocols);
+        await once(ws, "open");
+        assert.equal(ws.protocol, protocols[0] ?? "");
+        ws.terminate();
+      }
+      for (const lists of [[""], [","], ["a,"], [",a"], ["a,,b"], ["a b"], ["a/b"], ["a,a"], ["a", "a"], ["a", ""]]) {
+        const lines = lists.map((list) => `Sec-WebSocket-Protocol: ${list}\r\n`).join("");
+        const answer = await raw(server, upgradeRequest(`/socket.io/?${query}`, lines));
+        assert.match(answer, /^HTTP\/1.1 400 [^]*Invalid Sec-WebSocket-Protocol header$/, lists.join("|"));
+      }
+    }
   }));
 
   it("an upgrade request that names polling is refused", withServer({}, {}, async (server) => {
