@@ -200,7 +200,7 @@ impl<E, W> ClientSocket<E, W> {
     /// When the answer has no id. One that is no text is taken as JavaScript takes it: whatever counts
     /// as true there.
     pub fn handle_connect(&mut self, data: &str) -> Result<(), OldServer> {
-        let (sid, pid) = ids(data).unwrap_or_default();
+        let Ids { sid, pid } = Ids::read(data).unwrap_or_default();
         self.join(sid.ok_or(OldServer)?, pid);
         Ok(())
     }
@@ -435,14 +435,23 @@ fn last_string(args: &str) -> Option<Box<str>> {
 }
 
 /// The ids in an answer to CONNECT: texts as they are, anything else as JSON.
-fn ids(data: &str) -> Result<(Option<Box<str>>, Option<Box<str>>), MalformedJson> {
-    let (mut sid, mut pid) = (None, None);
-    let mut reader = Reader::new(data);
-    if reader.enter_object()? {
+#[derive(Default)]
+struct Ids {
+    sid: Option<Box<str>>,
+    pid: Option<Box<str>>,
+}
+
+impl Ids {
+    fn read(data: &str) -> Result<Ids, MalformedJson> {
+        let mut ids = Ids::default();
+        let mut reader = Reader::new(data);
+        if !reader.enter_object()? {
+            return Ok(ids);
+        }
         while let Some(key) = reader.next_key()? {
-            let slot = match &*key {
-                "sid" => &mut sid,
-                "pid" => &mut pid,
+            let id = match &*key {
+                "sid" => &mut ids.sid,
+                "pid" => &mut ids.pid,
                 _ => {
                     reader.skip()?;
                     continue;
@@ -453,10 +462,10 @@ fn ids(data: &str) -> Result<(Option<Box<str>>, Option<Box<str>>), MalformedJson
                 _ => Some(reader.raw()?).filter(|raw| !matches!(&**raw, "0" | "false" | "null")),
             };
             let text = text.filter(|text| !text.is_empty());
-            *slot = text.map(|text| text.into_owned().into());
+            *id = text.map(|text| text.into_owned().into());
         }
+        Ok(ids)
     }
-    Ok((sid, pid))
 }
 
 #[cfg(test)]
