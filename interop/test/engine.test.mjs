@@ -342,8 +342,9 @@ describe("polling", { concurrency: true }, () => {
       raw(server, `POST ${path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n` +
         `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`);
     assert.match(await chunked("40"), /^HTTP\/1\.1 200 [^]*\r\n\r\nok$/);
-    assert.match(await chunked("4".repeat(101)), /^HTTP\/1\.1 413 /);
     assert.match((await get(server, path)).body, /^40\{/);
+    assert.match(await chunked("4".repeat(101)), /^HTTP\/1\.1 413 /);
+    assert.equal((await get(server, path)).body, refused(1, "Session ID unknown"));
   }));
 
   it("E029 a GET that is dropped", withServer({}, {}, async (server) => {
@@ -382,8 +383,8 @@ describe("polling", { concurrency: true }, () => {
     assert.equal((await get(server, path)).body, event(100));
     const above = await post(server, path, event(101));
     assert.deepEqual([above.status, above.body], [413, ""]);
-    await post(server, path, event(50));
-    assert.equal((await get(server, path)).body, event(50));
+    assert.equal((await server.fact("disconnect")).disconnect.reason, "transport error");
+    assert.equal((await get(server, path)).body, refused(1, "Session ID unknown"));
   }));
 
   it("E024 base64 in lines, and bytes that are no UTF-8", withServer({}, {}, async (server) => {

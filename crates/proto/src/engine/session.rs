@@ -319,9 +319,16 @@ impl Session {
         PostStart::Accepted
     }
 
-    /// Learns that the pending POST has been read and handled, or refused for its size.
+    /// Learns that the pending POST has been read and handled.
     pub fn handle_post_done(&mut self) {
         self.post_pending = false;
+    }
+
+    /// Refuses the pending POST, which is too large, in too many pieces or too slow: the session ends.
+    pub fn handle_post_refused(&mut self, detail: &'static str) {
+        if std::mem::take(&mut self.post_pending) && self.is_polled() {
+            self.fail(detail);
+        }
     }
 
     /// Learns that the pending POST's connection is gone before all was read.

@@ -140,7 +140,7 @@ impl Default for ServerBuilder {
                 queue_policy: QueuePolicy::default(),
                 max_running: 1024,
                 head_timeout: Duration::from_secs(30),
-                body_timeout: Duration::from_secs(60),
+                body_timeout: Duration::from_secs(30),
                 shutdown_timeout: Duration::from_secs(5),
                 farewell: Farewell::default(),
                 recovery: None,
@@ -582,7 +582,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Sets how long a client may take to send the body of one request. Default: 60 s.
+    /// Sets how long a client may take to send the body of one request. Default: 30 s.
+    ///
+    /// Then it is answered with status 408, and the session ends.
     pub fn body_timeout(mut self, timeout: Duration) -> Self {
         self.config.body_timeout = timeout;
         self

@@ -217,6 +217,15 @@ struct Post<'a> {
     done: bool,
 }
 
+impl Post<'_> {
+    /// The session ends with it, as in engine.io from 6.6.13 on.
+    fn refuse(mut self, status: StatusCode, detail: &'static str) -> Posted {
+        self.done = true;
+        self.session.post_refused(detail);
+        Posted::Refused(status)
+    }
+}
+
 impl Drop for Post<'_> {
     fn drop(&mut self) {
         if !self.done {
@@ -260,10 +269,7 @@ where
                 Poll::Ready(read) => read,
                 Poll::Pending => match tokio::time::timeout(deadline, reading).await {
                     Ok(read) => read,
-                    Err(_) => {
-                        session.shared().counters().slow_clients();
-                        Err(ReadError::Broken)
-                    }
+                    Err(_) => Err(ReadError::TooSlow),
                 },
             }
         }
@@ -275,13 +281,19 @@ where
             session.post_done();
             Posted::Ok
         }
-        Err(ReadError::TooLarge) => {
-            post.done = true;
-            session.post_done();
-            session.shared().counters().large_messages();
-            Posted::Refused(StatusCode::PAYLOAD_TOO_LARGE)
-        }
         Err(ReadError::Broken) => Posted::Abort,
+        Err(ReadError::TooLarge) => {
+            session.shared().counters().large_messages();
+            post.refuse(StatusCode::PAYLOAD_TOO_LARGE, "payload too large")
+        }
+        Err(ReadError::TooManyChunks) => {
+            session.shared().counters().large_messages();
+            post.refuse(StatusCode::PAYLOAD_TOO_LARGE, "too many chunks")
+        }
+        Err(ReadError::TooSlow) => {
+            session.shared().counters().slow_clients();
+            post.refuse(StatusCode::REQUEST_TIMEOUT, "http request timeout")
+        }
     }
 }
 
@@ -344,12 +356,18 @@ fn packets(
 enum ReadError {
     Broken,
     TooLarge,
+    TooManyChunks,
+    TooSlow,
 }
+
+/// In how many pieces a body may come: each costs something, however small it is.
+const MAX_CHUNKS: usize = 10_000;
 
 async fn read_body<Q>(mut body: Pin<&mut Q>, limit: usize) -> Result<Bytes, ReadError>
 where
     Q: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>>,
 {
+    let mut chunks = 0;
     let mut first = Bytes::new();
     let mut whole: Option<BytesMut> = None;
     while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
@@ -359,6 +377,10 @@ where
         let length = whole.as_ref().map_or(first.len(), BytesMut::len) + data.remaining();
         if length > limit {
             return Err(ReadError::TooLarge);
+        }
+        chunks += 1;
+        if chunks > MAX_CHUNKS {
+            return Err(ReadError::TooManyChunks);
         }
         let data = data.copy_to_bytes(data.remaining());
         if first.is_empty() && whole.is_none() {

@@ -399,6 +399,10 @@ impl Session {
         self.feed(engine::Session::handle_post_done);
     }
 
+    pub(crate) fn post_refused(self: &Arc<Session>, detail: &'static str) {
+        self.feed(|engine| engine.handle_post_refused(detail));
+    }
+
     pub(crate) fn post_aborted(self: &Arc<Session>) {
         self.feed(engine::Session::handle_post_aborted);
     }
