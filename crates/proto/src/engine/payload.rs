@@ -26,6 +26,13 @@ pub struct Payload<'a> {
     rest: Option<&'a str>,
 }
 
+impl<'a> Payload<'a> {
+    /// Returns what has not been decoded yet; nothing behind the last packet, or a malformed one.
+    pub fn rest(&self) -> Option<&'a str> {
+        self.rest
+    }
+}
+
 impl<'a> Iterator for Payload<'a> {
     type Item = Result<Packet<'a>, PacketError>;
 

@@ -80,6 +80,13 @@ pub struct Payload<'a> {
     is_first: bool,
 }
 
+impl<'a> Payload<'a> {
+    /// Returns what has not been decoded yet; nothing behind the last packet, or a malformed one.
+    pub fn rest(&self) -> Option<&'a str> {
+        self.rest.filter(|rest| !rest.is_empty())
+    }
+}
+
 impl<'a> Iterator for Payload<'a> {
     type Item = Result<Packet<'a>, PacketError>;
 

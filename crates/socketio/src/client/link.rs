@@ -145,15 +145,12 @@ impl Link {
                     if is_v4 && polling.sid.is_none() && hints::is_of_old_server(&body) {
                         self.failure = Some(TransportError::old_server());
                     }
-                    let mut reader = Reader::new(&mut self.engine, Via::Main, inbox, now);
-                    reader.payload(&body);
-                    if let Some(broken) = reader.broken {
-                        self.invalid(broken);
-                    }
+                    polling.unread = Some(body);
                 }
                 Err(error) => self.broken(error),
             }
         }
+        progress |= self.read_answer(inbox, now);
         let Main::Polling(polling) = &mut self.main else {
             return progress;
         };
@@ -176,7 +173,7 @@ impl Link {
         };
         let is_open = self.engine.ready_state() == engine::ReadyState::Open;
         if polling.paused {
-            if polling.get.is_none() && polling.post.is_none() {
+            if polling.get.is_none() && polling.post.is_none() && polling.unread.is_none() {
                 self.engine.handle_paused();
             }
         } else if polling.can_get() && is_open && !inbox.is_full() {
@@ -184,6 +181,34 @@ impl Link {
             progress = true;
         }
         progress
+    }
+
+    /// Reads what is left of the latest answer; true if something was read.
+    fn read_answer(&mut self, inbox: &mut Inbox, now: Instant) -> bool {
+        let Main::Polling(polling) = &mut self.main else {
+            return false;
+        };
+        if polling.unread.is_none() {
+            return false;
+        }
+        if inbox.is_full() {
+            // That nothing is heard is this side's doing.
+            self.engine.handle_activity(now);
+            return false;
+        }
+        let Some(body) = polling.unread.take() else {
+            return false;
+        };
+        let mut reader = Reader::new(&mut self.engine, Via::Main, inbox, now);
+        let rest = reader.payload(&body);
+        let broken = reader.broken;
+        if rest > 0 {
+            polling.unread = Some(body.slice(body.len() - rest..));
+        }
+        if let Some(broken) = broken {
+            self.invalid(broken);
+        }
+        true
     }
 
     fn poll_probe(&mut self, cx: &mut Context<'_>, inbox: &mut Inbox, now: Instant) -> bool {
@@ -449,13 +474,33 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn payload(&mut self, body: &[u8]) {
+    /// Reads a body, or as much of it as the application keeps up with; gives the length of the rest.
+    fn payload(&mut self, body: &[u8]) -> usize {
         let Ok(text) = std::str::from_utf8(body) else {
-            return self.engine.handle_bad_packet(self.via);
+            self.engine.handle_bad_packet(self.via);
+            return 0;
         };
         match self.revision() {
-            Revision::V4 => decode_payload(text).for_each(|packet| self.packet(packet)),
-            Revision::V3 => v3::decode_payload(text).for_each(|packet| self.packet(packet)),
+            Revision::V4 => {
+                let mut packets = decode_payload(text);
+                while let Some(packet) = packets.next() {
+                    self.packet(packet);
+                    if self.inbox.is_full() {
+                        break;
+                    }
+                }
+                packets.rest().map_or(0, str::len)
+            }
+            Revision::V3 => {
+                let mut packets = v3::decode_payload(text);
+                while let Some(packet) = packets.next() {
+                    self.packet(packet);
+                    if self.inbox.is_full() {
+                        break;
+                    }
+                }
+                packets.rest().map_or(0, str::len)
+            }
         }
     }
 

@@ -29,6 +29,8 @@ type Answer = Pin<Box<dyn Future<Output = Result<Bytes, TransportError>> + Send>
 pub(crate) struct Polling {
     pub(crate) get: Option<Answer>,
     pub(crate) post: Option<Answer>,
+    /// What has come and is not read: the application does not keep up.
+    pub(crate) unread: Option<Bytes>,
     /// Nothing more is begun: the session moves to WebSocket, or ends.
     pub(crate) paused: bool,
     pub(crate) sid: Option<String>,
@@ -48,6 +50,7 @@ impl Polling {
         Polling {
             get: None,
             post: None,
+            unread: None,
             paused: false,
             sid: None,
             has_asked: false,
@@ -58,7 +61,7 @@ impl Polling {
 
     /// Says whether a GET may be begun: the first, which opens the session, or another one in it.
     pub(crate) fn can_get(&self) -> bool {
-        self.get.is_none() && (self.sid.is_some() || !self.has_asked)
+        self.get.is_none() && self.unread.is_none() && (self.sid.is_some() || !self.has_asked)
     }
 
     pub(crate) fn start_get(&mut self, shared: &Arc<Shared>) {

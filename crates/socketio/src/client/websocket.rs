@@ -147,6 +147,8 @@ impl WebSocket {
             let mut read = ReadBuf::new(buffer);
             match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read)) {
                 Ok(()) => {}
+                // An end without the goodbye of TLS is one, too.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
                 Err(error) => return Poll::Ready(Err(End::Failed(broken(error)))),
             }
             let data = read.filled_mut();

@@ -632,3 +632,42 @@ async fn what_may_be_cut_is_taken_only_where_nothing_can_be_missing() {
         fails(client(&url)).await;
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_is_larger_than_the_queue_is_read_as_the_application_keeps_up() {
+    const EVENTS: usize = 2000;
+    let gets = AtomicUsize::new(0);
+    let url = answering(move |head| {
+        let body = match (head.starts_with("GET"), head.contains("sid=")) {
+            (true, false) => open("a", ""),
+            (true, true) if gets.fetch_add(1, Ordering::Relaxed) > 0 => "6".to_owned(),
+            (true, true) => {
+                let events = (0..EVENTS).map(|n| format!(r#"42["n",{n}]"#));
+                let all: Vec<_> = [r#"40{"sid":"b"}"#.to_owned()]
+                    .into_iter()
+                    .chain(events)
+                    .collect();
+                all.join("\x1e")
+            }
+            (false, _) => "ok".to_owned(),
+        };
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    })
+    .await;
+    let (sender, mut numbers) = tokio::sync::mpsc::channel(1);
+    let client = direct(&url, POLLING)
+        .max_queue(1000)
+        .max_running_handlers(1)
+        .on("n", async move |_: client::Socket, n: usize| {
+            let _ = sender.send(n).await;
+        });
+    let socket = soon(client.connect()).await.expect("connected");
+    for n in 0..EVENTS {
+        assert_eq!(soon(numbers.recv()).await, Some(n));
+    }
+    drop(numbers);
+    soon(socket.disconnect()).await;
+}

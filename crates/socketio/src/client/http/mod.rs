@@ -118,10 +118,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<S> {
                         return Err(HeadError::TooLong.into());
                     }
                     match self.fill().await {
-                        Ok(0) if searched == 0 => return Err(HttpError::Closed),
-                        Ok(0) => return Err(HttpError::Cut(shown(&self.bytes))),
-                        Ok(_) => {}
-                        Err(error) => return Err(error.into()),
+                        Ok(1..) => {}
+                        // TLS tells an end without its goodbye so.
+                        Err(error)
+                            if searched == 0 && error.kind() != io::ErrorKind::UnexpectedEof =>
+                        {
+                            return Err(error.into());
+                        }
+                        _ if searched == 0 => return Err(HttpError::Closed),
+                        _ => return Err(HttpError::Cut(shown(&self.bytes))),
                     }
                 }
             }
