@@ -28,21 +28,15 @@ export function within(promise, what = "in time", ms = DEADLINE) {
 export const once = (emitter, event) =>
   within(new Promise((resolve) => emitter.once(event, (...args) => resolve(args))), `"${event}"`);
 
-/** A running server. */
-export class Server {
+/** A program that prints facts. */
+export class Program {
   #facts = [];
   #waiting = [];
 
-  /** The server under test, or another one: the words that start it. */
-  static async start(options = {}, flags = {}, words = underTest) {
-    const server = new Server();
-    const args = ["--port", "0", "--options", JSON.stringify(options), "--flags", JSON.stringify(flags)];
-    server.child = spawn(words[0], [...words.slice(1), ...args], { stdio: ["ignore", "pipe", "inherit"] });
-    server.exited = new Promise((resolve) => server.child.once("exit", resolve));
-    createInterface({ input: server.child.stdout }).on("line", (line) => server.#fact(JSON.parse(line)));
-    server.port = (await server.fact("listening")).listening;
-    server.url = `http://127.0.0.1:${server.port}`;
-    return server;
+  constructor(words, stdin = "ignore") {
+    this.child = spawn(words[0], words.slice(1), { stdio: [stdin, "pipe", "inherit"] });
+    this.exited = new Promise((resolve) => this.child.once("exit", resolve));
+    createInterface({ input: this.child.stdout }).on("line", (line) => this.#fact(JSON.parse(line)));
   }
 
   #fact(fact) {
@@ -51,7 +45,7 @@ export class Server {
   }
 
   /** The next fact of a kind, and, if a test for it is given, one that passes. Taken once. */
-  fact(kind, test = () => true) {
+  fact(kind, test = () => true, ms = DEADLINE) {
     const take = () => {
       const at = this.#facts.findIndex((fact) => kind in fact && test(fact[kind]));
       return at < 0 ? undefined : this.#facts.splice(at, 1)[0];
@@ -65,12 +59,24 @@ export class Server {
         return fact !== undefined;
       });
     });
-    return within(wait, `a fact "${kind}"`);
+    return within(wait, `a fact "${kind}"`, ms);
   }
 
   async stop() {
     this.child.kill("SIGKILL");
     await this.exited;
+  }
+}
+
+/** A running server. */
+export class Server extends Program {
+  /** The server under test, or another one: the words that start it; at a port of its own, or a given one. */
+  static async start(options = {}, flags = {}, words = underTest, port = 0) {
+    const args = ["--port", String(port), "--options", JSON.stringify(options), "--flags", JSON.stringify(flags)];
+    const server = new Server([...words, ...args]);
+    server.port = (await server.fact("listening")).listening;
+    server.url = `http://127.0.0.1:${server.port}`;
+    return server;
   }
 }
 
