@@ -19,6 +19,7 @@
 mod budget;
 mod check;
 mod checks;
+mod compatibility;
 mod engine;
 mod examine;
 mod facts;

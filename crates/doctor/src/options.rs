@@ -13,6 +13,7 @@ use socketio_proto::engine::Transport;
 use thiserror::Error;
 use url::Url;
 
+use crate::compatibility;
 use crate::target::Target;
 
 /// Which server is examined, and how.
@@ -228,21 +229,16 @@ impl FromStr for Client {
     fn from_str(text: &str) -> Result<Client, InvalidOption> {
         const EXAMPLE: &str = "it must be like js@2, java@1, swift@15 or python@4";
         let (name, version) = text.split_once('@').ok_or_else(|| invalid(EXAMPLE))?;
-        let major = version.split('.').next().unwrap_or_default();
-        let major = major.parse().map_err(|_| invalid(EXAMPLE))?;
-        // The first major version of each client that speaks revision 4 of Engine.IO.
-        let first = match name {
-            "js" | "csharp" | "cpp" => 3,
-            "java" | "dart" => 2,
-            "swift" => 16,
-            "python" => 5,
-            "go" | "rust" => 0,
-            _ => return Err(InvalidOption(format!("{name} is not known; {EXAMPLE}"))),
-        };
+        let mut numbers = version.split('.').map(|number| number.parse().ok());
+        let major = numbers.next().flatten().ok_or_else(|| invalid(EXAMPLE))?;
+        // `4.x` is its first version.
+        let [minor, patch] = [(); 2].map(|()| numbers.next().flatten().unwrap_or(0));
+        let row = compatibility::client(name, [major, minor, patch])
+            .ok_or_else(|| InvalidOption(format!("{name} is not known; {EXAMPLE}")))?;
         Ok(Client {
             name: name.to_owned(),
             major,
-            revision: if major < first { 3 } else { 4 },
+            revision: row.revision,
         })
     }
 }
@@ -344,6 +340,11 @@ mod tests {
             ("swift@16", 4),
             ("python@4", 3),
             ("python@5", 4),
+            ("csharp@2", 3),
+            ("csharp@2.2.4", 4),
+            ("csharp@3", 4),
+            ("cpp@1.6.1", 3),
+            ("dart@3.x", 4),
         ] {
             assert_eq!(text.parse::<Client>().unwrap().revision, revision, "{text}");
         }
