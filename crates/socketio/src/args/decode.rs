@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, SeqAcces
 
 use socketio_proto::socket::{SplitArgs, readable, split_args};
 
-use super::{Args, DecodeError, HANDED, TOKEN, Value};
+use super::{Args, DecodeError, HANDED, TOKEN, Value, is_tuple};
 
 type JsonError = serde_json::Error;
 
@@ -17,7 +17,54 @@ pub(crate) fn decode<T: DeserializeOwned>(
     args: &str,
     attachments: &[Bytes],
 ) -> Result<T, DecodeError> {
-    T::deserialize(All { args, attachments }).or_else(|error| again(args, attachments, &error))
+    let all = All {
+        args,
+        attachments,
+        is_tuple: is_tuple::<T>(),
+    };
+    T::deserialize(all).or_else(|error| again(args, attachments, &error))
+}
+
+/// Decodes the `auth` of a client that sends none: `{}`, as in JavaScript, or nothing for who takes that.
+pub(crate) fn decode_no_auth<T: DeserializeOwned>() -> Result<T, DecodeError> {
+    T::deserialize(NoAuth).map_err(|error| DecodeError {
+        message: format!("there is none: {error}"),
+    })
+}
+
+struct NoAuth;
+
+impl<'de> Deserializer<'de> for NoAuth {
+    type Error = JsonError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        serde_json::Deserializer::from_str("{}").deserialize_any(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        visitor.visit_none()
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, JsonError> {
+        if name == TOKEN {
+            HANDED.set(Some(Args::default()));
+            return visitor.visit_unit();
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
 }
 
 /// Strings in Rust have no half surrogate pairs, of which serde_json complains.
@@ -32,6 +79,7 @@ fn again<T: DeserializeOwned>(
         Cow::Owned(args) => T::deserialize(All {
             args: &args,
             attachments,
+            is_tuple: is_tuple::<T>(),
         })
         .map_err(|error| error.to_string()),
     };
@@ -42,6 +90,8 @@ fn again<T: DeserializeOwned>(
 struct All<'de> {
     args: &'de str,
     attachments: &'de [Bytes],
+    /// Whether several are wanted: serde asks for an array as it does for a tuple.
+    is_tuple: bool,
 }
 
 impl<'de> All<'de> {
@@ -81,7 +131,12 @@ impl<'de> Deserializer<'de> for All<'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, JsonError> {
-        let All { args, attachments } = self;
+        if !self.is_tuple {
+            return self.first().deserialize_tuple(len, visitor);
+        }
+        let All {
+            args, attachments, ..
+        } = self;
         visitor.visit_seq(Elements {
             split: split_args(args),
             attachments,
@@ -335,6 +390,10 @@ mod tests {
         data: Bytes,
     }
 
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(transparent)]
+    struct Transparent((u8, u8));
+
     #[derive(Debug, Deserialize, PartialEq, Serialize)]
     enum Choice {
         Nothing,
@@ -349,7 +408,9 @@ mod tests {
         assert_eq!(json(r#" "a" , 1 "#), Ok(("a".to_owned(), 1)));
         assert_eq!(json("[1,2],3"), Ok(vec![1, 2]));
         assert_eq!(json("[1,2],3"), Ok(((1, 2), 3)));
-        assert_eq!(json("1,2"), Ok([1, 2]));
+        assert_eq!(json("[1,2],3"), Ok([1, 2]));
+        assert_eq!(json("[1,2],3"), Ok(([1, 2], 3)));
+        assert_eq!(json("[1,2],3"), Ok(Transparent((1, 2))));
         assert_eq!(json("1,2"), Ok(()));
         assert_eq!(json(""), Ok(()));
         assert_eq!(json::<(u8,)>("1,2"), Ok((1,)));

@@ -1,4 +1,6 @@
 //! From values to arguments: a tuple is several, `()` is none, anything else is one.
+//!
+//! serde hands an array on as it does a tuple; which of them a value is only its type tells.
 
 use std::io;
 
@@ -6,7 +8,7 @@ use bytes::Bytes;
 use serde::ser::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 
-use super::{Args, EncodeError, HANDED, TOKEN, WANTED};
+use super::{Args, EncodeError, HANDED, TOKEN, WANTED, is_tuple};
 
 /// Appends the arguments that a value stands for. After an error both lists are as they were.
 #[inline]
@@ -24,6 +26,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     let result = value.serialize(TopLevel {
         json: &mut json,
         kind: &mut kind,
+        is_tuple: is_tuple::<T>(),
     });
     match (result, kind) {
         (Err(error), _) => {
@@ -35,7 +38,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
         (Ok(()), Kind::None) => {
             out.truncate(start);
             // A JSON null serialises as `()` does, but is a value.
-            if !is_nothing(value) {
+            if !is_tuple::<T>() {
                 out.extend_from_slice(b"null");
             }
             Ok(())
@@ -51,11 +54,6 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
             append(&args, out, attachments)
         }
     }
-}
-
-/// Says whether a value is `()`, or a reference to it.
-fn is_nothing<T: ?Sized>(value: &T) -> bool {
-    size_of_val(value) == 0 || std::any::type_name::<T>().trim_start_matches('&') == "()"
 }
 
 /// Appends arguments that came as they are.
@@ -112,6 +110,7 @@ impl Formatter for Placeholders<'_> {
 struct TopLevel<'s, 'a> {
     json: &'s mut Json<'a>,
     kind: &'s mut Kind,
+    is_tuple: bool,
 }
 
 type Inner<'s, 'a> = &'s mut Json<'a>;
@@ -143,7 +142,9 @@ impl<'s, 'a> Serializer for TopLevel<'s, 'a> {
 
     #[inline]
     fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, Self::Error> {
-        *self.kind = Kind::Several;
+        if self.is_tuple {
+            *self.kind = Kind::Several;
+        }
         self.json.serialize_tuple(len)
     }
 
@@ -155,8 +156,9 @@ impl<'s, 'a> Serializer for TopLevel<'s, 'a> {
     ) -> Result<(), Self::Error> {
         if name == TOKEN {
             WANTED.set(true);
-            value.serialize(&mut serde_json::Serializer::new(io::sink()))?;
+            let handed = value.serialize(&mut serde_json::Serializer::new(io::sink()));
             WANTED.set(false);
+            handed?;
             if let Some(args) = HANDED.take() {
                 *self.kind = Kind::Raw(args);
                 return Ok(());
@@ -283,6 +285,13 @@ mod tests {
     struct Pair(u8, u8);
 
     #[derive(Serialize)]
+    #[serde(transparent)]
+    struct Transparent((u8, u8));
+
+    #[derive(Serialize)]
+    struct Nothing;
+
+    #[derive(Serialize)]
     enum Choice {
         Nothing,
         One(Bytes),
@@ -298,7 +307,15 @@ mod tests {
         assert_eq!(text("a"), "\"a\"");
         assert_eq!(text(&("a", 1)), "\"a\",1");
         assert_eq!(text(&(vec![1],)), "[1]");
-        assert_eq!(text(&[1, 2]), "1,2");
+        assert_eq!(text(&[1, 2]), "[1,2]");
+        assert_eq!(text(&[(1, 2)]), "[[1,2]]");
+        assert_eq!(text(&([1, 2], 3)), "[1,2],3");
+        assert_eq!(text(&[0_u8; 0]), "[]");
+        assert_eq!(text(&&&("a", 1)), "\"a\",1");
+        assert_eq!(text(&&mut ("a", 1)), "\"a\",1");
+        assert_eq!(text(&Transparent((1, 2))), "[1,2]");
+        assert_eq!(text(&Nothing), "null");
+        assert_eq!(text(&Some(())), "null");
         assert_eq!(text(&vec![1, 2]), "[1,2]");
         assert_eq!(text(&(1, (2, 3))), "1,[2,3]");
         assert_eq!(text(&None::<u8>), "null");

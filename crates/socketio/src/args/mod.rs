@@ -17,9 +17,24 @@ use thiserror::Error;
 
 use socketio_proto::socket::split_args;
 
-pub(crate) use decode::decode;
+pub(crate) use decode::{decode, decode_no_auth};
 pub(crate) use encode::encode;
 pub use value::Value;
+
+/// Says whether a type is a tuple, or a reference to one: `()` and `(A, B)` are, arrays, lists and structs
+/// are not.
+///
+/// Traits cannot tell (an `impl` for tuples would collide with that for everything that is `Serialize`),
+/// and neither can serde. The compiler writes the names of tuples, and of nothing else, with a
+/// parenthesis in front; a test would find that changed.
+#[inline]
+fn is_tuple<T: ?Sized>() -> bool {
+    let mut name = std::any::type_name::<T>();
+    while let Some(referred) = name.strip_prefix('&') {
+        name = referred.strip_prefix("mut ").unwrap_or(referred);
+    }
+    name.starts_with('(')
+}
 
 /// Why arguments cannot be sent.
 #[derive(Debug, Error)]
@@ -251,6 +266,54 @@ impl<'de> Deserialize<'de> for Args {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_tuples_are_tuples() {
+        struct Own;
+        type Long = (
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+            u8,
+        );
+        for (is, name) in [
+            (is_tuple::<()>(), "()"),
+            (is_tuple::<(u8,)>(), "(u8,)"),
+            (is_tuple::<(Own, &str)>(), "(Own, &str)"),
+            (is_tuple::<([u8; 2], (u8, u8))>(), "([u8; 2], (u8, u8))"),
+            (is_tuple::<Long>(), "16 of them"),
+            (is_tuple::<&(u8, u8)>(), "&(u8, u8)"),
+            (is_tuple::<&&mut (u8, u8)>(), "&&mut (u8, u8)"),
+        ] {
+            assert!(is, "{name}");
+        }
+        for (is, name) in [
+            (is_tuple::<[u8; 2]>(), "[u8; 2]"),
+            (is_tuple::<[(u8, u8); 2]>(), "[(u8, u8); 2]"),
+            (is_tuple::<&[(u8, u8)]>(), "&[(u8, u8)]"),
+            (is_tuple::<Vec<(u8, u8)>>(), "Vec<(u8, u8)>"),
+            (is_tuple::<Box<(u8, u8)>>(), "Box<(u8, u8)>"),
+            (is_tuple::<Option<()>>(), "Option<()>"),
+            (is_tuple::<Own>(), "Own"),
+            (is_tuple::<str>(), "str"),
+            (is_tuple::<fn() -> (u8, u8)>(), "fn() -> (u8, u8)"),
+            (is_tuple::<&dyn Fn(u8)>(), "&dyn Fn(u8)"),
+        ] {
+            assert!(!is, "{name}");
+        }
+    }
 
     #[test]
     fn values_are_an_argument_each_there_and_back() {
