@@ -68,9 +68,16 @@ pub enum AckError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BroadcastAckError<T> {
-    /// An answer is not of the expected type.
+    /// Answers are not of the expected type.
     #[error("an answer is not of the expected type")]
-    Decode(#[from] DecodeError),
+    Decode {
+        /// The answers that are.
+        responses: Vec<T>,
+        /// What is wrong with the others, one for each.
+        undecodable: Vec<DecodeError>,
+        /// How many answers did not come.
+        missing: usize,
+    },
     /// The event could not be sent.
     #[error(transparent)]
     Emit(#[from] EmitError),

@@ -3,9 +3,7 @@
 //! A handler is called and polled once in place, in the order of events; one that is not done then
 //! goes on beside the others of its connection.
 
-use std::any::Any;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,9 +11,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::application::{Application, BoxFuture};
 use crate::args::{self, DecodeError};
 
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type HandlerFuture = BoxFuture<()>;
 
 /// Who gets events and can answer them: the sockets of server and client.
 pub trait Endpoint: Clone + Send + Sync + 'static {
@@ -60,6 +59,8 @@ pub struct Call<'a, S> {
     pub(crate) args: &'a str,
     pub(crate) attachments: &'a [Bytes],
     pub(crate) ack: Option<u64>,
+    /// Whether the arguments are what a client says of itself when it joins.
+    pub(crate) is_auth: bool,
 }
 
 impl<S> Clone for Call<'_, S> {
@@ -72,7 +73,10 @@ impl<S> Copy for Call<'_, S> {}
 
 impl<S> Call<'_, S> {
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        args::decode(self.args, self.attachments)
+        match self.is_auth && self.args.is_empty() {
+            false => args::decode(self.args, self.attachments),
+            true => args::decode_no_auth(),
+        }
     }
 }
 
@@ -86,6 +90,12 @@ impl<S> Call<'_, S> {
 /// - `(Socket, T, Ack)`: answers the other side's ack by hand.
 ///
 /// In the first two shapes the returned value answers the ack, if the other side asked for one.
+///
+/// A handler that panics has ended: its event stays unanswered, the connection and everything else goes
+/// on, and the panic is logged and counted. A handler that waits goes on beside the others; one that
+/// never ends keeps its place among those that may run at a time, for as long as the process lives. A
+/// handler must not block its thread, on which other connections wait: what does so for a second is told
+/// in the log (see `tokio::task::spawn_blocking`).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a handler",
     label = "not a handler of the shape (Socket), (Socket, T) or (Socket, T, Ack)",
@@ -95,9 +105,12 @@ impl<S> Call<'_, S> {
     note = "the handler must be `Clone + Send + Sync + 'static`, and its future `Send`"
 )]
 pub trait Handler<S, Shape>: Clone + Send + Sync + 'static {
-    /// Decodes the arguments and makes the handler's future.
+    /// Decodes the arguments; what this gives makes the handler's future.
     #[doc(hidden)]
-    fn call(self, call: Call<'_, S>) -> Result<HandlerFuture, DecodeError>;
+    fn prepare(
+        self,
+        call: Call<'_, S>,
+    ) -> Result<impl FnOnce() -> HandlerFuture + Send + 'static, DecodeError>;
 }
 
 impl<F, Fut, S> Handler<S, (S,)> for F
@@ -106,8 +119,12 @@ where
     F: FnOnce(S) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output: Serialize + Send> + Send + 'static,
 {
-    fn call(self, call: Call<'_, S>) -> Result<HandlerFuture, DecodeError> {
-        Ok(answering(call, self(call.socket.clone())))
+    fn prepare(
+        self,
+        call: Call<'_, S>,
+    ) -> Result<impl FnOnce() -> HandlerFuture + Send + 'static, DecodeError> {
+        let (socket, id) = (call.socket.clone(), call.ack);
+        Ok(move || answering(socket, id, self))
     }
 }
 
@@ -118,8 +135,12 @@ where
     Fut: Future<Output: Serialize + Send> + Send + 'static,
     T: DeserializeOwned + Send + 'static,
 {
-    fn call(self, call: Call<'_, S>) -> Result<HandlerFuture, DecodeError> {
-        Ok(answering(call, self(call.socket.clone(), call.decode()?)))
+    fn prepare(
+        self,
+        call: Call<'_, S>,
+    ) -> Result<impl FnOnce() -> HandlerFuture + Send + 'static, DecodeError> {
+        let (socket, id, value) = (call.socket.clone(), call.ack, call.decode()?);
+        Ok(move || answering(socket, id, move |socket| self(socket, value)))
     }
 }
 
@@ -130,21 +151,28 @@ where
     Fut: Future<Output = ()> + Send + 'static,
     T: DeserializeOwned + Send + 'static,
 {
-    fn call(self, call: Call<'_, S>) -> Result<HandlerFuture, DecodeError> {
-        let ack = Ack::new(call.socket.clone(), call.ack);
-        Ok(Box::pin(self(call.socket.clone(), call.decode()?, ack)))
+    fn prepare(
+        self,
+        call: Call<'_, S>,
+    ) -> Result<impl FnOnce() -> HandlerFuture + Send + 'static, DecodeError> {
+        let socket = call.socket.clone();
+        let (ack, value) = (Ack::new(socket.clone(), call.ack), call.decode()?);
+        Ok(move || -> HandlerFuture { Box::pin(self(socket, value, ack)) })
     }
 }
 
-fn answering<S, Fut>(call: Call<'_, S>, future: Fut) -> HandlerFuture
+fn answering<S, Fut>(socket: S, id: Option<u64>, handler: impl FnOnce(S) -> Fut) -> HandlerFuture
 where
     S: Endpoint,
     Fut: Future<Output: Serialize + Send> + Send + 'static,
 {
-    match call.ack {
-        None => Box::pin(async move { drop(future.await) }),
+    match id {
+        None => {
+            let future = handler(socket);
+            Box::pin(async move { drop(future.await) })
+        }
         Some(id) => {
-            let socket = call.socket.clone();
+            let future = handler(socket.clone());
             Box::pin(async move { socket.answer(id, &future.await) })
         }
     }
@@ -153,6 +181,21 @@ where
 /// A handler without its type.
 type ErasedHandler<S> =
     Box<dyn Fn(Call<'_, S>) -> Result<HandlerFuture, DecodeError> + Send + Sync>;
+
+/// A handler whose arguments are decoded before it is known whether it is to run.
+pub(crate) type PreparingHandler<S> =
+    Box<dyn Fn(Call<'_, S>) -> Result<PreparedHandler, DecodeError> + Send + Sync>;
+pub(crate) type PreparedHandler = Box<dyn FnOnce() -> HandlerFuture + Send>;
+
+pub(crate) fn preparing<S: 'static, Shape>(
+    handler: impl Handler<S, Shape>,
+    application: &Arc<Application>,
+) -> Arc<PreparingHandler<S>> {
+    let handler = application.hold(handler);
+    Arc::new(Box::new(move |call| {
+        Ok(Box::new((*handler).clone().prepare(call)?))
+    }))
+}
 
 /// A handler in a table.
 pub(crate) struct Registered<S> {
@@ -171,17 +214,26 @@ impl<S> Clone for Registered<S> {
 }
 
 impl<S: 'static> Registered<S> {
-    pub(crate) fn new<Shape>(handler: impl Handler<S, Shape>) -> Registered<S> {
+    pub(crate) fn new<Shape>(
+        handler: impl Handler<S, Shape>,
+        application: &Arc<Application>,
+    ) -> Registered<S> {
+        let handler = application.hold(handler);
         Registered {
-            handler: Arc::new(Box::new(move |call| handler.clone().call(call))),
+            handler: Arc::new(Box::new(move |call| {
+                Ok((*handler).clone().prepare(call)?())
+            })),
             once: None,
         }
     }
 
-    pub(crate) fn once<Shape>(handler: impl Handler<S, Shape>) -> Registered<S> {
+    pub(crate) fn once<Shape>(
+        handler: impl Handler<S, Shape>,
+        application: &Arc<Application>,
+    ) -> Registered<S> {
         Registered {
             once: Some(Arc::default()),
-            ..Registered::new(handler)
+            ..Registered::new(handler, application)
         }
     }
 
@@ -191,17 +243,4 @@ impl<S: 'static> Registered<S> {
             .as_ref()
             .is_none_or(|done| !done.swap(true, Ordering::AcqRel))
     }
-}
-
-/// A handler's panic ends that one handler.
-pub(crate) fn log_panic(what: &str, panic: &(dyn Any + Send)) {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text");
-    tracing::error!(
-        panic = text,
-        "{what} handler panicked; the connection goes on"
-    );
 }

@@ -23,6 +23,7 @@
 //! |---|---|
 //! | `doctor` | `client::Socket::diagnose`, which says why a client does not connect |
 
+mod application;
 mod args;
 pub mod client;
 mod duration;
@@ -31,8 +32,10 @@ mod error;
 mod event;
 mod handler;
 mod id;
+mod plugins;
 mod read_buffer;
 mod server;
+mod timeout;
 
 pub use args::{Args, DecodeError, EncodeError, Value};
 pub use client::Client;

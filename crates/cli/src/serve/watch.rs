@@ -116,6 +116,22 @@ fn text(metrics: &Metrics) -> String {
     ] {
         out.value("sio_dropped_total", &[("cause", cause)], count as f64);
     }
+    out.family(
+        "sio_application_total",
+        "counter",
+        "What went wrong in the application's code.",
+    );
+    for (problem, count) in [
+        ("panic", stats.panics),
+        ("blocked its thread", stats.blocked_callbacks),
+        ("failed emit that nobody looked at", stats.failed_emits),
+    ] {
+        out.value(
+            "sio_application_total",
+            &[("problem", problem)],
+            count as f64,
+        );
+    }
     out.family("sio_limits_total", "counter", "Clients that met a limit.");
     for (limit, count) in [
         ("invalid packet", stats.invalid_packets),

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
-use tokio::time::Sleep;
 
 use super::socket::Socket;
 use crate::args::Args;
 use crate::error::{AckError, EmitError};
+use crate::timeout::Timeout;
 
 /// The server's answer, to be awaited.
 ///
@@ -22,10 +22,14 @@ use crate::error::{AckError, EmitError};
 /// # Cancel safety
 ///
 /// Dropping it forgets the answer: one that comes later is ignored.
+///
+/// # Panics
+///
+/// When it is awaited outside of a tokio runtime and has a timeout.
 #[must_use = "futures do nothing unless awaited; use `emit` if no answer is needed"]
 pub struct AckFuture<T> {
     state: State,
-    timeout: Option<Pin<Box<Sleep>>>,
+    timeout: Timeout,
     answer: PhantomData<fn() -> T>,
 }
 
@@ -42,7 +46,7 @@ impl<T> AckFuture<T> {
     pub(crate) fn failed(error: EmitError) -> AckFuture<T> {
         AckFuture {
             state: State::Failed(Some(error)),
-            timeout: None,
+            timeout: Timeout::new(None),
             answer: PhantomData,
         }
     }
@@ -59,7 +63,7 @@ impl<T> AckFuture<T> {
                 socket,
                 id,
             },
-            timeout: timeout.map(|duration| Box::pin(tokio::time::sleep(duration))),
+            timeout: Timeout::new(timeout),
             answer: PhantomData,
         }
     }
@@ -90,10 +94,7 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
             }
             Poll::Pending => {}
         }
-        match &mut this.timeout {
-            Some(timeout) => timeout.as_mut().poll(cx).map(|()| Err(AckError::Timeout)),
-            None => Poll::Pending,
-        }
+        this.timeout.poll(cx).map(|()| Err(AckError::Timeout))
     }
 }
 

@@ -20,6 +20,7 @@ use super::error::{BuildError, ConnectError};
 use super::handlers::Handlers;
 use super::shared::Shared;
 use super::socket::Socket;
+use crate::application::Application;
 use crate::duration;
 use crate::event::Event;
 use crate::handler::Handler;
@@ -57,10 +58,12 @@ pub struct ClientBuilder {
     max_running_handlers: usize,
     dial: DialOptions,
     handlers: Handlers,
+    application: Arc<Application>,
 }
 
 impl ClientBuilder {
     pub(crate) fn new(url: &str) -> ClientBuilder {
+        let application = Application::new();
         ClientBuilder {
             url: url.to_owned(),
             namespace: None,
@@ -88,7 +91,8 @@ impl ClientBuilder {
             max_attachments: 10,
             max_running_handlers: 1000,
             dial: DialOptions::default(),
-            handlers: Handlers::default(),
+            handlers: Handlers::new(&application),
+            application,
         }
     }
 
@@ -128,7 +132,7 @@ impl ClientBuilder {
     /// Sets what gives `auth`, each time anew that the namespace is joined: a token can be refreshed.
     ///
     /// An error is told as `connect_error`, and the connection is tried again after a pause. What takes
-    /// longer than the [`timeout`](ClientBuilder::timeout) counts as failed.
+    /// longer than the [`timeout`](ClientBuilder::timeout) counts as failed, and so does what panics.
     ///
     /// ```
     /// use serde_json::json;
@@ -148,7 +152,7 @@ impl ClientBuilder {
         T: Serialize,
         E: Display,
     {
-        self.auth = Ok(Auth::provider(provider));
+        self.auth = Ok(Auth::provider(provider, &self.application));
         self
     }
 
@@ -159,18 +163,31 @@ impl ClientBuilder {
     }
 
     /// Replaces the form of packets on the wire; the server must have the same.
+    ///
+    /// It must not block. Should it panic, the packet that it was to encode is not sent, and a message that
+    /// it was to decode ends the connection as a malformed one does.
     pub fn parser(mut self, parser: impl Parser + 'static) -> ClientBuilder {
         self.parser = Some(Arc::new(parser));
         self
     }
 
     /// Handles an event, from the first on that the server sends. See [`Socket::on`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Socket::on`].
+    #[track_caller]
     pub fn on<S>(self, event: impl AsRef<str>, handler: impl Handler<Socket, S>) -> ClientBuilder {
         self.handlers.on(event.as_ref(), handler);
         self
     }
 
     /// Handles a typed event, whose name its type carries.
+    ///
+    /// # Panics
+    ///
+    /// As [`Socket::on`].
+    #[track_caller]
     pub fn on_event<E, S>(self, handler: impl Handler<Socket, S>) -> ClientBuilder
     where
         E: Event + DeserializeOwned,
@@ -506,8 +523,8 @@ impl ClientBuilder {
                 ..self.dial
             })?,
         };
-        let manager = Shared::start(config, self.reconnect);
-        Ok(manager.add(&namespace, self.auth?, self.handlers))
+        let manager = Shared::start(config, self.reconnect, self.application);
+        manager.add(&namespace, self.auth?, self.handlers)
     }
 
     /// Connects; resolves when the namespace is joined.

@@ -119,14 +119,13 @@ impl Socket {
     /// The text of what the client says of itself now; empty if it says nothing.
     async fn current_auth(&self) -> Result<String, String> {
         let auth = self.core.auth.lock().clone();
-        let future = match auth {
+        let provider = match auth {
             Auth::None => return Ok(String::new()),
             Auth::Value(auth) => return Ok(auth.to_string()),
-            Auth::Provider(provider) => provider(),
+            Auth::Provider(provider) => provider,
         };
-        let limit = self
-            .shared()
-            .with_state(|state| state.machine.config().timeout);
-        auth::provided(future, limit).await
+        let shared = self.shared();
+        let limit = shared.with_state(|state| state.machine.config().timeout);
+        auth::provided(provider, shared.application.clone(), limit).await
     }
 }

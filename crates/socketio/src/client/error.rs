@@ -31,6 +31,11 @@ pub enum BuildError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Servers of Socket.IO 2 take no `auth` for the main namespace, which clients are in without asking.
+    ///
+    /// Send it with [`query`](super::ClientBuilder::query): such a server has it in its handshake.
+    #[error("Socket.IO 2 has no auth for the namespace \"/\": send it with `query`")]
+    NoAuth,
     /// The list of transports is empty.
     #[error("No transports available")]
     NoTransports,

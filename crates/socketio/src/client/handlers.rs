@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::RwLock;
+use socketio_proto::socket::is_reserved;
 
 use super::error::{ConnectError, Disconnected};
 use super::socket::Socket;
+use crate::application::{Application, Callback};
 use crate::args::Args;
 use crate::handler::{Handler, HandlerFuture, Registered};
 
-#[derive(Default)]
 pub(crate) struct Handlers {
+    application: Arc<Application>,
     tables: RwLock<Tables>,
     has_outgoing: AtomicBool,
     /// An event that nobody handles has been told of in the log.
@@ -38,12 +40,25 @@ pub(crate) type ErrorHandler = dyn Fn(Socket, ConnectError) -> HandlerFuture + S
 pub(crate) type GoneHandler = dyn Fn(Socket, Disconnected) -> HandlerFuture + Send + Sync;
 
 impl Handlers {
-    pub(crate) fn on<S>(&self, event: &str, handler: impl Handler<Socket, S>) {
-        self.add(event, Registered::new(handler));
+    pub(crate) fn new(application: &Arc<Application>) -> Handlers {
+        Handlers {
+            application: application.clone(),
+            tables: RwLock::default(),
+            has_outgoing: AtomicBool::new(false),
+            told_unhandled: AtomicBool::new(false),
+        }
     }
 
+    #[track_caller]
+    pub(crate) fn on<S>(&self, event: &str, handler: impl Handler<Socket, S>) {
+        check_name(event);
+        self.add(event, Registered::new(handler, &self.application));
+    }
+
+    #[track_caller]
     pub(crate) fn once<S>(&self, event: &str, handler: impl Handler<Socket, S>) {
-        self.add(event, Registered::once(handler));
+        check_name(event);
+        self.add(event, Registered::once(handler, &self.application));
     }
 
     fn add(&self, event: &str, registered: Registered<Socket>) {
@@ -56,33 +71,46 @@ impl Handlers {
     }
 
     pub(crate) fn off(&self, event: &str) {
-        self.tables.write().events.remove(event);
+        // The lock is free again when the handlers, and what they own, are dropped.
+        let removed = self.tables.write().events.remove(event);
+        drop(removed);
     }
 
     pub(crate) fn on_any<S>(&self, handler: impl Handler<Socket, S>) {
-        self.tables.write().any.push(Registered::new(handler));
+        let handler = Registered::new(handler, &self.application);
+        self.tables.write().any.push(handler);
     }
 
     pub(crate) fn prepend_any<S>(&self, handler: impl Handler<Socket, S>) {
-        self.tables.write().any.insert(0, Registered::new(handler));
+        let handler = Registered::new(handler, &self.application);
+        self.tables.write().any.insert(0, handler);
     }
 
     pub(crate) fn off_any(&self) {
-        self.tables.write().any.clear();
+        let removed = std::mem::take(&mut self.tables.write().any);
+        drop(removed);
     }
 
-    pub(crate) fn on_any_outgoing(&self, listener: Arc<Outgoing>) {
-        self.tables.write().outgoing.push(listener);
+    pub(crate) fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&Socket, &str, &Args) + Send + Sync + 'static,
+    ) {
+        let listener = self.application.hold(listener);
+        let listener =
+            move |socket: &Socket, event: &str, args: &Args| (*listener)(socket, event, args);
+        self.tables.write().outgoing.push(Arc::new(listener));
         self.has_outgoing.store(true, Ordering::Release);
     }
 
     pub(crate) fn off_any_outgoing(&self) {
         self.has_outgoing.store(false, Ordering::Release);
-        self.tables.write().outgoing.clear();
+        let removed = std::mem::take(&mut self.tables.write().outgoing);
+        drop(removed);
     }
 
     pub(crate) fn on_connect<S>(&self, handler: impl Handler<Socket, S>) {
-        self.tables.write().connect.push(Registered::new(handler));
+        let handler = Registered::new(handler, &self.application);
+        self.tables.write().connect.push(handler);
     }
 
     pub(crate) fn on_connect_error<F, Fut>(&self, handler: F)
@@ -90,8 +118,9 @@ impl Handlers {
         F: FnOnce(Socket, ConnectError) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        let handler = self.application.hold(handler);
         let handler = Arc::new(move |socket, error| -> HandlerFuture {
-            Box::pin(handler.clone()(socket, error))
+            Box::pin((*handler).clone()(socket, error))
         });
         self.tables.write().connect_error.push(handler);
     }
@@ -101,8 +130,9 @@ impl Handlers {
         F: FnOnce(Socket, Disconnected) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        let handler = self.application.hold(handler);
         let handler = Arc::new(move |socket, gone| -> HandlerFuture {
-            Box::pin(handler.clone()(socket, gone))
+            Box::pin((*handler).clone()(socket, gone))
         });
         self.tables.write().disconnect.push(handler);
     }
@@ -132,9 +162,10 @@ impl Handlers {
 
     pub(crate) fn tell_outgoing(&self, socket: &Socket, event: &str, args: &Args) {
         let listeners = self.tables.read().outgoing.clone();
-        listeners
-            .iter()
-            .for_each(|listener| listener(socket, event, args));
+        for listener in &listeners {
+            let tell = || listener(socket, event, args);
+            let _ = self.application.call(Callback::OutgoingListener, tell);
+        }
     }
 
     /// Notes an event that nobody handles; tells of the first.
@@ -146,6 +177,18 @@ impl Handlers {
             );
         }
     }
+}
+
+#[track_caller]
+fn check_name(event: &str) {
+    let method = match event {
+        "connect" => "on_connect",
+        "connect_error" => "on_connect_error",
+        "disconnect" => "on_disconnect",
+        name if is_reserved(name) => panic!("no server can send the event \"{name}\""),
+        _ => return,
+    };
+    panic!("no server can send the event \"{event}\": register the handler with `{method}`");
 }
 
 impl fmt::Debug for Handlers {

@@ -63,10 +63,11 @@ pub(crate) enum Broken {
 
 impl Inbox {
     pub(crate) fn new(shared: Arc<Shared>) -> Inbox {
+        let running = Running::new(&shared.application);
         Inbox {
             decoder: reader(&shared),
             shared,
-            running: Running::default(),
+            running,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             joining: None,
@@ -134,11 +135,15 @@ impl Inbox {
             (Auth::None, _) => self.send_connect(core, ""),
             (Auth::Value(auth), _) => self.send_connect(core, auth),
             (Auth::Provider(provider), _) => {
-                let (core, future) = (core.clone(), provider());
+                let (core, provider) = (core.clone(), provider.clone());
+                let application = self.shared.application.clone();
                 let timeout = self
                     .shared
                     .with_state(|state| state.machine.config().timeout);
-                let bounded = async move { (core, auth::provided(future, timeout).await) };
+                let bounded = async move {
+                    let auth = auth::provided(provider, application, timeout).await;
+                    (core, auth)
+                };
                 self.joining.get_or_insert_default().push(Box::pin(bounded));
             }
         }
@@ -326,6 +331,7 @@ impl Inbox {
             args,
             attachments,
             ack: id,
+            is_auth: false,
         };
         if !any.is_empty() {
             let args = with_name(name, args);
@@ -424,6 +430,7 @@ impl Inbox {
             args: "",
             attachments: &[],
             ack: None,
+            is_auth: false,
         };
         self.start(&core.handlers.connect(), call);
         let connecting = std::mem::take(&mut core.inner.lock().connecting);

@@ -63,6 +63,17 @@ pub enum ManagerEvent {
     ReconnectFailed,
 }
 
+/// What a client has counted since it was made; see [`Manager::stats`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Calls of the application's code (handlers, listeners, what provides `auth`, the parser, the `Drop`
+    /// of what it has given) that have ended in a panic.
+    pub panics: u64,
+    /// Calls of the application's code that have blocked their thread for a second.
+    pub blocked_callbacks: u64,
+}
+
 impl Manager {
     pub(crate) fn new(guard: Arc<Guard>) -> Manager {
         Manager { guard }
@@ -74,7 +85,7 @@ impl Manager {
             manager: self.clone(),
             namespace: namespace.into(),
             auth: Ok(Auth::None),
-            handlers: Handlers::default(),
+            handlers: Handlers::new(&self.guard.0.application),
         }
     }
 
@@ -102,9 +113,21 @@ impl Manager {
     }
 
     /// Calls a function for each thing that happens to the connection, on the spot; it must not block.
+    /// Should it panic, that is logged, and the connection goes on.
     pub fn on(&self, listener: impl Fn(&ManagerEvent) + Send + Sync + 'static) -> &Manager {
+        let listener = self.guard.0.application.hold(listener);
+        let listener = move |event: &ManagerEvent| (*listener)(event);
         self.guard.0.listen(Arc::new(listener));
         self
+    }
+
+    /// What the client has counted.
+    pub fn stats(&self) -> Stats {
+        let application = &self.guard.0.application;
+        Stats {
+            panics: application.panics(),
+            blocked_callbacks: application.blocked(),
+        }
     }
 
     /// Breaks the connection off as if it had been lost, so that it is opened again: for tests of what
@@ -171,12 +194,18 @@ impl Manager {
         self.reconnect(|config| config.timeout = Some(duration::capped(timeout)));
     }
 
-    pub(crate) fn add(&self, namespace: &str, auth: Auth, handlers: Handlers) -> Socket {
+    pub(crate) fn add(
+        &self,
+        namespace: &str,
+        auth: Auth,
+        handlers: Handlers,
+    ) -> Result<Socket, BuildError> {
         let mut nsp = namespace.to_owned();
         if !nsp.starts_with('/') {
             nsp.insert(0, '/');
         }
         let shared = &self.guard.0;
+        auth.check(shared.config.version, &nsp)?;
         let core = shared.with_state(|state| {
             if let Some(core) = state.sockets.iter().find(|core| *core.nsp == *nsp) {
                 return core.clone();
@@ -194,7 +223,7 @@ impl Manager {
             state.sockets.push(core.clone());
             core
         });
-        Socket::new(core, self.guard.clone())
+        Ok(Socket::new(core, self.guard.clone()))
     }
 }
 
@@ -233,11 +262,17 @@ impl SocketBuilder {
         T: Serialize,
         E: fmt::Display,
     {
-        self.auth = Ok(Auth::provider(provider));
+        let application = &self.manager.guard.0.application;
+        self.auth = Ok(Auth::provider(provider, application));
         self
     }
 
     /// Handles an event, from the first on that the server sends. See [`Socket::on`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Socket::on`].
+    #[track_caller]
     pub fn on<S>(self, event: impl AsRef<str>, handler: impl Handler<Socket, S>) -> SocketBuilder {
         self.handlers.on(event.as_ref(), handler);
         self
@@ -249,7 +284,7 @@ impl SocketBuilder {
     ///
     /// When `auth` cannot be used.
     pub fn build(self) -> Result<Socket, BuildError> {
-        Ok(self.manager.add(&self.namespace, self.auth?, self.handlers))
+        self.manager.add(&self.namespace, self.auth?, self.handlers)
     }
 
     /// Joins the namespace; resolves when that is done.

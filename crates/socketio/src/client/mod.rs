@@ -50,7 +50,7 @@ pub use dial::TlsError;
 pub use emit::Emit;
 pub use error::{BuildError, ConnectError, Disconnected};
 pub use events::{Events, ReceivedEvent};
-pub use manager::{Manager, ManagerEvent, SocketBuilder};
+pub use manager::{Manager, ManagerEvent, SocketBuilder, Stats};
 pub use socket::{Connecting, Disconnecting, Socket, SocketEmit};
 
 /// Answers one event of the server, at most once.

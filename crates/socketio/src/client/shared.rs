@@ -25,11 +25,14 @@ use super::handlers::Handlers;
 use super::manager::{Manager, ManagerEvent};
 use super::socket::Socket;
 use super::task::Task;
+use crate::application::{Application, Callback};
 use crate::args::Args;
 use crate::encode::{Encoded, EventArgs};
 use crate::error::EmitError;
+use crate::plugins;
 
 pub(crate) struct Shared {
+    pub(crate) application: Arc<Application>,
     pub(crate) config: Config,
     pub(crate) cookies: Cookies,
     state: Mutex<State>,
@@ -129,8 +132,16 @@ impl Drop for Guard {
 }
 
 impl Shared {
-    pub(crate) fn start(config: Config, reconnect: ReconnectConfig) -> Manager {
+    pub(crate) fn start(
+        mut config: Config,
+        reconnect: ReconnectConfig,
+        application: Arc<Application>,
+    ) -> Manager {
+        config.parser = config
+            .parser
+            .map(|parser| plugins::parser(parser, &application));
         let shared = Arc::new(Shared {
+            application,
             cookies: Cookies::new(config.cookies),
             config,
             state: Mutex::new(State {
@@ -197,7 +208,11 @@ impl Shared {
 
     pub(crate) fn tell(&self, event: &ManagerEvent) {
         let listeners = self.listeners.read().clone();
-        listeners.iter().for_each(|listener| listener(event));
+        for listener in &listeners {
+            let _ = self
+                .application
+                .call(Callback::ManagerListener, || listener(event));
+        }
     }
 
     /// Queues a packet for the open session.

@@ -106,10 +106,14 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// When it is no JSON object.
+    /// When it is no JSON object, and for the main namespace of Socket.IO 2, which has none.
     #[doc(alias = "auth")]
     pub fn set_auth(&self, auth: impl Serialize) -> Result<(), BuildError> {
-        *self.core.auth.lock() = Auth::value(&auth)?;
+        let auth = Auth::value(&auth)?;
+        auth.check(self.shared().config.version, self.namespace())?;
+        // What it was may be the application's, whose code runs when that is dropped.
+        let before = std::mem::replace(&mut *self.core.auth.lock(), auth);
+        drop(before);
         Ok(())
     }
 
@@ -433,7 +437,13 @@ impl Socket {
 
     /// Handles an event. The shapes are those of [`Handler`].
     ///
-    /// Several handlers of one event all run, in the order of registration.
+    /// Several handlers of one event all run, in the order of registration. One that panics has ended:
+    /// its event stays unanswered, the panic is logged, and everything else goes on.
+    ///
+    /// # Panics
+    ///
+    /// For the names of moments, which no server can send, and for which there are methods: `connect`,
+    /// `connect_error` and `disconnect`; also for `disconnecting`, `newListener` and `removeListener`.
     ///
     /// # Examples
     ///
@@ -450,12 +460,18 @@ impl Socket {
     /// # Ok(())
     /// # }
     /// ```
+    #[track_caller]
     pub fn on<S>(&self, event: impl AsRef<str>, handler: impl Handler<Socket, S>) -> &Socket {
         self.core.handlers.on(event.as_ref(), handler);
         self
     }
 
     /// Handles a typed event, whose name its type carries.
+    ///
+    /// # Panics
+    ///
+    /// As [`on`](Socket::on).
+    #[track_caller]
     pub fn on_event<E, S>(&self, handler: impl Handler<Socket, S>) -> &Socket
     where
         E: Event + DeserializeOwned,
@@ -464,6 +480,11 @@ impl Socket {
     }
 
     /// Handles an event the first time it comes.
+    ///
+    /// # Panics
+    ///
+    /// As [`on`](Socket::on).
+    #[track_caller]
     pub fn once<S>(&self, event: impl AsRef<str>, handler: impl Handler<Socket, S>) -> &Socket {
         self.core.handlers.once(event.as_ref(), handler);
         self
@@ -499,13 +520,13 @@ impl Socket {
     }
 
     /// Sees each event that is emitted, acks not. The function is called on the spot; it must not
-    /// block.
+    /// block. Should it panic, the event is sent nevertheless.
     #[doc(alias = "onAnyOutgoing")]
     pub fn on_any_outgoing(
         &self,
         listener: impl Fn(&Socket, &str, &Args) + Send + Sync + 'static,
     ) -> &Socket {
-        self.core.handlers.on_any_outgoing(Arc::new(listener));
+        self.core.handlers.on_any_outgoing(listener);
         self
     }
 

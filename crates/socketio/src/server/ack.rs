@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -13,13 +13,15 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Sleep;
 
+use super::Shared;
+use super::emit::Emit;
 use super::socket::Socket;
-use crate::args::Args;
+use crate::args::{Args, DecodeError};
 use crate::error::{AckError, BroadcastAckError, EmitError};
 use crate::handler::Endpoint;
 use crate::id::SocketId;
+use crate::timeout::Timeout;
 
 impl Endpoint for Socket {
     fn answer(&self, id: u64, answer: &(impl Serialize + ?Sized)) {
@@ -85,15 +87,19 @@ impl Waiters {
 /// # Cancel safety
 ///
 /// Dropping it forgets the answer: one that comes later is ignored.
+///
+/// # Panics
+///
+/// When it is awaited outside of a tokio runtime and has a timeout.
 #[must_use = "futures do nothing unless awaited; use `emit` if no answer is needed"]
 pub struct AckFuture<T> {
     state: State,
-    timeout: Option<Pin<Box<Sleep>>>,
+    timeout: Timeout,
     answer: PhantomData<fn() -> T>,
 }
 
 enum State {
-    Failed(Option<EmitError>),
+    Failed(Emit<'static>),
     Waiting {
         receiver: oneshot::Receiver<Args>,
         socket: Socket,
@@ -103,10 +109,10 @@ enum State {
 }
 
 impl<T> AckFuture<T> {
-    pub(crate) fn failed(error: EmitError) -> AckFuture<T> {
+    pub(crate) fn failed(error: EmitError, server: Weak<Shared>) -> AckFuture<T> {
         AckFuture {
-            state: State::Failed(Some(error)),
-            timeout: None,
+            state: State::Failed(Emit::failed(error, server)),
+            timeout: Timeout::new(None),
             answer: PhantomData,
         }
     }
@@ -117,7 +123,6 @@ impl<T> AckFuture<T> {
         receiver: oneshot::Receiver<Args>,
         timeout: Option<Duration>,
     ) -> AckFuture<T> {
-        let timeout = timeout.map(|duration| Box::pin(tokio::time::sleep(duration)));
         AckFuture {
             state: State::Waiting {
                 receiver,
@@ -125,7 +130,7 @@ impl<T> AckFuture<T> {
                 id,
                 since: Instant::now(),
             },
-            timeout,
+            timeout: Timeout::new(timeout),
             answer: PhantomData,
         }
     }
@@ -137,10 +142,7 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let (receiver, socket, since) = match &mut this.state {
-            State::Failed(error) => {
-                let error = error.take().unwrap_or(EmitError::Disconnected);
-                return Poll::Ready(Err(error.into()));
-            }
+            State::Failed(emit) => return Poll::Ready(Err(emit.take_error().into())),
             State::Waiting {
                 receiver,
                 socket,
@@ -157,10 +159,7 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
             Poll::Ready(Err(_)) => return Poll::Ready(Err(AckError::Disconnected)),
             Poll::Pending => {}
         }
-        match &mut this.timeout {
-            Some(timeout) => timeout.as_mut().poll(cx).map(|()| Err(AckError::Timeout)),
-            None => Poll::Pending,
-        }
+        this.timeout.poll(cx).map(|()| Err(AckError::Timeout))
     }
 }
 
@@ -297,7 +296,9 @@ const MAX_MISSING: usize = 1_000_000;
 impl Drop for Answers {
     fn drop(&mut self) {
         self.collector.answers.lock().take();
-        for socket in self.collector.sockets.lock().drain(..) {
+        // The lock is free again when the sockets, and what the application keeps with them, go.
+        let sockets = std::mem::take(&mut *self.collector.sockets.lock());
+        for socket in sockets {
             socket.forget_ack(self.collector.id);
         }
     }
@@ -305,7 +306,8 @@ impl Drop for Answers {
 
 /// The answers of all receivers of a broadcast.
 ///
-/// Awaited, it gives the first argument of each answer when the last has come. As a [`Stream`] it
+/// Awaited, it gives the first argument of each answer when the last has come; an answer without
+/// arguments is `null`, as in JavaScript (`None`, `Value::Null`). As a [`Stream`] it
 /// gives each answer as it comes, with the socket it came from: an empty id for a socket of another
 /// server, which does not tell. Without [`timeout`](crate::Broadcast::timeout) it waits until every
 /// receiver has answered or left, and in a cluster at most 5 seconds for the sockets of the others.
@@ -313,23 +315,29 @@ impl Drop for Answers {
 /// # Cancel safety
 ///
 /// Dropping it forgets the answers: those that come later are ignored.
+///
+/// # Panics
+///
+/// When it is awaited outside of a tokio runtime and has a timeout.
 #[must_use = "futures do nothing unless awaited; use `emit` if no answer is needed"]
 pub struct BroadcastAck<T> {
-    answers: Result<Answers, Option<EmitError>>,
-    timeout: Option<Pin<Box<Sleep>>>,
+    answers: Result<Answers, Emit<'static>>,
+    timeout: Timeout,
     responses: Vec<T>,
+    undecodable: Vec<DecodeError>,
 }
 
 impl<T> BroadcastAck<T> {
     pub(crate) fn new(
         answers: Result<Answers, EmitError>,
         timeout: Option<Duration>,
+        server: &Weak<Shared>,
     ) -> BroadcastAck<T> {
-        let timeout = timeout.map(|duration| Box::pin(tokio::time::sleep(duration)));
         BroadcastAck {
-            answers: answers.map_err(Some),
-            timeout,
+            answers: answers.map_err(|error| Emit::failed(error, server.clone())),
+            timeout: Timeout::new(timeout),
             responses: Vec::new(),
+            undecodable: Vec::new(),
         }
     }
 }
@@ -343,31 +351,31 @@ impl<T: DeserializeOwned> Future for BroadcastAck<T> {
         let this = &mut *self;
         let answers = match &mut this.answers {
             Ok(answers) => answers,
-            Err(error) => {
-                let error = error.take().unwrap_or(EmitError::Disconnected);
-                return Poll::Ready(Err(error.into()));
-            }
+            Err(emit) => return Poll::Ready(Err(emit.take_error().into())),
         };
         let missing = loop {
             match answers.poll_next(cx) {
-                Poll::Ready(Some((_, args))) => match args.decode() {
+                Poll::Ready(Some((_, args))) => match decode(&args) {
                     Ok(response) => this.responses.push(response),
-                    Err(error) => return Poll::Ready(Err(error.into())),
+                    Err(error) => this.undecodable.push(error),
                 },
                 Poll::Ready(None) => break answers.missing,
-                Poll::Pending => match &mut this.timeout {
-                    Some(timeout) => match timeout.as_mut().poll(cx) {
-                        Poll::Ready(()) => break answers.missing + answers.expected,
-                        Poll::Pending => return Poll::Pending,
-                    },
-                    None => return Poll::Pending,
-                },
+                Poll::Pending => {
+                    std::task::ready!(this.timeout.poll(cx));
+                    break answers.missing + answers.expected;
+                }
             }
         };
         let responses = std::mem::take(&mut this.responses);
-        Poll::Ready(match missing {
-            0 => Ok(responses),
-            missing => Err(BroadcastAckError::Incomplete { responses, missing }),
+        let undecodable = std::mem::take(&mut this.undecodable);
+        Poll::Ready(match (undecodable.is_empty(), missing) {
+            (true, 0) => Ok(responses),
+            (true, missing) => Err(BroadcastAckError::Incomplete { responses, missing }),
+            (false, missing) => Err(BroadcastAckError::Decode {
+                responses,
+                undecodable,
+                missing,
+            }),
         })
     }
 }
@@ -379,11 +387,11 @@ impl<T: DeserializeOwned> Stream for BroadcastAck<T> {
         let this = &mut *self;
         let answers = match &mut this.answers {
             Ok(answers) => answers,
-            Err(error) => return Poll::Ready(error.take().map(|error| Err(error.into()))),
+            Err(emit) => return Poll::Ready(emit.take_once().map(|error| Err(error.into()))),
         };
         match answers.poll_next(cx) {
             Poll::Ready(Some((from, args))) => {
-                return Poll::Ready(Some(args.decode().map(|t| (from, t)).map_err(Into::into)));
+                return Poll::Ready(Some(decode(&args).map(|t| (from, t)).map_err(Into::into)));
             }
             Poll::Ready(None) if answers.missing > 0 => {
                 answers.missing -= 1;
@@ -392,14 +400,17 @@ impl<T: DeserializeOwned> Stream for BroadcastAck<T> {
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Pending => {}
         }
-        match &mut this.timeout {
-            Some(timeout) => {
-                std::task::ready!(timeout.as_mut().poll(cx));
-                answers.expected -= 1;
-                Poll::Ready(Some(Err(AckError::Timeout)))
-            }
-            None => Poll::Pending,
-        }
+        std::task::ready!(this.timeout.poll(cx));
+        answers.expected -= 1;
+        Poll::Ready(Some(Err(AckError::Timeout)))
+    }
+}
+
+/// The first argument of an answer; where there is none, `null`.
+fn decode<T: DeserializeOwned>(args: &Args) -> Result<T, DecodeError> {
+    match args.decode() {
+        Err(_) if args.is_empty() => crate::args::decode("null", &[]),
+        decoded => decoded,
     }
 }
 

@@ -17,7 +17,6 @@ use thiserror::Error;
 use super::ack::{Collector, Waiter};
 use super::broadcast::{Flags, Target};
 use super::emit::Waiting;
-use super::handlers;
 use super::namespace::{Namespace, NamespaceInner};
 use super::outbox::SharedFrames;
 use super::recovery::{Log, Recoveries, Returns};
@@ -25,6 +24,7 @@ use super::remote::RemoteSocket;
 use super::rooms::{Member, Rooms};
 use super::socket::Socket;
 use super::turn;
+use crate::application::{Application, Callback};
 use crate::args::Args;
 use crate::encode::{EventArgs, EventHead};
 use crate::error::EmitError;
@@ -37,7 +37,10 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The methods' defaults reach the sockets of this server through [`local`](Adapter::local). An
 /// adapter for several servers overrides them, tells the others, and calls the local ones too.
 ///
-/// Calls of one socket's events come in their order. No method may block.
+/// Calls of one socket's events come in their order. No method may block. One that panics has done
+/// nothing: it is logged and counted ([`Stats::panics`](crate::Stats::panics)), and what would wait for its
+/// answer gets [`AdapterError::Unreachable`]. A namespace whose adapter could not even be made is without
+/// the other servers.
 pub trait Adapter: fmt::Debug + Send + Sync + 'static {
     /// The index of this server's sockets.
     fn local(&self) -> &Arc<LocalAdapter>;
@@ -184,7 +187,11 @@ impl BroadcastPacket {
         let id = collector.as_ref().map(|(id, _)| *id);
         Ok(BroadcastPacket {
             event: event.to_owned(),
-            args: handlers::anybody_listens_to_outgoing().then(|| args.clone()),
+            args: namespace
+                .local()
+                .application()
+                .listens_to_outgoing()
+                .then(|| args.clone()),
             frames: namespace.encode_event(event, args, id, &flags)?,
             flags,
             offset: None,
@@ -243,6 +250,7 @@ pub struct LocalAdapter {
     recoveries: Option<Recoveries>,
     nsp: Box<str>,
     parser: Option<Arc<dyn Parser>>,
+    application: Arc<Application>,
     listeners: RwLock<Vec<Arc<RoomListener>>>,
     has_listeners: AtomicBool,
 }
@@ -258,15 +266,22 @@ impl LocalAdapter {
         nsp: &str,
         parser: Option<&Arc<dyn Parser>>,
         recoveries: Option<Recoveries>,
+        application: &Arc<Application>,
     ) -> LocalAdapter {
         LocalAdapter {
             rooms: RwLock::new(Rooms::new()),
             recoveries,
             nsp: nsp.into(),
             parser: parser.cloned(),
+            application: application.clone(),
             listeners: RwLock::default(),
             has_listeners: AtomicBool::new(false),
         }
+    }
+
+    /// The way to the application's code.
+    pub(crate) fn application(&self) -> &Arc<Application> {
+        &self.application
     }
 
     /// What is remembered for clients that come back.
@@ -371,8 +386,11 @@ impl LocalAdapter {
         self.select(target).iter().map(RemoteSocket::of).collect()
     }
 
-    /// Calls a function for everything that happens to rooms. It must not block.
+    /// Calls a function for everything that happens to rooms. It must not block; should it panic, what
+    /// has happened stays so, and it is told of the next thing again.
     pub fn on_room_event(&self, listener: impl Fn(&RoomEvent) + Send + Sync + 'static) {
+        let listener = self.application.hold(listener);
+        let listener = move |event: &RoomEvent| (*listener)(event);
         self.listeners.write().push(Arc::new(listener));
         self.has_listeners.store(true, Ordering::Release);
     }
@@ -560,9 +578,13 @@ impl LocalAdapter {
     pub(crate) fn tell(&self, events: &[RoomEvent]) {
         if !events.is_empty() && self.has_listeners.load(Ordering::Acquire) {
             let listeners = self.listeners.read().clone();
-            events
+            for (event, listener) in events
                 .iter()
-                .for_each(|event| listeners.iter().for_each(|listener| listener(event)));
+                .flat_map(|e| listeners.iter().map(move |l| (e, l)))
+            {
+                let tell = || listener(event);
+                let _ = self.application.call(Callback::RoomListener, tell);
+            }
         }
     }
 }

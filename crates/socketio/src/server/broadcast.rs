@@ -10,7 +10,7 @@ use super::ack::{BroadcastAck, Collector};
 use super::adapter::{AdapterError, BroadcastPacket};
 use super::config::QueuePolicy;
 use super::emit::Emit;
-use super::handlers::{self, Handlers};
+use super::handlers::Handlers;
 use super::namespace::NamespaceInner;
 use super::remote::RemoteSocket;
 use crate::args::Args;
@@ -162,7 +162,7 @@ impl Broadcast {
         });
         match sent {
             Ok(waiting) => Emit::waiting(waiting.unwrap_or_default()),
-            Err(error) => Emit::new(None, Err(error)),
+            Err(error) => Emit::failed(error, self.namespace.server().clone()),
         }
     }
 
@@ -183,7 +183,7 @@ impl Broadcast {
             answers.expect(receivers);
             answers
         });
-        BroadcastAck::new(answers, self.flags.timeout)
+        BroadcastAck::new(answers, self.flags.timeout, self.namespace.server())
     }
 
     fn packet<T: Serialize + ?Sized, R>(
@@ -198,7 +198,7 @@ impl Broadcast {
         let frames = self.namespace.encode_event(event, args, id, &flags)?;
         let packet = BroadcastPacket {
             event: event.to_owned(),
-            args: match handlers::anybody_listens_to_outgoing()
+            args: match self.namespace.local().application().listens_to_outgoing()
                 || self.namespace.adapter().needs_args()
             {
                 true => Some(Args::from_value(args).map_err(EmitError::Encode)?),

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +25,9 @@ use super::proxies::TrustedProxies;
 use super::recovery::Recovery;
 use super::request::{EngineRefusal, Forbidden, RequestInfo};
 use super::routing::Routing;
+use crate::application::{BoxFuture, Held};
 use crate::duration::{self, DurationError};
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) type Hook<A, T> = Arc<dyn Fn(A) -> BoxFuture<T> + Send + Sync>;
 pub(crate) type HeadersHook = Arc<dyn Fn(&mut HeaderMap, &RequestInfo) + Send + Sync>;
 pub(crate) type AdapterFactory =
@@ -284,7 +283,8 @@ impl ServerBuilder {
 
     /// Decides about each handshake request, before a session is made.
     ///
-    /// A refused client gets status 403 and code 4, "Forbidden" or the message given.
+    /// A refused client gets status 403 and code 4, "Forbidden" or the message given; so does one where
+    /// this panics. The request waits for as long as this does: give what may take long a deadline.
     #[doc(alias = "allowRequest")]
     pub fn allow_request<F, Fut>(mut self, decide: F) -> Self
     where
@@ -297,6 +297,9 @@ impl ServerBuilder {
 
     /// Makes the ids of sessions. They are secrets: who knows one can speak for its client. Default:
     /// 120 random bits.
+    ///
+    /// An error, and a panic, refuses the request with status 400 and code 3. The request waits for as
+    /// long as this does.
     #[doc(alias = "generateId")]
     pub fn generate_id<F, Fut>(mut self, generate: F) -> Self
     where
@@ -308,6 +311,8 @@ impl ServerBuilder {
     }
 
     /// Runs for every HTTP request and every upgrade; gives headers for the answer, or refuses.
+    ///
+    /// A panic refuses as [`EngineRefusal::Failed`] does. The request waits for as long as this does.
     #[doc(alias = "use")]
     pub fn engine_middleware<F, Fut>(mut self, middleware: F) -> Self
     where
@@ -318,22 +323,24 @@ impl ServerBuilder {
         self
     }
 
-    /// Changes the headers of the first answer of each session.
+    /// Changes the headers of the first answer of each session. It must not block; should it panic, the
+    /// answer is sent with the headers as they are then.
     #[doc(alias = "initial_headers")]
     pub fn on_initial_headers(
         mut self,
         change: impl Fn(&mut HeaderMap, &RequestInfo) + Send + Sync + 'static,
     ) -> Self {
-        self.config.initial_headers.push(Arc::new(change));
+        self.config.initial_headers.push(headers_hook(change));
         self
     }
 
-    /// Changes the headers of every answer of a session.
+    /// Changes the headers of every answer of a session, as
+    /// [`on_initial_headers`](ServerBuilder::on_initial_headers) does those of the first.
     pub fn on_headers(
         mut self,
         change: impl Fn(&mut HeaderMap, &RequestInfo) + Send + Sync + 'static,
     ) -> Self {
-        self.config.headers.push(Arc::new(change));
+        self.config.headers.push(headers_hook(change));
         self
     }
 
@@ -342,7 +349,8 @@ impl ServerBuilder {
     ///
     /// It gets the offered names and the request: that of the upgrade where a session begins with
     /// polling. It is not called where nothing is offered, and what was not offered is not answered. A
-    /// list that is malformed or names one twice is refused with 400 before it is called.
+    /// list that is malformed or names one twice is refused with 400 before it is called. It must not block;
+    /// where it panics, none is answered.
     ///
     /// Some clients send a token this way, since browsers let a page set no other header: the list is
     /// in [`RequestInfo::headers`], and for WebSocket alone in [`Handshake`](crate::Handshake), too.
@@ -359,17 +367,29 @@ impl ServerBuilder {
         mut self,
         select: impl for<'a> Fn(&[&'a str], &RequestInfo) -> Option<&'a str> + Send + Sync + 'static,
     ) -> Self {
+        /// Says that the name lives as long as those that were offered.
+        fn typed<F>(select: F) -> F
+        where
+            F: for<'a> Fn(&[&'a str], &RequestInfo) -> Option<&'a str>,
+        {
+            select
+        }
+        let select = Held::uncounted(select);
+        let select = typed(move |offered, request| (*select)(offered, request));
         self.config.select_protocol = Some(Arc::new(select));
         self
     }
 
     /// Tells the peer's address where the server below does not, such as under axum:
     /// `|parts| parts.extensions.get::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0)`.
+    ///
+    /// It must not block; should it panic, the address is not known.
     pub fn peer_address(
         mut self,
         address: impl Fn(&request::Parts) -> Option<SocketAddr> + Send + Sync + 'static,
     ) -> Self {
-        self.config.address = Some(Arc::new(address));
+        let address = Held::uncounted(address);
+        self.config.address = Some(Arc::new(move |parts| (*address)(parts)));
         self
     }
 
@@ -410,6 +430,9 @@ impl ServerBuilder {
 
     /// Replaces the parser. The clients must use the same. Default: JSON with attachments.
     ///
+    /// It must not block. Should it panic, the packet that it was to encode is not sent, and a message that
+    /// it was to decode ends the connection as a malformed one does.
+    ///
     /// [`MsgpackParser`](crate::parser::MsgpackParser) speaks to clients which use
     /// socket.io-msgpack-parser, as the bundle `socket.io.msgpack.min.js` does:
     ///
@@ -425,12 +448,13 @@ impl ServerBuilder {
     }
 
     /// Makes the adapter of each namespace, by its name and the index of this server's sockets.
-    /// Default: this server alone.
+    /// Default: this server alone, as it is where this panics. See [`Adapter`].
     pub fn adapter<A: Adapter>(
         mut self,
         make: impl Fn(&str, &Arc<LocalAdapter>) -> A + Send + Sync + 'static,
     ) -> Self {
-        self.config.adapter = Some(Arc::new(move |name, local| Arc::new(make(name, local))));
+        let make = Held::uncounted(make);
+        self.config.adapter = Some(Arc::new(move |name, local| Arc::new((*make)(name, local))));
         self.config.is_ordered = false;
         self
     }
@@ -718,7 +742,15 @@ where
     F: FnOnce(A) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = T> + Send + 'static,
 {
-    Arc::new(move |argument| Box::pin(function.clone()(argument)))
+    let function = Held::uncounted(function);
+    Arc::new(move |argument| Box::pin((*function).clone()(argument)))
+}
+
+fn headers_hook(
+    change: impl Fn(&mut HeaderMap, &RequestInfo) + Send + Sync + 'static,
+) -> HeadersHook {
+    let change = Held::uncounted(change);
+    Arc::new(move |headers, request| (*change)(headers, request))
 }
 
 impl fmt::Debug for ServerBuilder {

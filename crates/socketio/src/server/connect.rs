@@ -1,21 +1,27 @@
 //! How a client joins a namespace: found or made, asked of the middlewares, announced.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use socketio_proto::engine::Revision;
 use socketio_proto::socket::PacketKind;
 
 use super::broadcast::Flags;
 use super::ending::Close;
-use super::handlers::Moment;
+use super::handlers::{Handlers, INTERNAL_ERROR};
+use super::middleware::ErasedMiddleware;
 use super::namespace::{NamespaceInner, Namespaces};
 use super::recovery::{self, Claim, Finished, Memory, NotRecovered, Recoveries, Return};
-use super::running::{self, Running};
+use super::running::{Running, in_span};
 use super::session::Session;
 use super::socket::Socket;
+use crate::application::Callback;
+use crate::args::DecodeError;
 use crate::encode;
 use crate::error::ConnectError;
-use crate::handler::Call;
+use crate::handler::{Call, PreparedHandler};
 use crate::id::{Pid, SocketId};
 
 /// Answers a CONNECT packet, at once where nothing has to be waited for.
@@ -37,7 +43,9 @@ pub(crate) fn connect(session: &Arc<Session>, nsp: &str, auth: &str, running: &m
                 None => refuse(&session, &name, &ConnectError::new("Invalid namespace")),
             }
         };
-        running.start(session, "namespace", Box::pin(join_dynamic));
+        running.start(session, Callback::NamespacePredicate, || {
+            Some(Box::pin(join_dynamic))
+        });
     } else {
         refuse(session, nsp, &ConnectError::new("Invalid namespace"));
     }
@@ -83,7 +91,7 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
                 enter(&session, namespace, &auth, back, &mut running);
                 std::future::poll_fn(|cx| running.poll(cx)).await;
             };
-            running.start(session, "recovery", Box::pin(look_up));
+            running.start(session, Callback::Store, || Some(Box::pin(look_up)));
         }
     }
 }
@@ -125,37 +133,79 @@ fn enter(
     if middlewares.is_empty() {
         return joined(&socket, back, running);
     }
-    running.start(
-        session,
-        "connection",
-        Box::pin(async move {
-            for middleware in middlewares {
-                let call = Call {
-                    socket: &socket,
-                    event: "connect",
-                    args: socket.auth_text(),
-                    attachments: &[],
-                    ack: None,
-                };
-                let result = match middleware(call) {
-                    Ok(future) => future.await,
-                    Err(error) => Err(ConnectError::new(format!("invalid auth: {error}"))),
-                };
-                if let Err(error) = result {
-                    let text = match socket.0.session.dialect().revision {
-                        Revision::V3 => error.to_old_json(),
-                        Revision::V4 => error.to_json(),
-                    };
-                    refuse_with(&socket.0.session, socket.0.namespace.name(), &text);
-                    socket.0.namespace.remove(&socket);
-                    return;
-                }
+    let ask = async move {
+        for middleware in middlewares {
+            if let Err(error) = while_connected(&socket, pass(&socket, &middleware)).await {
+                return turn_away(&socket, &error);
             }
-            let mut running = Running::default();
-            joined(&socket, back, &mut running);
-            std::future::poll_fn(|cx| running.poll(cx)).await;
-        }),
-    );
+        }
+        let mut running = Running::default();
+        joined(&socket, back, &mut running);
+        std::future::poll_fn(|cx| running.poll(cx)).await;
+    };
+    running.start(session, Callback::Middleware, || Some(Box::pin(ask)));
+}
+
+/// Awaits a middleware. Should the connection end meanwhile, the socket is nowhere any more, however long
+/// that takes.
+async fn while_connected<R>(socket: &Socket, asked: impl Future<Output = R>) -> R {
+    let mut asked = pin!(asked);
+    let mut is_connected = true;
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(decided) = asked.as_mut().poll(cx) {
+            return Poll::Ready(decided);
+        }
+        let session = &socket.0.session;
+        if is_connected && !session.with_outbox(|outbox| outbox.wait_closed(cx.waker())) {
+            is_connected = false;
+            socket.0.namespace.remove(socket);
+            socket.forget();
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Asks one middleware.
+async fn pass(socket: &Socket, middleware: &ErasedMiddleware) -> Result<(), ConnectError> {
+    let application = socket.0.session.shared().application();
+    let panicked = |_| ConnectError::new(INTERNAL_ERROR);
+    let made = application.call(Callback::Middleware, || middleware(auth_of(socket)));
+    let future = made
+        .map_err(panicked)?
+        .map_err(|error| invalid_auth(socket, &error))?;
+    let decided = application.run(Callback::Middleware, || future).await;
+    decided.map_err(panicked)?
+}
+
+/// A client's `auth`, on its way to who reads it.
+fn auth_of(socket: &Socket) -> Call<'_, Socket> {
+    Call {
+        socket,
+        event: "connect",
+        args: socket.auth_text(),
+        attachments: &[],
+        ack: None,
+        is_auth: true,
+    }
+}
+
+/// What fits is the application's affair, and nothing for clients to read.
+fn invalid_auth(socket: &Socket, error: &DecodeError) -> ConnectError {
+    let shared = socket.0.session.shared();
+    shared.undecodable(socket, "connect", error);
+    ConnectError::new("invalid auth")
+}
+
+/// Refuses a client that has a socket already.
+fn turn_away(socket: &Socket, error: &ConnectError) {
+    let text = match socket.0.session.dialect().revision {
+        Revision::V3 => error.to_old_json(),
+        Revision::V4 => error.to_json(),
+    };
+    refuse_with(&socket.0.session, socket.0.namespace.name(), &text);
+    socket.0.namespace.remove(socket);
+    socket.forget();
 }
 
 /// Counts why a client was not recovered.
@@ -183,25 +233,53 @@ fn ask(session: &Arc<Session>, namespace: &NamespaceInner, claim: Claim) {
     session.close(Close::FORCED);
 }
 
-/// The socket is in: it is told first, then the handlers.
+/// The socket is in, unless its `auth` is not what the handlers take: it is told first, then they are.
 fn joined(socket: &Socket, back: Option<Back>, running: &mut Running) {
     let namespace = &socket.0.namespace;
+    let handlers = match prepare(socket) {
+        Ok(handlers) => handlers,
+        Err(error) => return turn_away(socket, &error),
+    };
     let finished = match back {
-        Some(Back::Here(claim)) => claim.finish(socket, namespace.local()),
-        Some(Back::Anywhere(claim)) => claim.finish(socket, namespace.local()),
+        Some(Back::Here(claim)) => Some(claim.finish(socket, namespace.local())),
+        Some(Back::Anywhere(claim)) => Some(claim.finish(socket, namespace.local())),
+        None if first_time(socket) => None,
         None => {
-            if !first_time(socket) {
-                return namespace.remove(socket);
-            }
-            return running::lifecycle(socket, Moment::Connect, socket.auth_text(), running);
+            namespace.remove(socket);
+            return socket.forget();
         }
     };
-    if finished == Finished::Failed {
-        namespace.remove(socket);
-        return socket.0.session.close(Close::FORCED);
+    match finished {
+        Some(Finished::Failed) => {
+            namespace.remove(socket);
+            socket.forget();
+            return socket.0.session.close(Close::FORCED);
+        }
+        Some(Finished::Recovered) => socket.0.session.shared().counters().recovered(),
+        None => {}
     }
-    socket.0.session.shared().counters().recovered();
-    running::lifecycle(socket, Moment::Connect, socket.auth_text(), running);
+    for handler in handlers {
+        running.start(&socket.0.session, Callback::Handler, || {
+            Some(in_span(socket, "connect", handler()))
+        });
+    }
+}
+
+/// Decodes the client's `auth` for all that handle its coming.
+fn prepare(socket: &Socket) -> Result<Vec<PreparedHandler>, ConnectError> {
+    let tables = [Some(socket.0.namespace.handlers()), socket.own_handlers()];
+    let handlers = tables.into_iter().flatten().flat_map(Handlers::connect);
+    let application = socket.0.session.shared().application();
+    handlers
+        .map(|handler| {
+            let read = || handler(auth_of(socket));
+            match application.call(Callback::Handler, read) {
+                Ok(Ok(prepared)) => Ok(prepared),
+                Ok(Err(error)) => Err(invalid_auth(socket, &error)),
+                Err(_) => Err(ConnectError::new(INTERNAL_ERROR)),
+            }
+        })
+        .collect()
 }
 
 /// Lets a new socket in; false if its connection has ended.

@@ -17,6 +17,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use regex::Regex;
 use thiserror::Error;
 
+use crate::application::{Application, Callback, Held};
+
 /// Which origins may use the server from a browser, and how.
 ///
 /// # Examples
@@ -128,8 +130,10 @@ impl Cors {
         self.reflect([Allowed::Pattern(pattern)])
     }
 
-    /// Allows the origins that a function accepts.
+    /// Allows the origins that a function accepts. It must not block; one that panics has accepted nothing.
     pub fn origin_fn(self, accept: impl Fn(&str) -> bool + Send + Sync + 'static) -> Cors {
+        let accept = Held::uncounted(accept);
+        let accept = move |origin: &str| (*accept)(origin);
         self.reflect([Allowed::Predicate(Arc::new(accept))])
     }
 
@@ -214,8 +218,9 @@ impl Cors {
         method: &Method,
         request: &HeaderMap,
         response: &mut HeaderMap,
+        application: &Application,
     ) -> Flow {
-        self.apply_origin(request, response);
+        self.apply_origin(request, response, application);
         if self.credentials {
             response.insert(
                 ACCESS_CONTROL_ALLOW_CREDENTIALS,
@@ -253,7 +258,12 @@ impl Cors {
         }
     }
 
-    fn apply_origin(&self, request: &HeaderMap, response: &mut HeaderMap) {
+    fn apply_origin(
+        &self,
+        request: &HeaderMap,
+        response: &mut HeaderMap,
+        application: &Application,
+    ) {
         match &self.origin {
             Origin::Any => insert(response, ACCESS_CONTROL_ALLOW_ORIGIN, Some("*")),
             Origin::Fixed(origin) => {
@@ -263,7 +273,8 @@ impl Cors {
             Origin::Reflected(allowed) => {
                 vary(response, "Origin");
                 let origin = request.get(ORIGIN).and_then(|origin| origin.to_str().ok());
-                let is_allowed = |o: &&str| !o.is_empty() && allowed.iter().any(|a| a.allows(o));
+                let allows = |o: &str| allowed.iter().any(|a| a.allows(o, application));
+                let is_allowed = |o: &&str| !o.is_empty() && allows(o);
                 if let Some(origin) = origin.filter(is_allowed) {
                     insert(response, ACCESS_CONTROL_ALLOW_ORIGIN, Some(origin));
                 }
@@ -279,12 +290,14 @@ impl Default for Cors {
 }
 
 impl Allowed {
-    fn allows(&self, origin: &str) -> bool {
+    fn allows(&self, origin: &str, application: &Application) -> bool {
         match self {
             Allowed::All => true,
             Allowed::Exactly(allowed) => allowed == "*" || allowed == origin,
             Allowed::Pattern(pattern) => pattern.as_ref().is_ok_and(|p| p.is_match(origin)),
-            Allowed::Predicate(accept) => accept(origin),
+            Allowed::Predicate(accept) => application
+                .call(Callback::OriginPredicate, || accept(origin))
+                .unwrap_or(false),
         }
     }
 }
@@ -350,7 +363,7 @@ mod tests {
             HeaderValue::from_static("x-a"),
         );
         let mut response = HeaderMap::new();
-        let flow = cors.apply(&method, &request, &mut response);
+        let flow = cors.apply(&method, &request, &mut response, &Application::new());
         assert_eq!(flow == Flow::Continue, method != Method::OPTIONS);
         let mut lines: Vec<_> = response
             .iter()

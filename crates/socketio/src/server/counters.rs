@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use socketio_proto::socket::DisconnectReason;
 
 use super::metrics::{AckTimes, Striped};
+use crate::application::Application;
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
@@ -31,6 +32,11 @@ macro_rules! counters {
             pub events: u64,
             /// Packets of Socket.IO that were queued for clients, one for each receiver.
             pub packets: u64,
+            /// Calls of the application's code (handlers, hooks, listeners, plug-ins, the `Drop` of what
+            /// it has given) that have ended in a panic.
+            pub panics: u64,
+            /// Calls of the application's code that have blocked their thread for a second.
+            pub blocked_callbacks: u64,
             $($(#[doc = $doc])+ pub $name: u64,)+
         }
 
@@ -39,10 +45,17 @@ macro_rules! counters {
                 self.$name.fetch_add(1, Ordering::Relaxed);
             })+
 
-            pub(crate) fn stats(&self, clients: usize, recovery_bytes: usize) -> Stats {
+            pub(crate) fn stats(
+                &self,
+                application: &Application,
+                clients: usize,
+                recovery_bytes: usize,
+            ) -> Stats {
                 Stats {
                     clients,
                     recovery_bytes,
+                    panics: application.panics(),
+                    blocked_callbacks: application.blocked(),
                     events: self.events.load(),
                     packets: self.packets.load(),
                     $($name: self.$name.load(Ordering::Relaxed),)+
@@ -114,6 +127,10 @@ counters! {
     cluster_refused,
     /// Messages from the bus that were none, or could not be read.
     cluster_rejected,
+    /// Times that the task which watches all deadlines has ended and was started again.
+    deadline_restarts,
+    /// Emits that failed and whose outcome nobody has looked at.
+    failed_emits,
 }
 
 impl Counters {

@@ -2,6 +2,7 @@
 //!
 //! No session has a timer of its own: an idle one costs a place in the wheel and nothing else.
 
+use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -9,8 +10,11 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Shared;
+use super::ending::Close;
+use super::session::Session;
 use super::turn;
 use super::wheel::Wheel;
+use crate::application::Callback;
 
 /// The deadlines of all sessions of a server.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ impl Deadlines {
                 self.sooner.notify_one();
             } else {
                 state.running = true;
-                server.spawn(watch(Arc::downgrade(server)));
+                server.spawn(keep_watching(Arc::downgrade(server), watch));
             }
         }
     }
@@ -69,6 +73,40 @@ impl Deadlines {
     }
 }
 
+/// Watches until there is nothing to watch; should the watch itself ever panic, another one begins.
+async fn keep_watching<F>(server: Weak<Shared>, watch: impl Fn(Weak<Shared>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        let Some(application) = server.upgrade().map(|shared| shared.application().clone()) else {
+            return;
+        };
+        let watching = application.run(Callback::Deadline, || Box::pin(watch(server.clone())));
+        let Some(shared) = watching.await.err().and_then(|_| server.upgrade()) else {
+            return;
+        };
+        shared.counters().deadline_restarts();
+        // It may have had deadlines in hand.
+        look(&shared, shared.sessions().all());
+    }
+}
+
+/// Lets sessions do what is due. This is done for all clients: what panics for one must not end it.
+fn look(shared: &Shared, sessions: impl IntoIterator<Item = Arc<Session>>) {
+    let _turn = turn::begin();
+    let now = Instant::now();
+    let application = shared.application();
+    for session in sessions {
+        let look = || session.handle_timeout(now);
+        if application.call(Callback::Deadline, look).is_err() {
+            // Nobody would look at it again.
+            let close = Close::broken("an internal error");
+            let _ = application.call(Callback::Deadline, || session.close(close));
+        }
+    }
+}
+
 async fn watch(server: Weak<Shared>) {
     let mut due = Vec::new();
     loop {
@@ -77,16 +115,11 @@ async fn watch(server: Weak<Shared>) {
         };
         let next = shared.deadlines().expire(&mut due);
         let ended = next.is_none() && due.is_empty();
-        {
-            let _turn = turn::begin();
-            let now = Instant::now();
-            for session in due
-                .drain(..)
-                .filter_map(|key| shared.sessions().by_key(key))
-            {
-                session.handle_timeout(now);
-            }
-        }
+        let sessions = due.drain(..);
+        look(
+            &shared,
+            sessions.filter_map(|key| shared.sessions().by_key(key)),
+        );
         if ended {
             return;
         }
@@ -101,5 +134,31 @@ async fn watch(server: Weak<Shared>) {
                 futures_util::future::select(std::pin::pin!(sleep), std::pin::pin!(sooner)).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use crate::Server;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_watch_that_panics_begins_again_and_is_counted() {
+        let io = Server::new();
+        let begun = Arc::new(AtomicU32::new(0));
+        let count = begun.clone();
+        keep_watching(Arc::downgrade(&io.shared), move |_| {
+            let count = count.clone();
+            async move {
+                let before = count.fetch_add(1, Ordering::Relaxed);
+                assert!(before >= 2, "on purpose");
+            }
+        })
+        .await;
+        assert_eq!(begun.load(Ordering::Relaxed), 3);
+        assert_eq!((io.stats().deadline_restarts, io.stats().panics), (2, 2));
     }
 }

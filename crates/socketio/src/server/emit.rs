@@ -3,11 +3,12 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::Shared;
 use super::broadcast::Flags;
 use super::outbox::SharedFrames;
 use super::session::Session;
@@ -19,14 +20,24 @@ use crate::error::EmitError;
 /// client's queue is short, so that a loop which awaits its emits never queues more than the client
 /// can take.
 ///
+/// An emit that fails and whose outcome nobody looks at is counted
+/// ([`Stats::failed_emits`](crate::Stats::failed_emits)), and the first of each cause is logged, unless it
+/// failed because the client has left.
+///
 /// # Cancel safety
 ///
 /// Dropping it changes nothing: the event stays queued.
 pub struct Emit<'a> {
     session: Option<&'a Arc<Session>>,
-    outcome: Result<(), Option<EmitError>>,
+    outcome: Result<(), Option<Box<Failed>>>,
     /// What could not be queued, where the policy is to wait.
     waiting: Vec<Waiting>,
+}
+
+/// An emit that has failed. If nobody looks at that, the server counts it, and tells of the first.
+struct Failed {
+    error: EmitError,
+    server: Weak<Shared>,
 }
 
 /// An event that waits for room in a client's queue. Dropped before, it is counted.
@@ -65,19 +76,26 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if !self.done {
-            self.session.shared().counters().dropped_full();
+            let shared = self.session.shared();
+            shared.counters().dropped_full();
+            shared.emit_failed(&EmitError::QueueFull);
         }
     }
 }
 
 impl<'a> Emit<'a> {
-    pub(crate) fn new(
-        session: Option<&'a Arc<Session>>,
-        outcome: Result<(), EmitError>,
-    ) -> Emit<'a> {
+    pub(crate) fn sent(session: &'a Arc<Session>) -> Emit<'a> {
         Emit {
-            session,
-            outcome: outcome.map_err(Some),
+            session: Some(session),
+            outcome: Ok(()),
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(crate) fn failed(error: EmitError, server: Weak<Shared>) -> Emit<'a> {
+        Emit {
+            session: None,
+            outcome: Err(Some(Box::new(Failed { error, server }))),
             waiting: Vec::new(),
         }
     }
@@ -96,12 +114,38 @@ impl<'a> Emit<'a> {
     /// # Errors
     ///
     /// The same as awaiting gives, and [`EmitError::QueueFull`] where the event would have to wait.
-    pub fn now(self) -> Result<(), EmitError> {
+    pub fn now(mut self) -> Result<(), EmitError> {
         match self.waiting.is_empty() {
-            true => self
-                .outcome
-                .map_err(|error| error.unwrap_or(EmitError::Disconnected)),
+            true => self.take_outcome(),
             false => Err(EmitError::QueueFull),
+        }
+    }
+
+    /// Gives the error of an emit that has failed, once.
+    pub(crate) fn take_once(&mut self) -> Option<EmitError> {
+        let failed = self.outcome.as_mut().err()?.take()?;
+        Some(failed.error)
+    }
+
+    /// Gives the error of an emit that has failed.
+    pub(crate) fn take_error(&mut self) -> EmitError {
+        self.take_once().unwrap_or(EmitError::Disconnected)
+    }
+
+    fn take_outcome(&mut self) -> Result<(), EmitError> {
+        match &mut self.outcome {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.take_error()),
+        }
+    }
+}
+
+impl Drop for Emit<'_> {
+    fn drop(&mut self) {
+        if let Err(Some(failed)) = &self.outcome
+            && let Some(server) = failed.server.upgrade()
+        {
+            server.emit_failed(&failed.error);
         }
     }
 }
@@ -116,15 +160,17 @@ impl Future for Emit<'_> {
             Poll::Pending => true,
             Poll::Ready(Ok(())) => false,
             Poll::Ready(Err(error)) => {
-                *outcome = Err(Some(error));
+                // It is looked at now.
+                let server = Weak::new();
+                *outcome = Err(Some(Box::new(Failed { error, server })));
                 false
             }
         });
         if !this.waiting.is_empty() {
             return Poll::Pending;
         }
-        match outcome {
-            Err(error) => Poll::Ready(Err(error.take().unwrap_or(EmitError::Disconnected))),
+        match this.take_outcome() {
+            Err(error) => Poll::Ready(Err(error)),
             Ok(()) => match this.session {
                 Some(session) if session.wait_below_mark(cx.waker()) => Poll::Pending,
                 _ => Poll::Ready(Ok(())),
@@ -136,7 +182,7 @@ impl Future for Emit<'_> {
 impl fmt::Debug for Emit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Emit")
-            .field("outcome", &self.outcome)
+            .field("failed", &self.outcome.is_err())
             .finish_non_exhaustive()
     }
 }

@@ -28,11 +28,13 @@ use super::admission::{Busy, NotStarted};
 use super::body::ResponseBody;
 use super::config::HeadersHook;
 use super::cors::Flow;
+use super::handlers::INTERNAL_ERROR;
 use super::handshake::Handshake;
-use super::request::{ConnectionError, EngineRefusal, RequestInfo};
+use super::request::{ConnectionError, EngineRefusal, Forbidden, RequestInfo};
 use super::routing::{self, Forwarded};
 use super::session::{Dialect, Session};
 use super::{Shared, polling, upgrade};
+use crate::application::{Callback, Panicked};
 use crate::id::SessionId;
 
 /// A response with one of our bodies.
@@ -102,7 +104,12 @@ where
     let config = shared.config();
     let mut headers = HeaderMap::new();
     if let Some(cors) = &config.cors
-        && let Flow::Preflight(status) = cors.apply(&parts.method, &parts.headers, &mut headers)
+        && let Flow::Preflight(status) = cors.apply(
+            &parts.method,
+            &parts.headers,
+            &mut headers,
+            shared.application(),
+        )
     {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         return Answer::Now(Some(respond(status, headers, Bytes::new())));
@@ -120,12 +127,14 @@ where
         let shared = shared.clone();
         return Answer::Later(Box::pin(async move {
             for middleware in &shared.config().engine_middlewares {
-                match middleware(info(&shared, &parts)).await {
-                    Ok(added) => headers.extend(added),
-                    Err(EngineRefusal::Response(response)) => {
+                let ask = || middleware(info(&shared, &parts));
+                let application = shared.application();
+                match application.run(Callback::EngineMiddleware, ask).await {
+                    Ok(Ok(added)) => headers.extend(added),
+                    Ok(Err(EngineRefusal::Response(response))) => {
                         return response.map(ResponseBody::full);
                     }
-                    Err(EngineRefusal::Failed(_)) => {
+                    Ok(Err(EngineRefusal::Failed(_))) | Err(Panicked) => {
                         let error = RequestError::MiddlewareFailure;
                         return refuse(&shared, &parts, upgrade, headers, &error);
                     }
@@ -288,25 +297,29 @@ async fn handshake(
     transport: Transport,
     dialect: Result<Dialect, RequestError>,
 ) -> Result<New, RequestError> {
-    let config = shared.config();
+    let (config, application) = (shared.config(), shared.application());
     if let Some(allow_request) = &config.allow_request {
-        let decision = allow_request(info(shared, parts)).await;
-        decision.map_err(|forbidden| RequestError::Forbidden {
-            message: forbidden.0,
-        })?;
+        let ask = || allow_request(info(shared, parts));
+        let decision = application.run(Callback::AllowRequest, ask).await;
+        decision
+            .unwrap_or_else(|_| Err(Forbidden::new()))
+            .map_err(|forbidden| RequestError::Forbidden {
+                message: forbidden.0,
+            })?;
     }
     let dialect = dialect?;
     let id = match &config.generate_id {
         None => new_id(shared),
-        Some(generate) => match generate(info(shared, parts)).await {
-            Ok(id) if shared.sessions().get(&id).is_none() => SessionId::from(id),
-            Ok(_) => {
-                return Err(RequestError::IdGenerationError {
-                    error: "the id is in use".into(),
-                });
-            }
-            Err(error) => return Err(RequestError::IdGenerationError { error }),
-        },
+        Some(generate) => {
+            let ask = || generate(info(shared, parts));
+            let id = application.run(Callback::GenerateId, ask).await;
+            let error = match id.unwrap_or_else(|_| Err(INTERNAL_ERROR.to_owned())) {
+                Ok(id) if shared.sessions().get(&id).is_none() => Ok(SessionId::from(id)),
+                Ok(_) => Err("the id is in use".to_owned()),
+                Err(error) => Err(error),
+            };
+            error.map_err(|error| RequestError::IdGenerationError { error })?
+        }
     };
     Ok(New {
         id,
@@ -492,7 +505,10 @@ pub(crate) fn change_headers(
 ) {
     if !hooks.is_empty() {
         let info = info(shared, parts);
-        hooks.iter().for_each(|change| change(headers, &info));
+        for change in hooks {
+            let change = || change(headers, &info);
+            let _ = shared.application().call(Callback::HeadersHook, change);
+        }
     }
 }
 
@@ -514,7 +530,11 @@ pub(crate) fn client(shared: &Shared, parts: &Parts) -> (Option<SocketAddr>, boo
     }
     let peer = parts.extensions.get::<Peer>();
     let address = match &config.address {
-        Some(address) => address(parts),
+        Some(address) => {
+            let ask = || address(parts);
+            let address = shared.application().call(Callback::PeerAddress, ask);
+            address.ok().flatten()
+        }
         None => peer.map(|peer| peer.address),
     };
     let (address, secure) = config.trusted_proxies.client(address, &parts.headers);

@@ -38,6 +38,7 @@ use super::http::{self, Answer, Peer};
 use super::http_connections::{End, Entry, HttpConnection, Pending};
 use super::service::{NotFound, SocketIoLayer, SocketIoService};
 use super::{Shared, files, proxy_protocol};
+use crate::application::Callback;
 
 /// The pause after the process has run out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -109,7 +110,8 @@ impl<S> Listening<S> {
     }
 
     /// Answers requests for other paths by a service, such as an axum router; upgrades are then its
-    /// own affair, too. Default: 404, and upgrade requests are dropped.
+    /// own affair, too. Default: 404, and upgrade requests are dropped. Where the service panics, the
+    /// answer is 500.
     pub fn fallback<T>(self, fallback: T) -> Listening<T> {
         let Listening {
             server,
@@ -476,10 +478,19 @@ where
             }),
             _ => {
                 let mut service = self.service.clone();
+                let application = server.application().clone();
                 Box::pin(async move {
-                    let Ok(()) = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
-                    let Ok(response) = service.call(request).await;
-                    response
+                    let answer: BoxFuture<_> = Box::pin(async move {
+                        let Ok(()) = std::future::poll_fn(|cx| service.poll_ready(cx)).await;
+                        let Ok(response) = service.call(request).await;
+                        response
+                    });
+                    let answer = application.run(Callback::Fallback, || answer).await;
+                    answer.unwrap_or_else(|_| {
+                        let mut response = Response::new(ResponseBody::full(Bytes::new()));
+                        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                        response
+                    })
                 })
             }
         };

@@ -1,20 +1,45 @@
 //! Middlewares that decide whether a client may join a namespace.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use super::socket::Socket;
+use crate::application::{Application, BoxFuture};
 use crate::args::DecodeError;
 use crate::error::ConnectError;
 use crate::handler::Call;
 
-pub(crate) type MiddlewareFuture = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
+pub(crate) type MiddlewareFuture = BoxFuture<Result<(), ConnectError>>;
 
 /// A function that decides whether a client may join a namespace.
 ///
-/// Its shapes are `(Socket)` and `(Socket, T)`, where `T` is decoded from the client's `auth`.
+/// Its shapes are `(Socket)` and `(Socket, T)`, where `T` is decoded from the client's `auth`: a client
+/// whose `auth` is not of this type is refused with the message "invalid auth", and the log says what does
+/// not fit. For a message and data of your own, decode it yourself:
+///
+/// ```
+/// use serde::Deserialize;
+/// use serde_json::json;
+/// use socketio::{ConnectError, Server, Socket};
+///
+/// #[derive(Deserialize)]
+/// struct Auth {
+///     token: String,
+/// }
+///
+/// let io = Server::new();
+/// io.middleware(async |socket: Socket| {
+///     let auth = socket.auth::<Auth>().map_err(|_| {
+///         ConnectError::new("sign in first").with_data(json!({ "page": "/sign-in" }))
+///     })?;
+///     match auth.token.is_empty() {
+///         false => Ok(()),
+///         true => Err(ConnectError::new("the token is empty")),
+///     }
+/// });
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a connection middleware",
     label = "not a middleware of the shape (Socket) or (Socket, T)",
@@ -55,6 +80,10 @@ where
 pub(crate) type ErasedMiddleware =
     Box<dyn Fn(Call<'_, Socket>) -> Result<MiddlewareFuture, DecodeError> + Send + Sync>;
 
-pub(crate) fn erase<S, M: Middleware<S>>(middleware: M) -> ErasedMiddleware {
-    Box::new(move |call| middleware.clone().call(call))
+pub(crate) fn erase<S, M: Middleware<S>>(
+    middleware: M,
+    application: &Arc<Application>,
+) -> ErasedMiddleware {
+    let middleware = application.hold(middleware);
+    Box::new(move |call| (*middleware).clone().call(call))
 }

@@ -34,6 +34,7 @@ mod metrics;
 mod middleware;
 mod namespace;
 mod outbox;
+mod plugins;
 mod polling;
 mod proxies;
 mod proxy_protocol;
@@ -54,12 +55,13 @@ mod websocket;
 mod wheel;
 
 use std::collections::HashSet;
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -73,8 +75,10 @@ use tokio::sync::watch;
 use socketio_proto::engine;
 use socketio_proto::socket::{ConnectionConfig, DisconnectReason, Parser};
 
+use crate::application::{Application, Callback};
 use crate::args::DecodeError;
 use crate::duration;
+use crate::error::EmitError;
 use admission::{Admission, Busy};
 use config::Config;
 use counters::Counters;
@@ -124,6 +128,7 @@ pub struct Server {
 
 /// What all parts of a server share.
 pub(crate) struct Shared {
+    application: Arc<Application>,
     engine: Arc<engine::Config>,
     connection: ConnectionConfig,
     config: Config,
@@ -141,6 +146,8 @@ pub(crate) struct Shared {
     unfinished: AtomicUsize,
     /// Events and namespaces that were complained about already.
     complained: Mutex<HashSet<(String, String)>>,
+    /// The causes of failed emits that were told of, a bit each.
+    told_emits: AtomicU8,
 }
 
 type RefusedListener = dyn Fn(&ConnectionError) + Send + Sync;
@@ -162,10 +169,15 @@ impl Server {
     fn with(
         engine: engine::Config,
         connection: ConnectionConfig,
-        config: Config,
+        mut config: Config,
         routing: Option<Routing>,
     ) -> Server {
+        let application = Application::new();
+        config.parser = config
+            .parser
+            .map(|parser| plugins::parser(parser, &application));
         let shared = Arc::new(Shared {
+            application,
             engine: Arc::new(engine),
             connection,
             config,
@@ -182,6 +194,7 @@ impl Server {
             closed: watch::Sender::new(false),
             unfinished: AtomicUsize::new(0),
             complained: Mutex::default(),
+            told_emits: AtomicU8::new(0),
         });
         let main = Namespace(shared.namespaces.get_or_create(&shared, "/"));
         Server { shared, main }
@@ -207,31 +220,46 @@ impl Server {
     #[track_caller]
     pub fn of_pattern(&self, pattern: &str) -> ParentNamespace {
         match Regex::new(pattern) {
-            Ok(pattern) => self.shared.namespaces.add_pattern(pattern),
+            Ok(pattern) => self
+                .shared
+                .namespaces
+                .add_pattern(pattern, &self.shared.application),
             Err(error) => panic!("the pattern of a dynamic namespace is invalid: {error}"),
         }
     }
 
     /// Makes a namespace for each name that a predicate accepts, when a client asks for it. The
     /// predicate gets the name and the client's `auth`.
+    ///
+    /// One that panics has accepted nothing. For as long as it waits the client is in no namespace:
+    /// [`connect_timeout`](ServerBuilder::connect_timeout) ends a connection that has joined none.
     #[doc(alias = "of")]
     pub fn of_fn<F, Fut>(&self, predicate: F) -> ParentNamespace
     where
         F: FnOnce(String, Value) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = bool> + Send + 'static,
     {
-        self.shared.namespaces.add_predicate(predicate)
+        self.shared
+            .namespaces
+            .add_predicate(predicate, &self.shared.application)
     }
 
-    /// Calls a function for each namespace that is made from now on.
+    /// Calls a function for each namespace that is made from now on. It must not block; should it panic,
+    /// the namespace is there nevertheless.
     #[doc(alias = "new_namespace")]
     pub fn on_new_namespace(&self, listener: impl Fn(&Namespace) + Send + Sync + 'static) {
-        self.shared.namespaces.on_created(listener);
+        let listener = self.shared.application.hold(listener);
+        self.shared
+            .namespaces
+            .on_created(move |namespace| (*listener)(namespace));
     }
 
-    /// Calls a function for each request that is refused, with the cause and a hint at the remedy.
+    /// Calls a function for each request that is refused, with the cause and a hint at the remedy. It must
+    /// not block; should it panic, the request is refused nevertheless.
     #[doc(alias = "connection_error")]
     pub fn on_connection_error(&self, listener: impl Fn(&ConnectionError) + Send + Sync + 'static) {
+        let listener = self.shared.application.hold(listener);
+        let listener = move |error: &ConnectionError| (*listener)(error);
         self.shared.refused.write().push(Arc::new(listener));
     }
 
@@ -268,6 +296,10 @@ impl Server {
     ///
     /// When the address cannot be listened on.
     ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future stops accepting; the connections stay.
@@ -282,6 +314,10 @@ impl Server {
     /// # Errors
     ///
     /// When the address cannot be listened on.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<Listening> {
         Listening::bind(self.shared.clone(), address).await
     }
@@ -327,6 +363,10 @@ impl Server {
     /// window ends (a window is at most 365 days). Then the server is [closed](Server::close), which
     /// takes up to [`shutdown_timeout`](ServerBuilder::shutdown_timeout) longer if something is left
     /// to be done.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
@@ -375,6 +415,11 @@ impl fmt::Debug for Server {
 }
 
 impl Shared {
+    /// The way to the application's code.
+    pub(crate) fn application(&self) -> &Arc<Application> {
+        &self.application
+    }
+
     pub(crate) fn engine(&self) -> &Arc<engine::Config> {
         &self.engine
     }
@@ -399,7 +444,8 @@ impl Shared {
         let namespaces = self.namespaces.all();
         let recoveries = namespaces.iter().filter_map(|nsp| nsp.local().recoveries());
         let recovery_bytes = recoveries.map(recovery::Recoveries::kept).sum();
-        self.counters.stats(self.sessions.len(), recovery_bytes)
+        self.counters
+            .stats(&self.application, self.sessions.len(), recovery_bytes)
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -475,7 +521,12 @@ impl Shared {
 
     pub(crate) fn make_adapter(&self, name: &str, local: &Arc<LocalAdapter>) -> Arc<dyn Adapter> {
         match &self.config.adapter {
-            Some(make) => make(name, local),
+            Some(make) => {
+                let made = self
+                    .application
+                    .call(Callback::Adapter, || make(name, local));
+                plugins::adapter(made.ok(), local, &self.application)
+            }
             None => Arc::new(adapter::InMemory(local.clone())),
         }
     }
@@ -532,7 +583,37 @@ impl Shared {
         self.counters.refused(error.code);
         self.refusals.log(error);
         let listeners = self.refused.read().clone();
-        listeners.iter().for_each(|listener| listener(error));
+        for listener in &listeners {
+            let tell = || listener(error);
+            let _ = self
+                .application
+                .call(Callback::ConnectionErrorListener, tell);
+        }
+    }
+
+    /// Counts an emit that has failed, where nobody has looked at its outcome; the first of each cause is
+    /// logged.
+    pub(crate) fn emit_failed(&self, error: &EmitError) {
+        let cause = match error {
+            // Who has left needs no event, as in JavaScript.
+            EmitError::Disconnected => return,
+            EmitError::Encode(_) => 0,
+            EmitError::QueueFull => 1,
+            EmitError::TooManyAcks => 2,
+            EmitError::TooLarge { .. } => 3,
+            EmitError::Reserved(_) => 4,
+        };
+        self.counters.failed_emits();
+        let bit = 1 << cause;
+        if self.told_emits.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            let source = error.source().map(ToString::to_string);
+            tracing::warn!(
+                %error,
+                source,
+                "an emit failed, and nobody has looked at its outcome; of others like it nothing is \
+                 said, but they are counted"
+            );
+        }
     }
 
     /// Counts a request that may come again later.

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -26,6 +25,7 @@ use super::handlers::Handlers;
 use super::recovery::{Log, Recoveries, Returns};
 use super::remote::RemoteSocket;
 use super::socket::Socket;
+use crate::application::{Application, BoxFuture, Callback};
 use crate::args::Args;
 use crate::encode::{self, EventArgs, EventHead};
 use crate::error::EmitError;
@@ -63,6 +63,10 @@ type ServerSideListener = dyn Fn(Args) -> Option<Value> + Send + Sync;
 impl NamespaceInner {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    pub(crate) fn server(&self) -> &Weak<Shared> {
+        &self.server
     }
 
     pub(crate) fn handlers(&self) -> &Handlers {
@@ -310,11 +314,24 @@ impl Namespace {
     }
 
     /// Handles an event that another server of the cluster sent; what it returns is the answer.
+    ///
+    /// It must not block; should it panic, it has answered nothing.
+    ///
+    /// # Panics
+    ///
+    /// For `connect`, `connection` and `new_namespace`, which no server can send.
+    #[track_caller]
     pub fn on_server_side(
         &self,
         event: &str,
         listener: impl Fn(Args) -> Option<Value> + Send + Sync + 'static,
     ) -> &Self {
+        assert!(
+            !is_reserved_between_servers(event),
+            "no server can send the event \"{event}\""
+        );
+        let listener = self.0.local.application().hold(listener);
+        let listener = move |args| (*listener)(args);
         let mut listeners = self.0.server_side.listeners.write();
         listeners
             .entry(event.to_owned())
@@ -330,8 +347,10 @@ impl Namespace {
         let listeners = self.0.server_side.listeners.read().get(event).cloned();
         let mut answer = None;
         for listener in listeners.into_iter().flatten() {
-            let this = listener(args.clone());
-            answer = answer.or(this);
+            let ask = || listener(args.clone());
+            let application = self.0.local.application();
+            let this = application.call(Callback::ServerSideListener, ask);
+            answer = answer.or(this.ok().flatten());
         }
         answer
     }
@@ -352,8 +371,12 @@ pub enum ServerSideError {
     Emit(#[from] EmitError),
 }
 
+fn is_reserved_between_servers(event: &str) -> bool {
+    matches!(event, "connect" | "connection" | "new_namespace")
+}
+
 fn server_side_args(event: &str, args: impl Serialize) -> Result<Args, EmitError> {
-    if matches!(event, "connect" | "connection" | "new_namespace") {
+    if is_reserved_between_servers(event) {
         return Err(EmitError::Reserved(event.to_owned()));
     }
     Ok(Args::from_value(&args)?)
@@ -392,7 +415,7 @@ enum Matcher {
     Predicate(Box<Predicate>),
 }
 
-type Predicate = dyn Fn(String, Value) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
+type Predicate = dyn Fn(String, Value) -> BoxFuture<bool> + Send + Sync;
 
 impl ParentNamespace {
     /// The children that exist at the moment.
@@ -504,24 +527,33 @@ impl Namespaces {
         name: &str,
         parent: Option<&Arc<Parent>>,
     ) -> Arc<NamespaceInner> {
+        if let Some(namespace) = self.get(name) {
+            return namespace;
+        }
+        let application = server.application();
+        let recovery = server.config().recovery.as_ref();
+        let recoveries = recovery.map(|options| match server.config().is_ordered {
+            true => Recoveries::Returns(Returns::new(options, server)),
+            false => Recoveries::Log(Log::new(options, server)),
+        });
+        let local = LocalAdapter::new(name, server.parser(), recoveries, application);
+        let local = Arc::new(local);
+        // Before the lock is taken: it may be the application's code that makes it.
+        let adapter = server.make_adapter(name, &local);
         let namespace = {
             let mut by_name = self.by_name.write();
-            if let Some(namespace) = by_name.get(name) {
-                return namespace.clone();
+            if let Some(namespace) = by_name.get(name).cloned() {
+                drop(by_name);
+                application.discard(adapter);
+                return namespace;
             }
-            let recovery = server.config().recovery.as_ref();
-            let recoveries = recovery.map(|options| match server.config().is_ordered {
-                true => Recoveries::Returns(Returns::new(options, server)),
-                false => Recoveries::Log(Log::new(options, server)),
-            });
-            let local = Arc::new(LocalAdapter::new(name, server.parser(), recoveries));
             let namespace = Arc::new(NamespaceInner {
                 name: name.into(),
                 server: Arc::downgrade(server),
                 handlers: parent
                     .map(|parent| parent.handlers.clone())
-                    .unwrap_or_default(),
-                adapter: server.make_adapter(name, &local),
+                    .unwrap_or_else(|| Arc::new(Handlers::of_namespace(application))),
+                adapter,
                 local,
                 ack_ids: AtomicU64::new(0),
                 server_side: Arc::default(),
@@ -539,31 +571,41 @@ impl Namespaces {
         }
         if name != "/" {
             let listeners = self.created.read().clone();
-            listeners
-                .iter()
-                .for_each(|listener| listener(&Namespace(namespace.clone())));
+            for listener in &listeners {
+                let tell = || listener(&Namespace(namespace.clone()));
+                let _ = application.call(Callback::NamespaceListener, tell);
+            }
         }
         namespace
     }
 
-    pub(crate) fn add_pattern(&self, pattern: Regex) -> ParentNamespace {
-        self.add_parent(Matcher::Pattern(pattern))
+    pub(crate) fn add_pattern(
+        &self,
+        pattern: Regex,
+        application: &Arc<Application>,
+    ) -> ParentNamespace {
+        self.add_parent(Matcher::Pattern(pattern), application)
     }
 
-    pub(crate) fn add_predicate<F, Fut>(&self, predicate: F) -> ParentNamespace
+    pub(crate) fn add_predicate<F, Fut>(
+        &self,
+        predicate: F,
+        application: &Arc<Application>,
+    ) -> ParentNamespace
     where
         F: FnOnce(String, Value) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = bool> + Send + 'static,
     {
+        let predicate = application.hold(predicate);
         let predicate: Box<Predicate> =
-            Box::new(move |name, auth| Box::pin(predicate.clone()(name, auth)));
-        self.add_parent(Matcher::Predicate(predicate))
+            Box::new(move |name, auth| Box::pin((*predicate).clone()(name, auth)));
+        self.add_parent(Matcher::Predicate(predicate), application)
     }
 
-    fn add_parent(&self, matcher: Matcher) -> ParentNamespace {
+    fn add_parent(&self, matcher: Matcher, application: &Arc<Application>) -> ParentNamespace {
         let parent = Arc::new(Parent {
             matcher,
-            handlers: Arc::default(),
+            handlers: Arc::new(Handlers::of_namespace(application)),
             children: RwLock::default(),
         });
         self.parents.write().push(parent.clone());
@@ -587,7 +629,10 @@ impl Namespaces {
                 Matcher::Pattern(pattern) => pattern.is_match(&name),
                 Matcher::Predicate(predicate) => {
                     let auth = serde_json::from_str(&auth).unwrap_or_default();
-                    predicate(name.clone(), auth).await
+                    let ask = || predicate(name.clone(), auth);
+                    let application = server.application();
+                    let accepted = application.run(Callback::NamespacePredicate, ask).await;
+                    accepted.unwrap_or(false)
                 }
             };
             if !matches {

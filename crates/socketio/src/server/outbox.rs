@@ -522,7 +522,7 @@ impl Outbox {
 
     /// Remembers who waits for the end; false if it has come.
     pub(crate) fn wait_closed(&mut self, waker: &Waker) -> bool {
-        if !self.is_closed() {
+        if !self.is_closed() && !self.waiting.iter().any(|w| w.will_wake(waker)) {
             self.waiting.push(waker.clone());
         }
         !self.is_closed()

@@ -85,6 +85,10 @@ impl RemoteSocket {
     /// # Errors
     ///
     /// [`AckError::Timeout`] after `timeout`, and the other causes of [`AckError`].
+    ///
+    /// # Panics
+    ///
+    /// When it is awaited outside of a tokio runtime.
     pub async fn emit_with_ack<T: DeserializeOwned>(
         &self,
         timeout: Duration,
@@ -98,7 +102,12 @@ impl RemoteSocket {
             .await
         {
             Ok(mut responses) => responses.pop().ok_or(AckError::Disconnected),
-            Err(BroadcastAckError::Decode(error)) => Err(error.into()),
+            Err(BroadcastAckError::Decode { undecodable, .. }) => {
+                let mut undecodable = undecodable.into_iter();
+                Err(undecodable
+                    .next()
+                    .map_or(AckError::Disconnected, Into::into))
+            }
             Err(BroadcastAckError::Emit(error)) => Err(error.into()),
             Err(BroadcastAckError::Incomplete { .. }) => Err(AckError::Timeout),
         }

@@ -2,11 +2,10 @@
 //!
 //! A handler is called and polled once on the spot. If it is not done, it joins the connection's
 //! own set of running handlers, which the connection's task polls; no task is spawned per event.
-//! A panic ends that one handler and is logged.
+//! A panic ends that one handler.
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -18,11 +17,12 @@ use tracing::Instrument;
 
 use socketio_proto::socket::DisconnectReason;
 
-use super::handlers::{List, Moment};
+use super::handlers::{INTERNAL_ERROR, List, Moment};
 use super::session::Session;
 use super::socket::Socket;
+use crate::application::Callback;
 use crate::args::Args;
-use crate::handler::{Call, HandlerFuture, Registered, log_panic};
+use crate::handler::{Call, HandlerFuture, Registered};
 
 /// The handlers of one connection which have started and not ended.
 #[derive(Default)]
@@ -30,33 +30,38 @@ pub(crate) struct Running(Option<Box<FuturesUnordered<Guarded>>>);
 
 /// A handler that goes on. It is counted by its session, and a panic ends only itself.
 struct Guarded {
-    future: HandlerFuture,
+    future: Option<HandlerFuture>,
     session: Arc<Session>,
-    what: &'static str,
+    callback: Callback,
 }
 
 impl Running {
-    /// Starts a future: polls it once and keeps it if it is not done.
+    /// Makes a future and starts it: polls it once and keeps it if it is not done.
     pub(crate) fn start(
         &mut self,
         session: &Arc<Session>,
-        what: &'static str,
-        mut future: HandlerFuture,
+        callback: Callback,
+        make: impl FnOnce() -> Option<HandlerFuture>,
     ) {
         let mut cx = Context::from_waker(Waker::noop());
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx))) {
-            Ok(Poll::Ready(())) => {}
-            Ok(Poll::Pending) => self.keep(session, what, future),
-            Err(panic) => log_panic(what, &*panic),
+        let started = session.shared().application().call(callback, || {
+            let mut future = make()?;
+            match future.as_mut().poll(&mut cx) {
+                Poll::Ready(()) => None,
+                Poll::Pending => Some(future),
+            }
+        });
+        if let Ok(Some(future)) = started {
+            self.keep(session, callback, future);
         }
     }
 
-    fn keep(&mut self, session: &Arc<Session>, what: &'static str, future: HandlerFuture) {
+    fn keep(&mut self, session: &Arc<Session>, callback: Callback, future: HandlerFuture) {
         session.handler_started();
         let guarded = Guarded {
-            future,
+            future: Some(future),
             session: session.clone(),
-            what,
+            callback,
         };
         self.0.get_or_insert_default().push(guarded);
     }
@@ -107,18 +112,19 @@ impl Future for Guarded {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        match catch_unwind(AssertUnwindSafe(|| this.future.as_mut().poll(cx))) {
-            Ok(poll) => poll,
-            Err(panic) => {
-                log_panic(this.what, &*panic);
-                Poll::Ready(())
-            }
-        }
+        let application = this.session.shared().application();
+        // What panics has ended, too.
+        application
+            .poll(this.callback, &mut this.future, cx)
+            .map(|_| ())
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            self.session.shared().application().discard(future);
+        }
         self.session.handler_ended();
     }
 }
@@ -142,11 +148,9 @@ pub(crate) fn event(
             ack,
         };
         if let Some(call) = socket.with_sequence(|sequence| sequence.admit(call)) {
-            running.start(
-                &socket.0.session,
-                "event",
-                Box::pin(in_sequence(socket.clone(), call)),
-            );
+            running.start(&socket.0.session, Callback::Handler, || {
+                Some(Box::pin(in_sequence(socket.clone(), call)))
+            });
         } else {
             socket.0.session.handler_started();
         }
@@ -161,8 +165,9 @@ pub(crate) fn event(
         };
         let socket = socket.clone();
         let session = socket.0.session.clone();
-        let future = Box::pin(async move { run_to_end(&socket, &call).await });
-        running.start(&session, "event", future);
+        running.start(&session, Callback::Handler, || {
+            Some(Box::pin(async move { run_to_end(&socket, &call).await }))
+        });
         return;
     }
     let call = Call {
@@ -171,6 +176,7 @@ pub(crate) fn event(
         args,
         attachments: &attachments,
         ack,
+        is_auth: false,
     };
     if !passes(&call, running) {
         return;
@@ -243,7 +249,6 @@ pub(crate) fn error(socket: &Socket, message: &str, running: &mut Running) {
 pub(crate) fn lifecycle(socket: &Socket, moment: Moment, args: &str, running: &mut Running) {
     let event = match moment {
         Moment::Any => "*",
-        Moment::Connect => "connect",
         Moment::Disconnect => "disconnect",
         Moment::Disconnecting => "disconnecting",
         Moment::Error => "error",
@@ -254,6 +259,7 @@ pub(crate) fn lifecycle(socket: &Socket, moment: Moment, args: &str, running: &m
         args,
         attachments: &[],
         ack: None,
+        is_auth: false,
     };
     start_list(&socket.0.namespace.handlers().moment(moment), call, running);
     if let Some(own) = socket.own_handlers() {
@@ -263,37 +269,36 @@ pub(crate) fn lifecycle(socket: &Socket, moment: Moment, args: &str, running: &m
 
 fn start_list(list: &[Registered<Socket>], call: Call<'_, Socket>, running: &mut Running) {
     for registered in list {
-        if registered.take_turn()
-            && let Some(future) = prepare(registered, call)
-        {
-            running.start(&call.socket.0.session, "event", future);
+        if registered.take_turn() {
+            let session = &call.socket.0.session;
+            running.start(session, Callback::Handler, || prepare(registered, call));
         }
     }
 }
 
 /// Decodes the arguments and makes the handler's future.
 fn prepare(registered: &Registered<Socket>, call: Call<'_, Socket>) -> Option<HandlerFuture> {
+    match (registered.handler)(call) {
+        Ok(future) => Some(in_span(call.socket, call.event, future)),
+        Err(error) => {
+            let shared = call.socket.0.session.shared();
+            shared.undecodable(call.socket, call.event, &error);
+            None
+        }
+    }
+}
+
+/// Runs a handler in the span of its event, where anybody looks at that.
+pub(crate) fn in_span(socket: &Socket, event: &str, future: HandlerFuture) -> HandlerFuture {
     let span = tracing::trace_span!(
         "event",
-        namespace = call.socket.0.namespace.name(),
-        event = call.event,
-        socket = %call.socket.id()
+        namespace = socket.0.namespace.name(),
+        event,
+        socket = %socket.id()
     );
-    match catch_unwind(AssertUnwindSafe(|| (registered.handler)(call))) {
-        Ok(Ok(future)) if span.is_disabled() => Some(future),
-        Ok(Ok(future)) => Some(Box::pin(future.instrument(span))),
-        Ok(Err(error)) => {
-            call.socket
-                .0
-                .session
-                .shared()
-                .undecodable(call.socket, call.event, &error);
-            None
-        }
-        Err(panic) => {
-            log_panic("event", &*panic);
-            None
-        }
+    match span.is_disabled() {
+        true => future,
+        false => Box::pin(future.instrument(span)),
     }
 }
 
@@ -351,6 +356,7 @@ async fn run_to_end(socket: &Socket, owned: &OwnedCall) {
         args: &owned.args,
         attachments: &owned.attachments,
         ack: owned.ack,
+        is_auth: false,
     };
     let shared = socket.0.session.shared();
     let has_passed = !socket.was_sent_away()
@@ -384,8 +390,10 @@ async fn waits_and_passes(call: &Call<'_, Socket>, running: &mut Running) -> boo
     for handlers in tables.into_iter().flatten() {
         for middleware in handlers.waiting_middlewares() {
             let args = Args::new(call.args, call.attachments.to_vec());
-            let asked = middleware(call.socket.clone(), call.event.to_owned(), args);
-            if let Err(message) = asked.await {
+            let ask = || middleware(call.socket.clone(), call.event.to_owned(), args);
+            let application = call.socket.0.session.shared().application();
+            let asked = application.run(Callback::EventMiddleware, ask).await;
+            if let Err(message) = asked.unwrap_or_else(|_| Err(INTERNAL_ERROR.to_owned())) {
                 error(call.socket, &message, running);
                 return false;
             }
@@ -418,4 +426,5 @@ pub(crate) fn leave(
         // A server that shuts down waits for them.
         running.detach_with(session, session.shared().unfinished());
     }
+    socket.forget();
 }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
@@ -31,6 +31,7 @@ use super::outbox::{Flushed, LOW_WATER, Link, Outbox, Pushed, SharedFrames};
 use super::running::{self, Running};
 use super::socket::Socket;
 use super::{QueuePolicy, Shared, turn};
+use crate::application::Callback;
 use crate::encode::Encoded;
 use crate::error::EmitError;
 use crate::id::SessionId;
@@ -45,6 +46,8 @@ pub(crate) struct Session {
     outbox: Mutex<Outbox>,
     /// Handlers that have started, or wait in a sequence, and have not ended.
     running: AtomicU32,
+    /// Whether there are sockets that have left.
+    has_left: AtomicBool,
 }
 
 /// How a client speaks, as its first request says.
@@ -89,11 +92,16 @@ struct State {
     rare: Option<Box<Rare>>,
 }
 
+type UpgradeListener = Box<dyn FnOnce(Transport) + Send>;
+
 /// What only some sessions need.
 #[derive(Default)]
 struct Rare {
-    decoder: Option<Box<dyn PacketDecoder>>,
-    on_upgrade: Vec<Box<dyn FnOnce(Transport) + Send>>,
+    /// With a lock of its own, since it may be the application's code.
+    decoder: Option<Arc<Mutex<Box<dyn PacketDecoder>>>>,
+    on_upgrade: Vec<UpgradeListener>,
+    /// Sockets that have left and are forgotten when the client's handlers have ended.
+    left: Vec<Socket>,
     /// The task of a WebSocket that is being probed.
     probe: Option<Probe>,
 }
@@ -110,7 +118,9 @@ struct Probe {
 #[derive(Default)]
 struct Told {
     upgraded: Option<Transport>,
-    listeners: Vec<Box<dyn FnOnce(Transport) + Send>>,
+    listeners: Vec<UpgradeListener>,
+    /// Those whose upgrade has not come.
+    unused: Vec<UpgradeListener>,
     closed: Option<Closed>,
     flush: bool,
 }
@@ -143,7 +153,7 @@ impl Session {
         let decoder = shared.parser().map(|parser| parser.decoder());
         let rare = decoder.map(|decoder| {
             Box::new(Rare {
-                decoder: Some(decoder),
+                decoder: Some(Arc::new(Mutex::new(decoder))),
                 ..Rare::default()
             })
         });
@@ -162,6 +172,7 @@ impl Session {
             }),
             outbox: Mutex::new(Outbox::new(dialect.revision)),
             running: AtomicU32::new(0),
+            has_left: AtomicBool::new(false),
         }
     }
 
@@ -210,6 +221,7 @@ impl Session {
 
     /// Queues the open packet and what follows it unasked.
     pub(crate) fn greet(self: &Arc<Session>) {
+        let _turn = turn::begin();
         let transport = self.transport();
         self.send_raw(&open_packet(self, transport));
         if let Some(text) = &self.shared.config().initial_packet {
@@ -243,22 +255,29 @@ impl Session {
             }
             return self.settle(state);
         };
-        let incoming = match state.rare.as_mut().and_then(|rare| rare.decoder.as_mut()) {
-            None => match message {
-                Message::Text(text) => state.connection.handle_text(text),
-                Message::Binary(bytes) => state.connection.handle_binary(bytes),
-            },
-            Some(decoder) => match message {
-                Message::Text(text) => decoder.add_text(text),
-                Message::Binary(bytes) => decoder.add_binary(&bytes),
+        let decoder = state.rare.as_ref().and_then(|rare| rare.decoder.clone());
+        let incoming = match decoder {
+            None => {
+                let incoming = match message {
+                    Message::Text(text) => state.connection.handle_text(text),
+                    Message::Binary(bytes) => state.connection.handle_binary(bytes),
+                };
+                drop(state);
+                incoming
             }
-            .map_err(Invalid::Parse)
-            .and_then(|packet| match packet {
-                Some(packet) => state.connection.handle_packet(packet),
-                None => Ok(None),
-            }),
+            Some(decoder) => {
+                drop(state);
+                let decoded = match message {
+                    Message::Text(text) => decoder.lock().add_text(text),
+                    Message::Binary(bytes) => decoder.lock().add_binary(&bytes),
+                };
+                match decoded {
+                    Ok(Some(packet)) => self.state.lock().connection.handle_packet(packet),
+                    Ok(None) => Ok(None),
+                    Err(error) => Err(Invalid::Parse(error)),
+                }
+            }
         };
-        drop(state);
         match incoming {
             Ok(Some(incoming)) => self.dispatch(incoming, running),
             Ok(None) => {}
@@ -450,15 +469,23 @@ impl Session {
         }
     }
 
-    pub(crate) fn on_upgrade(&self, listener: Box<dyn FnOnce(Transport) + Send>) {
+    pub(crate) fn on_upgrade(&self, listener: UpgradeListener) {
         let mut state = self.state.lock();
         let transport = state.engine.transport();
         if state.engine.is_upgraded() {
             drop(state);
-            listener(transport);
-        } else {
+            self.tell_upgraded(listener, transport);
+        } else if state.engine.ready_state() != ReadyState::Closed {
             state.rare.get_or_insert_default().on_upgrade.push(listener);
+        } else {
+            drop(state);
+            self.shared.application().discard(listener);
         }
+    }
+
+    fn tell_upgraded(&self, listener: UpgradeListener, transport: Transport) {
+        let application = self.shared.application();
+        let _ = application.call(Callback::UpgradeListener, || listener(transport));
     }
 
     // --- Closing ---
@@ -573,6 +600,9 @@ impl Session {
                     }
                 }
                 Event::Closed { reason, detail } => {
+                    if let Some(rare) = &mut state.rare {
+                        told.unused = std::mem::take(&mut rare.on_upgrade);
+                    }
                     let sockets = state.connection.close();
                     told.closed = Some(Closed {
                         reason: reason_of(reason),
@@ -652,9 +682,12 @@ impl Session {
         }
         if let Some(transport) = told.upgraded {
             self.shared.counters().upgraded();
-            told.listeners
-                .into_iter()
-                .for_each(|listener| listener(transport));
+            for listener in told.listeners {
+                self.tell_upgraded(listener, transport);
+            }
+        }
+        for listener in told.unused {
+            self.shared.application().discard(listener);
         }
         if let Some(closed) = told.closed {
             tracing::debug!(
@@ -876,11 +909,43 @@ impl Session {
     }
 
     pub(crate) fn handler_ended(&self) {
-        let before = self.running.fetch_sub(1, Ordering::AcqRel);
+        let before = self.running.fetch_sub(1, Ordering::SeqCst);
         if before == self.shared.max_running() {
             self.state.lock().engine.set_reading_paused(false);
             self.outbox.lock().wake();
         }
+        if before == 1 && self.has_left.load(Ordering::SeqCst) {
+            self.forget_left();
+        }
+    }
+
+    /// Has a socket that has left forget what the application keeps with it, when no handler runs any
+    /// more that may look at that.
+    pub(crate) fn forget_later(self: &Arc<Session>, socket: &Socket) {
+        let mut state = self.state.lock();
+        let rare = state.rare.get_or_insert_default();
+        rare.left.push(socket.clone());
+        drop(state);
+        self.has_left.store(true, Ordering::SeqCst);
+        if !turn::forget_later(self) {
+            self.forget_if_idle();
+        }
+    }
+
+    pub(crate) fn forget_if_idle(&self) {
+        if self.running.load(Ordering::SeqCst) == 0 {
+            self.forget_left();
+        }
+    }
+
+    fn forget_left(&self) {
+        let left = {
+            let mut state = self.state.lock();
+            self.has_left.store(false, Ordering::SeqCst);
+            let rare = state.rare.as_mut();
+            rare.map(|rare| std::mem::take(&mut rare.left))
+        };
+        left.iter().flatten().for_each(Socket::forget_now);
     }
 
     /// Says whether so many handlers run that nothing more is read from the client.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use socketio_proto::engine::{Revision, Transport};
 use socketio_proto::socket::{DisconnectReason, PacketKind};
 
+use super::Shared;
 use super::ack::{AckFuture, Waiter, Waiters};
 use super::broadcast::{Broadcast, Flags, RoomNames};
 use super::cluster::KeptClient;
@@ -30,6 +31,7 @@ use super::namespace::{Namespace, NamespaceInner};
 use super::recovery::{Memory, Recoveries, Trail};
 use super::rooms::Slot;
 use super::session::Session;
+use crate::application::Application;
 use crate::args::Args;
 use crate::encode::{self, Encoded, EventHead};
 use crate::error::EmitError;
@@ -60,6 +62,9 @@ pub(crate) struct SocketInner {
     /// What is remembered for the client's return, if recovery is on.
     memory: Option<Memory>,
     is_recovered: bool,
+    /// The socket has left, and nothing of the application's is kept any more. Set under the lock of
+    /// `extra`.
+    is_forgotten: AtomicBool,
     handlers: OnceLock<Box<Handlers>>,
     extra: Mutex<Option<Box<Extra>>>,
 }
@@ -129,6 +134,7 @@ impl Socket {
             auth: auth.into(),
             memory,
             is_recovered,
+            is_forgotten: AtomicBool::new(false),
             handlers: OnceLock::new(),
             extra: Mutex::new(None),
         }))
@@ -158,13 +164,17 @@ impl Socket {
             .to_json(Some(&*self.0.auth).filter(|auth| !auth.is_empty()))
     }
 
-    /// The `auth` of the client, decoded.
+    /// The `auth` of the client, decoded. A client that sends none has `None` for an `Option<T>`, and for
+    /// all else `{}`.
     ///
     /// # Errors
     ///
-    /// When the client's `auth` is not of this type; a client without `auth` sends none at all.
+    /// When the client's `auth` is not of this type.
     pub fn auth<T: DeserializeOwned>(&self) -> Result<T, crate::args::DecodeError> {
-        crate::args::decode(&self.0.auth, &[])
+        match &*self.0.auth {
+            "" => crate::args::decode_no_auth(),
+            auth => crate::args::decode(auth, &[]),
+        }
     }
 
     pub(crate) fn auth_text(&self) -> &str {
@@ -356,8 +366,8 @@ impl Socket {
     ) -> Emit<'_> {
         match self.transmit(event, args, None, flags) {
             Ok(Some(waiting)) => Emit::waiting(vec![waiting]),
-            Ok(None) => Emit::new(Some(&self.0.session), Ok(())),
-            Err(error) => Emit::new(None, Err(error)),
+            Ok(None) => Emit::sent(&self.0.session),
+            Err(error) => Emit::failed(error, self.server()),
         }
     }
 
@@ -432,19 +442,23 @@ impl Socket {
         let id = self.0.namespace.next_ack_id();
         let (sender, receiver) = oneshot::channel();
         if !self.expect_ack(id, Waiter::One(sender)) {
-            return AckFuture::failed(EmitError::TooManyAcks);
+            return AckFuture::failed(EmitError::TooManyAcks, self.server());
         }
         match self.transmit(event, args, Some(id), flags) {
             Ok(None) => AckFuture::waiting(self.clone(), id, receiver, flags.timeout),
             Ok(Some(_)) => {
                 self.forget_ack(id);
-                AckFuture::failed(EmitError::QueueFull)
+                AckFuture::failed(EmitError::QueueFull, self.server())
             }
             Err(error) => {
                 self.forget_ack(id);
-                AckFuture::failed(error)
+                AckFuture::failed(error, self.server())
             }
         }
+    }
+
+    fn server(&self) -> Weak<Shared> {
+        Arc::downgrade(self.0.session.shared())
     }
 
     pub(crate) fn send_ack(&self, id: u64, answer: &(impl Serialize + ?Sized)) {
@@ -463,7 +477,7 @@ impl Socket {
             },
         );
         if let Err(error) | Ok(Err(error)) = sent {
-            tracing::warn!(socket = %self.0.id, %error, "an ack was not sent");
+            self.0.session.shared().emit_failed(&error);
         }
     }
 
@@ -506,9 +520,11 @@ impl Socket {
     }
 
     pub(crate) fn forget_ack(&self, id: u64) {
-        if let Some(extra) = &mut *self.0.extra.lock() {
-            extra.waiters.remove(id);
-        }
+        let mut extra = self.0.extra.lock();
+        let waiter = extra.as_mut().and_then(|extra| extra.waiters.remove(id));
+        // A collector may own sockets, and they what is the application's.
+        drop(extra);
+        drop(waiter);
     }
 
     pub(crate) fn receive_ack(&self, id: u64, args: &str, attachments: Vec<Bytes>) {
@@ -606,12 +622,22 @@ impl Socket {
     }
 
     /// Keeps a value of any type with the socket, one of each type.
+    ///
+    /// It is kept until the socket has left its namespace, and all handlers have ended that run for the
+    /// client then, those of [`on_disconnect`](Handlers::on_disconnect) included; from then on nothing is
+    /// kept.
     pub fn set_extension<T: Send + Sync + 'static>(&self, value: T) {
+        let value: Arc<dyn Any + Send + Sync> = Arc::new(value);
         let mut extra = self.0.extra.lock();
-        extra
-            .get_or_insert_default()
-            .extensions
-            .insert(TypeId::of::<T>(), Arc::new(value));
+        let unused = match self.0.is_forgotten.load(Ordering::Relaxed) {
+            true => Some(value),
+            false => {
+                let extensions = &mut extra.get_or_insert_default().extensions;
+                extensions.insert(TypeId::of::<T>(), value)
+            }
+        };
+        drop(extra);
+        self.0.application().discard(unused);
     }
 
     // --- Leaving ---
@@ -641,6 +667,9 @@ impl Socket {
             // middleware joined; or it is leaving in another thread.
             self.end(reason);
             self.0.namespace.remove(self);
+            if begun == Err(JOINING) {
+                self.forget();
+            }
             return;
         }
         super::running::leave(self, reason, description, || self.end(reason));
@@ -663,6 +692,28 @@ impl Socket {
         }
     }
 
+    /// The socket has left for good: what is registered on it, and what the application keeps with it,
+    /// goes when the client's handlers have ended. It may own the socket itself.
+    pub(crate) fn forget(&self) {
+        let extra = self.0.extra.lock();
+        let has_extensions = extra
+            .as_ref()
+            .is_some_and(|extra| !extra.extensions.is_empty());
+        if has_extensions || self.0.handlers.get().is_some() {
+            drop(extra);
+            self.0.session.forget_later(self);
+        } else {
+            self.0.is_forgotten.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn forget_now(&self) {
+        if let Some(handlers) = self.0.handlers.get() {
+            handlers.close();
+        }
+        self.0.forget_extensions();
+    }
+
     pub(crate) fn own_handlers(&self) -> Option<&Handlers> {
         self.0.handlers.get().map(|handlers| &**handlers)
     }
@@ -681,12 +732,45 @@ impl Socket {
     }
 }
 
+impl SocketInner {
+    fn application(&self) -> &Application {
+        self.session.shared().application()
+    }
+
+    fn forget_extensions(&self) {
+        let extensions = {
+            let mut extra = self.extra.lock();
+            self.is_forgotten.store(true, Ordering::Relaxed);
+            let extra = extra.as_mut();
+            extra.map(|extra| std::mem::take(&mut extra.extensions))
+        };
+        for extension in extensions.into_iter().flat_map(HashMap::into_values) {
+            self.application().discard(extension);
+        }
+    }
+}
+
+impl Drop for SocketInner {
+    fn drop(&mut self) {
+        if self.extra.get_mut().is_some() {
+            self.forget_extensions();
+        }
+    }
+}
+
 impl Deref for Socket {
     type Target = Handlers;
 
     /// The socket's own handlers.
     fn deref(&self) -> &Handlers {
-        self.0.handlers.get_or_init(Box::default)
+        self.0.handlers.get_or_init(|| {
+            let application = self.0.session.shared().application();
+            let handlers = Handlers::of_socket(application);
+            if self.0.is_forgotten.load(Ordering::Relaxed) {
+                handlers.close();
+            }
+            Box::new(handlers)
+        })
     }
 }
 
@@ -768,7 +852,8 @@ impl Connection<'_> {
 
     /// Calls a function when the client has moved to another transport.
     ///
-    /// Called at once if that has happened already.
+    /// Called at once if that has happened already, and forgotten if it does not happen. It must not block;
+    /// should it panic, the client has moved nevertheless.
     pub fn on_upgrade(&self, listener: impl FnOnce(Transport) + Send + 'static) {
         self.0.on_upgrade(Box::new(listener));
     }

@@ -10,12 +10,16 @@ use std::sync::Arc;
 use super::session::Session;
 
 thread_local! {
-    static TURN: RefCell<Turn> = const { RefCell::new(Turn { depth: 0, dirty: Vec::new() }) };
+    static TURN: RefCell<Turn> = const {
+        RefCell::new(Turn { depth: 0, dirty: Vec::new(), left: Vec::new() })
+    };
 }
 
 struct Turn {
     depth: usize,
     dirty: Vec<Arc<Session>>,
+    /// Those with sockets that have left.
+    left: Vec<Arc<Session>>,
 }
 
 /// A turn in progress on this thread; its end flushes what was marked.
@@ -45,17 +49,32 @@ pub(crate) fn mark(session: &Arc<Session>) {
     }
 }
 
+/// Lets sockets that have left be forgotten at the end of the turn: the handler that runs may still look
+/// at them. False outside of any turn.
+pub(crate) fn forget_later(session: &Arc<Session>) -> bool {
+    TURN.with_borrow_mut(|turn| {
+        if turn.depth > 0 {
+            turn.left.push(session.clone());
+        }
+        turn.depth > 0
+    })
+}
+
 impl Drop for TurnGuard {
     fn drop(&mut self) {
-        let dirty = TURN.with_borrow_mut(|turn| {
+        let (dirty, left) = TURN.with_borrow_mut(|turn| {
             turn.depth -= 1;
             if turn.depth == 0 {
-                std::mem::take(&mut turn.dirty)
+                (
+                    std::mem::take(&mut turn.dirty),
+                    std::mem::take(&mut turn.left),
+                )
             } else {
-                Vec::new()
+                (Vec::new(), Vec::new())
             }
         });
         flush(dirty);
+        left.iter().for_each(|session| session.forget_if_idle());
     }
 }
 

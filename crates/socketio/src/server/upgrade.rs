@@ -28,6 +28,7 @@ use super::http::{
 };
 use super::session::Session;
 use super::websocket::{Incoming, StreamTask, TcpTask};
+use crate::application::Callback;
 
 /// Answers 101, or 200 over HTTP/2, and goes on in a task of its own when the connection is ours.
 pub(crate) fn answer<B>(
@@ -242,7 +243,9 @@ fn select_protocol(shared: &Shared, parts: &Parts, offered: &[&str]) -> Option<H
     let selected = match &shared.config().select_protocol {
         None => first,
         Some(select) => {
-            let selected = select(offered, &info(shared, parts))?;
+            let select = || select(offered, &info(shared, parts));
+            let application = shared.application();
+            let selected = application.call(Callback::SelectProtocol, select).ok()??;
             offered.iter().find(|name| **name == selected)?
         }
     };

@@ -19,10 +19,10 @@ use crate::support::{
 
 /// What this thread logs while the guard lives, one line each.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    fn capture(level: Level) -> (Lines, DefaultGuard) {
+    pub(crate) fn capture(level: Level) -> (Lines, DefaultGuard) {
         // While there is one subscriber only, a place in the code that logs for the first time asks the
         // subscriber of its own thread whether it is ever of interest: tests without one say no for all.
         static SECOND: OnceLock<Dispatch> = OnceLock::new();
@@ -39,7 +39,7 @@ impl Lines {
     }
 
     /// The lines of this level and target.
-    fn of(&self, level: &str, target: &str) -> Vec<String> {
+    pub(crate) fn of(&self, level: &str, target: &str) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.0.lock()).into_owned();
         text.lines()
             .filter(|line| line.trim_start().starts_with(level) && line.contains(target))

@@ -1,6 +1,8 @@
 //! Real sockets on the loopback: one file for each behaviour.
 
+mod auth;
 mod backpressure;
+mod callbacks;
 mod client;
 mod client_connect;
 mod client_delivery;
@@ -9,6 +11,7 @@ mod client_dial;
 mod client_proxy;
 mod client_wire;
 mod cluster;
+mod emits;
 mod endings;
 mod fake;
 mod foreign_text;

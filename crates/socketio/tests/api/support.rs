@@ -154,6 +154,8 @@ pub(crate) struct Ws {
     pub(crate) stream: TcpStream,
     decoder: Decoder,
     buffer: Vec<u8>,
+    /// How many of the server's pings have come.
+    pub(crate) pings: usize,
 }
 
 impl Ws {
@@ -216,6 +218,7 @@ impl Ws {
             stream,
             decoder: Decoder::new(Role::Client, usize::MAX >> 1),
             buffer,
+            pings: 0,
         }
     }
 
@@ -254,7 +257,10 @@ impl Ws {
             );
             self.buffer.drain(..consumed);
             match received {
-                Some(Received::Text(text)) if text == "2" => self.send("3").await,
+                Some(Received::Text(text)) if text == "2" => {
+                    self.pings += 1;
+                    self.send("3").await;
+                }
                 Some(Received::Close(code)) => {
                     let payload = code.map(u16::to_be_bytes);
                     let payload = payload.as_ref().map_or(&[][..], |code| &code[..]);

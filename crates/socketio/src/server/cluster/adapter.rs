@@ -22,7 +22,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::bus::{Bus, Channel, Inbox};
 use super::rejected::{Rejected, Rejections};
-use super::wire;
+use super::{plugins, wire};
 use crate::args::Args;
 use crate::id::SocketId;
 use crate::server::ack::Collector;
@@ -483,7 +483,8 @@ impl Adapter for ClusterAdapter {
         }
         let nsp = namespace.name();
         let inbox = Arc::new(Incoming(Arc::downgrade(inner)));
-        let channel = inner.bus.open(nsp, &inner.uid, inbox);
+        let application = inner.local.application();
+        let channel = plugins::open(&inner.bus, nsp, &inner.uid, inbox, application);
         if let Some(returns) = inner.local.returns() {
             returns.open(channel.store(), nsp, &inner.uid);
         }

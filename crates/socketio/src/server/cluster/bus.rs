@@ -18,6 +18,11 @@ use crate::server::turn;
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A way to the other servers.
+///
+/// A method of this, of a [`Channel`] or of a [`Store`] that panics has done nothing: it is logged and
+/// counted ([`Stats::panics`](crate::Stats::panics)), and who waits for its answer gets an error. What
+/// should answer within a deadline of its own and does not within 15 seconds is given up, and a
+/// [`close`](Channel::close) after 10.
 pub trait Bus: Debug + Send + Sync + 'static {
     /// Opens the channel of a namespace for a server that calls itself `uid` there.
     ///
@@ -137,6 +142,9 @@ pub enum PublishError {
     /// characters.
     #[error("there is no channel to the other servers for a namespace of this name")]
     Namespace,
+    /// The bus has panicked; the log says where.
+    #[error("the bus panicked")]
+    Panicked,
     /// Too much waits for a backend that cannot be reached or is too slow.
     #[error("too much waits to be published to the other servers")]
     Full,

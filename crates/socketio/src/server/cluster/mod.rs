@@ -9,6 +9,7 @@
 mod adapter;
 mod bus;
 mod memory;
+mod plugins;
 mod rejected;
 mod store;
 mod wire;

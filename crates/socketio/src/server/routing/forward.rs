@@ -110,7 +110,12 @@ fn own_headers(shared: &Shared, parts: &Parts) -> HeaderMap {
     let mut headers = HeaderMap::new();
     if let Some(cors) = &shared.config().cors {
         // A preflight is answered by the owner, or not at all.
-        let _ = cors.apply(&parts.method, &parts.headers, &mut headers);
+        let _ = cors.apply(
+            &parts.method,
+            &parts.headers,
+            &mut headers,
+            shared.application(),
+        );
     }
     headers
 }
