@@ -164,6 +164,17 @@ function register(nsp) {
         if (++n === count) clearInterval(timer);
       }, every);
     });
+    socket.on("last words", async (count, how) => {
+      for (let i = 1; i <= count; i++) (i % 2 ? socket : here).emit("last", i);
+      if (how === "later") await new Promise((resolve) => setImmediate(resolve));
+      if (how === "socket" || how === "later") socket.disconnect(true);
+      if (how === "all") here.disconnectSockets(true);
+      if (how === "remote") for (const remote of await here.fetchSockets()) remote.disconnect(true);
+      if (how === "leave") socket.disconnect();
+      if (how === "connection") socket.conn.close();
+      if (how === "engine") Object.values(io.engine.clients).forEach((session) => session.close(true));
+      if (how === "server") io.close();
+    });
     // Its own `close` takes no WebSocket any more.
     socket.on("close engine", () => Object.values(io.engine.clients).forEach((session) => session.close(true)));
   });

@@ -391,6 +391,41 @@ fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
             false => socket.disconnect(),
         },
     );
+    let server = io.clone();
+    handlers.on(
+        "last words",
+        async move |socket: Socket, (count, how): (u32, String)| {
+            for n in 1..=count {
+                match n % 2 {
+                    0 => socket.namespace().emit("last", n),
+                    _ => socket.emit("last", n),
+                };
+            }
+            match &*how {
+                "later" => {
+                    tokio::task::yield_now().await;
+                    socket.disconnect_and_close();
+                }
+                "socket" => socket.disconnect_and_close(),
+                "all" => socket.namespace().disconnect_and_close_sockets(),
+                "remote" => {
+                    for remote in socket
+                        .namespace()
+                        .fetch_sockets()
+                        .await
+                        .expect("one server")
+                    {
+                        remote.disconnect_and_close();
+                    }
+                }
+                "leave" => socket.disconnect(),
+                "connection" => socket.connection().close(),
+                "engine" => server.close_connections(),
+                "server" => server.close().await,
+                _ => {}
+            }
+        },
+    );
     handlers.on("handshake", async |socket: Socket| socket.handshake_json());
     handlers.on("transport", async |socket: Socket| {
         socket.connection().transport().as_str()
