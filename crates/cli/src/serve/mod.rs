@@ -84,14 +84,8 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
         // While clients are sent away the others are still served.
         tokio::select! {
             () = io.drain(window) => {}
-            () = asked_to_end() => io.close().await,
+            () = asked_to_end() => drop(tokio::time::timeout(FAREWELL, io.close()).await),
         }
-        let _ = tokio::time::timeout(FAREWELL, async {
-            while io.clients_count() > 0 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
     };
     let serving = tokio::spawn(listening.into_future());
     ending_or(serving, ending).await
@@ -114,7 +108,7 @@ async fn ending_or(
     Ok(())
 }
 
-/// The time that connections have to say goodbye.
+/// The time that connections have to say goodbye after a second signal.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 fn server(options: &ServeArgs) -> Result<Server, BoxError> {

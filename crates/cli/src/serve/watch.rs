@@ -92,6 +92,7 @@ fn text(metrics: &Metrics) -> String {
         "Events that reached no handler.",
     );
     for (problem, count) in [
+        ("client sent away", stats.dropped_after_leaving),
         ("no handler", stats.unhandled_events),
         ("undecodable", stats.undecodable_events),
     ] {

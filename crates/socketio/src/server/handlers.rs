@@ -325,6 +325,12 @@ impl Handlers {
 
     /// Lets a socket's event wait until the handlers of the one before have ended, instead of only
     /// started.
+    ///
+    /// As many may wait as handlers may run
+    /// ([`max_running_handlers`](crate::ServerBuilder::max_running_handlers)): beyond that nothing more
+    /// is read from the client. Those that wait when the client leaves are handled still, and counted
+    /// as `events_after_leaving`; after a [`disconnect`](crate::Socket::disconnect) of yours they are
+    /// dropped, and counted as `dropped_after_leaving`.
     pub fn sequential(&self) -> &Self {
         self.sequential.store(true, Ordering::Release);
         self
