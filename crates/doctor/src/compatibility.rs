@@ -42,8 +42,8 @@ use Fit::{No, With, Yes};
 
 /// The row of a client's version; none for a client that is not in the table.
 pub(crate) fn client(name: &str, version: [u32; 3]) -> Option<&'static ClientRow> {
-    let of_that_name = CLIENTS.iter().filter(|row| row.name == name);
-    of_that_name.filter(|row| row.since <= version).next_back()
+    let mut rows = CLIENTS.iter();
+    rows.rfind(|row| row.name == name && row.since <= version)
 }
 
 const ALLOW: Fit = With("allowEIO3");
