@@ -98,12 +98,15 @@ pub fn check_response(
     if headers.accept.map(<[u8]>::trim_ascii) != Some(&accept_key(key)) {
         return Err(ResponseError::Accept);
     }
+    // An empty one is none; here as below.
+    let extensions = headers
+        .extensions
+        .filter(|value| !value.trim_ascii().is_empty());
     let negotiated = match offer {
-        Some(offer) => offer.accept(headers.extensions)?,
-        None if headers.extensions.is_some() => return Err(ExtensionError::NotOffered.into()),
+        Some(offer) => offer.accept(extensions)?,
+        None if extensions.is_some() => return Err(ExtensionError::NotOffered.into()),
         None => None,
     };
-    // An empty one is none.
     let chosen = headers.protocol.map(<[u8]>::trim_ascii).unwrap_or_default();
     let mut offered = protocols
         .iter()
@@ -136,6 +139,20 @@ mod tests {
         offer: Option<&DeflateOffer>,
     ) -> Result<Option<Negotiated>, ResponseError> {
         check_response(headers, key, offer, &[""; 0])
+    }
+
+    #[test]
+    fn empty_headers_are_none() {
+        let headers = ResponseHeaders {
+            extensions: Some(b" "),
+            protocol: Some(b""),
+            ..GOOD
+        };
+        assert_eq!(check(&headers, KEY, None), Ok(None));
+        assert_eq!(
+            check(&headers, KEY, Some(&DeflateOffer::default())),
+            Ok(None)
+        );
     }
 
     #[test]
