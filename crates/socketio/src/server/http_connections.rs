@@ -20,6 +20,8 @@ pub(crate) struct HttpConnections {
     table: Mutex<Table>,
     /// Those that have become WebSockets: they are not in the table any more.
     websockets: AtomicUsize,
+    /// Both ends of WebSockets that pass through to other servers.
+    passing: AtomicUsize,
     listeners: AtomicUsize,
     /// Told when there is none left.
     ended: Notify,
@@ -110,17 +112,19 @@ impl HttpConnections {
     /// The number of TCP connections, WebSockets among them.
     pub(crate) fn len(&self) -> usize {
         let table = self.table.lock();
-        table.slots.len() - table.free.len() + self.websockets.load(Ordering::Relaxed)
+        let passing = self.passing.load(Ordering::Relaxed);
+        table.slots.len() - table.free.len() + self.websockets.load(Ordering::Relaxed) + passing
     }
 
     pub(crate) fn websockets(&self) -> usize {
         self.websockets.load(Ordering::Acquire)
     }
 
-    /// Counts a WebSocket until the result is dropped.
-    pub(crate) fn count_websocket(self: &Arc<HttpConnections>) -> Counted {
-        self.websocket_began();
-        Counted(self.clone())
+    /// Counts a WebSocket that passes through, until the result is dropped. It is none of those that
+    /// the end of the server waits for: it ends with it.
+    pub(crate) fn pass(self: &Arc<HttpConnections>) -> Passing {
+        self.passing.fetch_add(2, Ordering::Relaxed);
+        Passing(self.clone())
     }
 
     pub(crate) fn websocket_began(&self) {
@@ -212,13 +216,13 @@ impl Table {
     }
 }
 
-/// A WebSocket that is counted.
+/// A WebSocket that passes through.
 #[derive(Debug)]
-pub(crate) struct Counted(Arc<HttpConnections>);
+pub(crate) struct Passing(Arc<HttpConnections>);
 
-impl Drop for Counted {
+impl Drop for Passing {
     fn drop(&mut self) {
-        self.0.websocket_ended();
+        self.0.passing.fetch_sub(2, Ordering::Relaxed);
     }
 }
 
@@ -360,11 +364,13 @@ mod tests {
     fn websockets_are_counted_as_well() {
         let connections = Arc::new(HttpConnections::default());
         let entry = connections.add(0);
-        let websocket = connections.count_websocket();
-        assert_eq!(connections.len(), 2);
+        connections.websocket_began();
+        let passing = connections.pass();
+        assert_eq!((connections.len(), connections.websockets()), (4, 1));
         drop(entry);
-        assert_eq!(connections.len(), 1);
-        drop(websocket);
+        drop(passing);
+        assert_eq!((connections.len(), connections.websockets()), (1, 1));
+        connections.websocket_ended();
         assert_eq!(connections.len(), 0);
     }
 

@@ -921,3 +921,18 @@ fn ids_of_ones_own_and_routing_contradict_each_other() {
         .try_build();
     assert!(matches!(server, Err(ConfigError::RoutingId)));
 }
+
+// What passes through ends with the server: nothing is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_only_forwards_closes_at_once() {
+    let patient = || Server::builder().shutdown_timeout(Duration::from_secs(3600));
+    let owner = node(|routing| routing, patient()).await;
+    let other = node(|routing| routing, patient()).await;
+    let sid = open_polling(owner.address).await;
+    let target = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");
+    let mut ws = Ws::upgrade(other.address, &target).await;
+    ws.send("2probe").await;
+    assert_eq!(ws.text().await, "3probe");
+    soon(other.io.close()).await;
+    ws.closed().await;
+}

@@ -41,8 +41,7 @@ pub(super) async fn run(
         }
         Err(_) => return tracing::debug!("the handshake of a forwarded WebSocket took too long"),
     };
-    let connections = shared.http_connections();
-    let _counted = [connections.count_websocket(), connections.count_websocket()];
+    let _passing = shared.http_connections().pass();
     let mut closed = shared.closed();
     // The server sends something at each ping, or answers the client's.
     let engine = shared.engine();
