@@ -157,6 +157,26 @@ export const RULES = [
     of: (d, both) => both.set.options.addTrailingSlash === false && d.field === "status" && d.ours === 404 && /^\/socket\.io[^?/]/.test(target(stepOf(d, both))),
   },
   { row: "an upgrade for another path", parts: true, of: (d, both) => stepOf(d, both)?.do === "websocket" && d.reference === undefined && d.ours?.status === 404 },
+  {
+    row: "the close packet of a polling session",
+    parts: true,
+    of: (d) => d.field === "body" && d.reference !== d.ours && /6(\x1e|\\u001e|1:)1/.test(text(d.ours) + text(d.reference)),
+  },
+  {
+    row: "a WebSocket that is not its session's yet, when one of them ends",
+    parts: true,
+    of: (d, both) => (d.reference?.frame === "close") !== (d.ours?.frame === "close") && both.script.some((step) => step.do === "websocket" && step.on === onOf(d) && /sid=/.test(step.target)),
+  },
+  {
+    row: "a WebSocket that is not its session's yet, when one of them ends",
+    parts: true,
+    of: (d, both) => /^(1:)?1$/.test(d.reference?.body) && d.ours === undefined && after(d, both, (step) => step.do === "websocket" && /sid=/.test(step.target)),
+  },
+  { row: "a noop that finds no GET waiting", parts: true, of: (d, both) => d.ours?.frame === "text" && d.ours.text === "6" && after(d, both, (_, text) => text === "5") },
+  {
+    row: "the reason of a polling session that breaks the rules while a GET waits",
+    of: (d) => d.reference?.fact?.disconnect?.reason === "forced close" && d.ours?.fact?.disconnect?.reason === "forced server close",
+  },
   { row: "what only passes through", of: (d) => sameValues(d.reference?.text ?? d.reference, d.ours?.text ?? d.ours) },
 ];
 
