@@ -75,21 +75,20 @@ impl Framing {
                 false => Ok(Framing::UntilEnd),
             };
         }
-        let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
-        let Some(first) = lengths.next() else {
+        let Some(all) = head.joined(CONTENT_LENGTH.as_str()) else {
             return Ok(Framing::UntilEnd);
         };
-        let wrong = || {
-            let all = head.joined(CONTENT_LENGTH.as_str()).unwrap_or_default();
-            BodyError::Length(super::shown(&all))
-        };
-        // A sign, or another length, would let two readers find two ends.
-        let text = first.to_str().map_err(|_| wrong())?.trim();
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_same = lengths.all(|other| other.as_bytes().trim_ascii() == text.as_bytes());
-        match text.parse() {
-            Ok(length) if is_number && is_same => Ok(Framing::Length(length)),
-            _ => Err(wrong()),
+        // RFC 9110, section 8.6: the same several times is one. A sign, or another length, would let two
+        // readers find two ends.
+        let mut lengths = all.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        let first = lengths.next().unwrap_or_default();
+        let is_one = first.iter().all(u8::is_ascii_digit) && lengths.all(|other| other == first);
+        let length = std::str::from_utf8(first)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        match length.filter(|_| is_one) {
+            Some(length) => Ok(Framing::Length(length)),
+            None => Err(BodyError::Length(super::shown(&all))),
         }
     }
 }

@@ -45,6 +45,7 @@ async fn a_body_ends_by_its_length_its_chunks_or_with_the_connection() {
     for (head, rest, expected) in [
         ("Content-Length: 2\r\n", "abc", "ab"),
         ("Content-Length: 2\r\nContent-Length: 2\r\n", "abc", "ab"),
+        ("Content-Length: 2, 2\r\n", "abc", "ab"),
         ("Content-Length: 0\r\n", "", ""),
         ("", "abc", "abc"),
         (
