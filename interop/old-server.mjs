@@ -28,6 +28,7 @@ function register(nsp) {
     fact({ connect: { nsp: here.name, id: socket.id } });
     socket.on("disconnect", (reason) => fact({ disconnect: { nsp: here.name, id: socket.id, reason } }));
     socket.on("echo", (...args) => socket.emit("echo", ...args));
+    socket.on("last", (how, n) => fact({ last: { id: socket.id, how, n } }));
     socket.on("ack", (...args) => args.pop()(...args));
     socket.on("ask", (value, ms) => {
       const late = () => {

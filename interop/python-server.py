@@ -63,6 +63,10 @@ def register(nsp):
         auths.pop(sid, None)
         fact(disconnect={"nsp": nsp, "id": sid, "reason": reason})
 
+    @on("last")
+    async def last(sid, how, n, _):
+        fact(last={"id": sid, "how": how, "n": n})
+
     @on("echo")
     async def echo(sid, *args):
         await emit(sid, "echo", *args)

@@ -70,6 +70,7 @@ function register(nsp) {
     socket.on("error", (error) => fact({ error: error.message }));
     socket.use(([event], next) => next(event === "drop me" ? new Error("dropped") : undefined));
     socket.on("echo", (...args) => socket.emit("echo", ...args.filter((arg) => typeof arg !== "function")));
+    socket.on("last", (how, n) => fact({ last: { id: socket.id, how, n } }));
     socket.on("ack", (...args) => args.pop()(...args));
     socket.on("ask", async (value, ms) => {
       const target = ms ? socket.timeout(ms) : socket;

@@ -491,8 +491,8 @@ pub fn engine_client(data: &[u8]) {
             0 => client.handle_probe_opened(),
             1 => client.handle_probe_closed("gone"),
             2 => client.handle_paused(),
-            3 => client.handle_transport_closed(CloseReason::TransportClose, None),
-            4 => client.close(),
+            3 => client.handle_transport_closed(CloseReason::TransportClose),
+            4 => client.close(now),
             5 => client.handle_bad_packet(via),
             6 => now += Duration::from_millis(u64::from(call) * 100),
             7 => client.handle_timeout(now),
@@ -502,6 +502,15 @@ pub fn engine_client(data: &[u8]) {
                 drop(client.handle_packet(via, open, now));
             }
             10 => drop(client.handle_packet(via, Packet::Pong("probe"), now)),
+            11 => match call & 0x70 {
+                0x00 => client.handle_poll_begun(now),
+                0x10 => client.handle_poll_answered(now),
+                0x20 => drop(client.handle_poll_refused()),
+                0x30 => client.handle_writing(now),
+                0x40 => client.handle_written(call & 0x80 == 0, now),
+                0x50 => drop(client.handle_barrier(now)),
+                _ => client.handle_proof(),
+            },
             _ => {
                 let rest = std::str::from_utf8(&calls[i..]).unwrap_or("2");
                 if let Ok(packet) = Packet::decode_text(rest) {
@@ -540,8 +549,11 @@ pub fn socket_client(data: &[u8]) {
         let text = String::from_utf8_lossy(rest);
         match call & 0x07 {
             0 => drop(socket.activate()),
-            1 => answered.extend(socket.handle_lost().1),
-            2 => answered.extend(socket.deactivate().1),
+            1 | 2 => {
+                let lost = if call & 0x07 == 1 { socket.handle_lost() } else { socket.deactivate() };
+                answered.extend(lost.waiters);
+                answered.extend(lost.given_up.and_then(|given_up| given_up.waiter));
+            }
             3 => {
                 waiting += 1;
                 let id = socket.next_ack(waiting);
@@ -551,14 +563,14 @@ pub fn socket_client(data: &[u8]) {
             }
             4 => {
                 waiting += 1;
-                if socket.retry(rest.to_vec(), waiting, rest.len()).is_err() {
+                if socket.retry(rest.to_vec(), Some(waiting), rest.len(), None).is_err() {
                     answered.push(waiting);
                 }
                 drop(socket.next_try(now));
             }
             5 => {
                 now += Duration::from_millis(u64::from(call) * 10);
-                answered.extend(socket.handle_timeout(now));
+                answered.extend(socket.handle_timeout(now).and_then(|given_up| given_up.waiter));
             }
             6 => while socket.take_offline().is_some() {},
             _ => {

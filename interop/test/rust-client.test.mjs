@@ -8,6 +8,7 @@ import { Server, isReference } from "../harness.mjs";
 
 const file = (path) => fileURLToPath(new URL(path, import.meta.url));
 const client = process.env.SIO_CLIENT ?? file("../../target/release/examples/interop_client");
+const sio = process.env.SIO_BIN ?? file("../../target/release/sio");
 const python = file("../.venv/bin/python");
 const WAYS = ["polling", "websocket", "polling,websocket"];
 
@@ -71,6 +72,20 @@ const namespaces = (unknown, auth = { token: "ok", more: { n: [1] } }, message =
   // Version 2 adds the query of the connection.
   assert.deepEqual({ token: facts.auth.token, more: facts.auth.more }, auth);
 };
+
+/** What was emitted right before the end has all arrived, in order, and the server has one reason. */
+const lastWords = (left, lost) => async (server, { ends }) => {
+  for (const { how, id } of ends) {
+    for (let n = 0; n < 10; n += 1) {
+      for (const wanted of [n, 10 + n]) {
+        const { last } = await server.fact("last", (last) => last.id === id);
+        assert.deepEqual(last, { id, how, n: wanted });
+      }
+    }
+    const { disconnect } = await server.fact("disconnect", (end) => end.id === id);
+    assert.equal(disconnect.reason, how === "drop" ? lost : left, how);
+  }
+};
 const reconnect = (server, { reason }, way) => assert.deepEqual(either(reason, closed(way)), closed(way));
 
 const everywhere = {
@@ -82,6 +97,7 @@ const everywhere = {
   rooms: {},
   volatile: {}, // C026
   disconnects: { check: reasons(OF_THE_REFERENCE) }, // C019 C020 C021
+  "last words": { check: lastWords("client namespace disconnect", "transport close") }, // C021
 };
 const payload = { options: { maxHttpBufferSize: 10_000 } }; // C037
 const current = {
@@ -112,7 +128,30 @@ const old = (version) => [process.execPath, file("../old-server.mjs"), "--versio
 
 suite(isReference ? "Socket.IO 4.8" : "this server", current);
 
-const lenient = ["echo", "acks", "order", "reconnect", "rooms", "volatile"];
+/** `sio connect` emits, and leaves at once. */
+function terminal(name, { words, more = [] } = {}) {
+  const skip = !existsSync(sio) && "there is no sio here";
+  describe(`sio connect --emit and ${name}`, { concurrency: false, skip }, () => {
+    let server;
+    before(async () => (server = await Server.start({}, {}, words)));
+    after(() => server?.stop());
+    for (const way of WAYS) {
+      it(`arrives over ${way}`, async () => {
+        const transports = way.split(",").flatMap((name) => ["--transport", name]);
+        const args = ["connect", server.url, ...transports, ...more, "--emit", "last", '"terminal"', "1"];
+        await new Promise((resolve, reject) => {
+          execFile(sio, args, { timeout: 20_000 }, (error) => (error ? reject(error) : resolve()));
+        });
+        const { last } = await server.fact("last");
+        assert.deepEqual([last.how, last.n], ["terminal", 1]);
+      });
+    }
+  });
+}
+
+terminal(isReference ? "Socket.IO 4.8" : "this server");
+
+const lenient = ["last words", "echo", "acks", "order", "reconnect", "rooms", "volatile"];
 suite(
   `${isReference ? "Socket.IO 4.8" : "this server"} with allowEIO3`,
   Object.fromEntries(lenient.map((name) => [name, { ...everywhere[name], options: { allowEIO3: true } }])),
@@ -133,6 +172,9 @@ if (isReference) {
     { words: old("2"), more: ["--version", "2"] },
   );
 
+  terminal("Socket.IO 3.1", { words: old("3") });
+  terminal("Socket.IO 2.5", { words: old("2"), more: ["--client-version", "2"] });
+
   suite(
     "python-socketio",
     {
@@ -140,6 +182,7 @@ if (isReference) {
       payload,
       namespaces: { check: namespaces("Unable to connect") },
       disconnects: { check: reasons(OF_PYTHON) },
+      "last words": { check: lastWords("client disconnect", "client disconnect") },
     },
     { words: [python, file("../python-server.py")], skip: !existsSync(python) && "there is no interop/.venv: see interop/README.md" },
   );

@@ -70,6 +70,7 @@ impl Run {
             "rooms" => rooms(self).await,
             "volatile" => volatile(self).await,
             "disconnects" => disconnects(self).await,
+            "last words" => last_words(self).await,
             "payload" => payload(self).await,
             "failure" => failure(self).await,
             name => panic!("unknown scenario {name}"),
@@ -606,6 +607,62 @@ async fn disconnects(run: &Run) -> Json {
         assert!(soon("the end of the stream", events.next()).await.is_none());
         same("exactly one reason", closes.try_recv().is_err(), true);
         facts.push(json!({ "how": how, "id": id.as_str(), "reason": why.reason().as_str() }));
+    }
+    json!({ "ends": facts })
+}
+
+/// Emits and then ends the connection at once, in each way that there is; the test looks at what has
+/// arrived on the server's side.
+async fn last_words(run: &Run) -> Json {
+    let mut facts = Vec::new();
+    for how in [
+        "disconnect",
+        "close",
+        "drop",
+        "leave one of two",
+        "come back",
+    ] {
+        let (socket, events) = run.connect().await;
+        let id = socket.id().expect("an id");
+        let manager = socket.manager();
+        let (closed, mut closes) = unbounded_channel();
+        manager.on(move |event| {
+            if let ManagerEvent::Closed(_) = event {
+                let _ = closed.send(());
+            }
+        });
+        let other = match how {
+            "leave one of two" => {
+                let other = manager.socket("/admin").connect();
+                Some(soon("joined", other).await.expect("joined"))
+            }
+            _ => None,
+        };
+        for n in 0..10 {
+            socket.emit("last", (how, n, Bytes::from(vec![n; 10])));
+            socket.emit("last", (how, 10 + n, "x".repeat(usize::from(n) * 1000)));
+        }
+        match how {
+            "disconnect" => soon("closed", socket.disconnect()).await,
+            "close" => soon("closed", manager.close()).await,
+            "leave one of two" => {
+                soon("left", socket.disconnect()).await;
+                let other = other.expect("a second namespace");
+                fence(&other).await;
+                leave(&other).await;
+            }
+            "come back" => {
+                drop(socket.disconnect());
+                join(&socket).await;
+                fence(&socket).await;
+                leave(&socket).await;
+            }
+            _ => {
+                drop((socket, manager, events));
+                from(&mut closes, "the end").await;
+            }
+        }
+        facts.push(json!({ "how": how, "id": id.as_str() }));
     }
     json!({ "ends": facts })
 }

@@ -274,6 +274,12 @@ fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
         "drop me" => Err("dropped".to_owned()),
         _ => Ok(()),
     });
+    handlers.on(
+        "last",
+        async |socket: Socket, (how, n, _): (String, u64, socketio::Value)| {
+            fact(json!({ "last": { "id": socket.id(), "how": how, "n": n } }));
+        },
+    );
     handlers.on("echo", async |socket: Socket, args: Args| {
         socket.emit("echo", args);
     });

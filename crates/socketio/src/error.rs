@@ -13,6 +13,10 @@ pub enum EmitError {
     /// The socket has left its namespace, or its connection has ended.
     #[error("the socket is not connected")]
     Disconnected,
+    /// A volatile event could not be written at once, so that its answer will not come. Without one
+    /// that is no error.
+    #[error("the volatile event was dropped: it could not be sent at once")]
+    Dropped,
     /// The arguments cannot be serialised.
     #[error("the arguments cannot be serialised")]
     Encode(#[from] EncodeError),

@@ -10,6 +10,8 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::client_event::{ClientConfig, ClientEvent, ClientPacket, ClientTransmit};
+use super::client_polls::{Brought, Polls};
 use super::event::{CloseReason, ReadyState, Via};
 use super::open::OpenData;
 use super::packet::{Message, Packet, Transport};
@@ -22,7 +24,8 @@ use super::request::Revision;
 /// [`handle_timeout`](Client::handle_timeout) at [`poll_timeout`](Client::poll_timeout). Being called
 /// early or twice does no harm.
 ///
-/// Messages may be written while [`can_write`](Client::can_write) says so; others wait.
+/// Messages may be written while [`can_write`](Client::can_write) says so; others wait. The caller says
+/// when it writes, as a session that gets nothing written ends, too.
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
@@ -30,92 +33,10 @@ pub struct Client {
     phase: Phase,
     probe: Probe,
     heartbeat: Heartbeat,
+    polls: Polls,
+    writing: Writing,
     transmits: VecDeque<ClientTransmit>,
     events: VecDeque<ClientEvent>,
-}
-
-/// What a client's sessions are set up to do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ClientConfig {
-    /// The revision of the protocol that is spoken.
-    pub revision: Revision,
-    /// Whether a session that begins with polling moves to WebSocket if the server offers it.
-    pub upgrade: bool,
-    /// The time a second transport has to complete an upgrade.
-    pub upgrade_timeout: Duration,
-}
-
-/// What to write, open or close.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ClientTransmit {
-    /// Appends a packet to the queue of this transport. A packet for the probe is written although
-    /// [`Client::can_write`] does not allow messages.
-    Packet {
-        /// The transport.
-        via: Via,
-        /// The packet.
-        packet: ClientPacket,
-    },
-    /// Opens a second transport with the session's id; then
-    /// [`handle_probe_opened`](Client::handle_probe_opened) or
-    /// [`handle_probe_closed`](Client::handle_probe_closed) is called.
-    OpenProbe(Transport),
-    /// Begins no further GET or POST, and calls [`handle_paused`](Client::handle_paused) when those
-    /// that are pending have been answered.
-    Pause,
-    /// Closes this transport when what is queued on it has been written.
-    CloseTransport {
-        /// The transport.
-        via: Via,
-    },
-}
-
-/// A packet that the client sends by itself.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum ClientPacket {
-    /// `1`: the session is closed; over polling, where nothing else tells the server.
-    Close,
-    /// `2`: asks whether the server is there, in revision 3.
-    Ping,
-    /// `2probe`: asks whether the second transport works.
-    PingProbe,
-    /// `3`: answers a ping.
-    Pong,
-    /// `5`: the session moves to the second transport.
-    Upgrade,
-}
-
-impl ClientPacket {
-    /// Returns the packet's text form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ClientPacket::Close => "1",
-            ClientPacket::Ping => "2",
-            ClientPacket::PingProbe => "2probe",
-            ClientPacket::Pong => "3",
-            ClientPacket::Upgrade => "5",
-        }
-    }
-}
-
-/// What has become of the session.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ClientEvent {
-    /// The server has opened the session.
-    Open(OpenData),
-    /// The server has asked whether the client is there, or, in revision 3, answered that question.
-    Ping,
-    /// The session has moved to this transport: what waits is written there.
-    Upgraded(Transport),
-    /// The second transport did not work; the session goes on with the first.
-    UpgradeFailed(Cow<'static, str>),
-    /// The session has ended: told once, and last.
-    Closed {
-        /// Why, in the reference's words.
-        reason: CloseReason,
-        /// What exactly happened, if there is more to say.
-        detail: Option<Cow<'static, str>>,
-    },
 }
 
 const PONG: ClientTransmit = ClientTransmit::Packet {
@@ -140,9 +61,13 @@ enum Phase {
         timeout: Duration,
     },
     /// Closed by this side while it moves to the second transport.
-    Finishing,
+    Finishing {
+        since: Instant,
+    },
     /// Closed by this side; what is queued is being written.
-    Closing,
+    Closing {
+        since: Instant,
+    },
     Closed,
 }
 
@@ -152,13 +77,14 @@ enum Phase {
 ///               opened: 2probe          3probe: pause            paused: 5
 ///   Connecting ────────────────► Asking ─────────────► Pausing ────────────► None, upgraded
 ///       └────────── closed, anything else, upgrade_timeout ────► None, failed
+///                     until 5 is sent, not paused in time ─────► None, failed
 /// ```
 #[derive(Debug, PartialEq)]
 enum Probe {
     None,
     Connecting { deadline: Option<Instant> },
     Asking { deadline: Option<Instant> },
-    Pausing,
+    Pausing { deadline: Instant },
 }
 
 #[derive(Debug)]
@@ -168,6 +94,45 @@ struct Heartbeat {
     /// When a ping was sent that has not been answered, in revision 3.
     asked: Option<Instant>,
 }
+
+/// What has been handed to the transport.
+#[derive(Debug)]
+struct Writing {
+    /// When something was handed over, or was taken by the other side, last.
+    moved: Instant,
+    /// Not all of it has been taken.
+    pending: bool,
+    /// Something was written that the other side has not shown to have read.
+    unproven: bool,
+    /// Since when the other side is asked to show that it has read all; until then nothing is written.
+    asked: Option<Instant>,
+}
+
+impl Writing {
+    fn new(now: Instant) -> Writing {
+        Writing {
+            moved: now,
+            pending: false,
+            unproven: false,
+            asked: None,
+        }
+    }
+
+    /// When the other side is believed to have read what it has not shown to have.
+    fn proof_due(&self) -> Option<Instant> {
+        Some(self.asked?.max(self.moved) + PROOF_TIMEOUT)
+    }
+}
+
+/// How long the other side has to show that it has read what was written.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a session that is closed may write nothing, and how long it has for all.
+const CLOSE_STALL: Duration = Duration::from_secs(10);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the server may leave the GET unanswered that the upgrade waits for.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a GET waits for the answer to the probe when the one before was answered with nothing.
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Client {
     /// Begins a session whose first transport is being opened.
@@ -181,6 +146,8 @@ impl Client {
                 heard: now,
                 asked: None,
             },
+            polls: Polls::new(now),
+            writing: Writing::new(now),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -200,14 +167,25 @@ impl Client {
     pub fn ready_state(&self) -> ReadyState {
         match self.phase {
             Phase::Opening | Phase::Open { .. } => ReadyState::Open,
-            Phase::Finishing | Phase::Closing => ReadyState::Closing,
+            Phase::Finishing { .. } | Phase::Closing { .. } => ReadyState::Closing,
             Phase::Closed => ReadyState::Closed,
         }
     }
 
     /// Says whether messages may be written to the transport now.
     pub fn can_write(&self) -> bool {
-        matches!(self.phase, Phase::Open { .. } | Phase::Closing) && self.probe != Probe::Pausing
+        matches!(self.phase, Phase::Open { .. } | Phase::Closing { .. })
+            && !self.is_pausing()
+            && self.writing.asked.is_none()
+    }
+
+    /// Says whether a GET may be begun now; the one before has been answered.
+    pub fn can_poll(&self, now: Instant) -> bool {
+        self.ready_state() == ReadyState::Open && !self.is_pausing() && self.polls.can_begin(now)
+    }
+
+    fn is_pausing(&self) -> bool {
+        matches!(self.probe, Probe::Pausing { .. })
     }
 
     // --- What comes in ---
@@ -221,7 +199,7 @@ impl Client {
         now: Instant,
     ) -> Option<Message<'a>> {
         if via == Via::Probe {
-            self.handle_probe_packet(&packet);
+            self.handle_probe_packet(&packet, now);
             return None;
         }
         match self.phase {
@@ -230,15 +208,22 @@ impl Client {
                     Packet::Open(json) => self.handle_open(json, now),
                     // As in the reference, what says nothing may come first.
                     Packet::Noop | Packet::Ping(_) | Packet::Pong(_) | Packet::Upgrade => {}
-                    Packet::Close | Packet::Message(_) => self.fail("server error"),
+                    Packet::Close | Packet::Message(_) => {
+                        self.fail("the first packet is not the one that opens a session");
+                    }
                 }
                 return None;
             }
             Phase::Open { .. } => {}
             // The answers to what was sent before the end are of no use to anybody.
-            Phase::Finishing | Phase::Closing | Phase::Closed => return None,
+            Phase::Finishing { .. } | Phase::Closing { .. } | Phase::Closed => return None,
         }
         self.handle_activity(now);
+        match packet {
+            Packet::Message(_) => self.polls.bring(Brought::Messages),
+            Packet::Noop => {}
+            _ => self.polls.bring(Brought::Packets),
+        }
         match packet {
             Packet::Message(message) => return Some(message),
             // Many that come together have one answer.
@@ -254,7 +239,8 @@ impl Client {
             }
             Packet::Close => self.end(
                 CloseReason::TransportClose,
-                Some("transport closed by the server".into()),
+                "transport closed by the server",
+                None,
             ),
             // The reference ignores what a server has no business to send.
             Packet::Open(_) | Packet::Upgrade | Packet::Noop => {}
@@ -265,8 +251,80 @@ impl Client {
     /// Handles bytes that are no packet.
     pub fn handle_bad_packet(&mut self, via: Via) {
         match via {
-            Via::Main => self.fail("server error"),
-            Via::Probe => self.probe_failed("probe error"),
+            Via::Main => self.fail("what the server sent is no packet"),
+            Via::Probe => self.probe_failed("probe error: the answer is no packet"),
+        }
+    }
+
+    /// Learns that a GET is begun.
+    pub fn handle_poll_begun(&mut self, now: Instant) {
+        self.polls.begin(now);
+    }
+
+    /// Learns that a GET has been answered; its packets have been handled.
+    pub fn handle_poll_answered(&mut self, now: Instant) {
+        let brought = self.polls.answered(now);
+        if brought == Brought::Nothing && matches!(self.probe, Probe::Asking { .. }) {
+            // The server has made room for the upgrade, perhaps just once: its answer to the probe is
+            // on the way.
+            self.polls.hold(Some(now + PROBE_PATIENCE));
+        }
+    }
+
+    /// Learns that the server has refused a GET because the session has moved; says whether that is
+    /// the upgrade that is going on. If so, the session lives on, and polls again when the upgrade has
+    /// failed.
+    #[must_use = "else the session has to end"]
+    pub fn handle_poll_refused(&mut self) -> bool {
+        match self.probe {
+            Probe::None => return false,
+            Probe::Connecting { deadline } | Probe::Asking { deadline } => {
+                self.polls.hold(deadline);
+            }
+            Probe::Pausing { .. } => {}
+        }
+        true
+    }
+
+    /// Learns that something has been handed to the transport.
+    pub fn handle_writing(&mut self, now: Instant) {
+        let writing = &mut self.writing;
+        writing.unproven = true;
+        if !writing.pending {
+            writing.pending = true;
+            writing.moved = now;
+        }
+    }
+
+    /// Learns that the other side has taken something of what was handed to the transport, or, if
+    /// `all`, the rest. Over polling that is told by the answer to the POST.
+    pub fn handle_written(&mut self, all: bool, now: Instant) {
+        self.writing.moved = now;
+        self.writing.pending = !all;
+    }
+
+    /// Learns that what waits next may only be written when the other side has shown that it has read
+    /// all that went before; says whether a WebSocket ping has to ask for that. Until
+    /// [`handle_proof`](Client::handle_proof), and not for long, nothing more may be written.
+    ///
+    /// Node's server drops the events that it has read and not dispatched when the packet that leaves
+    /// the namespace comes right behind them. Over polling the answer to each POST is such a proof.
+    #[must_use = "a ping has to be sent"]
+    pub fn handle_barrier(&mut self, now: Instant) -> bool {
+        let writing = &mut self.writing;
+        let asks = self.transport == Transport::WebSocket
+            && writing.unproven
+            && now < writing.moved + PROOF_TIMEOUT;
+        if asks {
+            writing.asked = Some(now);
+        }
+        asks
+    }
+
+    /// Learns that the ping has been answered.
+    pub fn handle_proof(&mut self) {
+        if self.writing.asked.take().is_some() {
+            self.writing.unproven = false;
         }
     }
 
@@ -294,6 +352,7 @@ impl Client {
     pub fn handle_probe_closed(&mut self, detail: impl Into<Cow<'static, str>>) {
         if self.probe != Probe::None {
             self.probe = Probe::None;
+            self.polls.release();
             self.events
                 .push_back(ClientEvent::UpgradeFailed(detail.into()));
             self.finish();
@@ -302,7 +361,7 @@ impl Client {
 
     /// Learns that no GET and no POST is pending any more.
     pub fn handle_paused(&mut self) {
-        if self.probe != Probe::Pausing {
+        if !self.is_pausing() {
             return;
         }
         self.transmits.push_back(ClientTransmit::Packet {
@@ -317,30 +376,26 @@ impl Client {
     }
 
     /// Learns that the session's transport is gone.
-    pub fn handle_transport_closed(
-        &mut self,
-        reason: CloseReason,
-        detail: Option<Cow<'static, str>>,
-    ) {
+    pub fn handle_transport_closed(&mut self, reason: CloseReason) {
         let reason = match self.phase {
             // It is gone because this side has closed it.
-            Phase::Closing | Phase::Finishing => CloseReason::ForcedClose,
+            Phase::Closing { .. } | Phase::Finishing { .. } => CloseReason::ForcedClose,
             Phase::Opening | Phase::Open { .. } | Phase::Closed => reason,
         };
-        self.end(reason, detail);
+        self.end(reason, "", None);
     }
 
-    /// Ends the session when what is queued has been written.
-    pub fn close(&mut self) {
+    /// Ends the session when what is queued has been written, or cannot be.
+    pub fn close(&mut self, now: Instant) {
         match self.phase {
-            Phase::Opening => self.end(CloseReason::ForcedClose, None),
-            Phase::Open { .. } if self.probe == Probe::Pausing => self.phase = Phase::Finishing,
+            Phase::Opening => self.end(CloseReason::ForcedClose, "", None),
+            Phase::Open { .. } if self.is_pausing() => self.phase = Phase::Finishing { since: now },
             Phase::Open { .. } => {
                 self.drop_probe();
-                self.phase = Phase::Finishing;
+                self.phase = Phase::Finishing { since: now };
                 self.finish();
             }
-            Phase::Finishing | Phase::Closing | Phase::Closed => {}
+            Phase::Finishing { .. } | Phase::Closing { .. } | Phase::Closed => {}
         }
     }
 
@@ -348,41 +403,117 @@ impl Client {
 
     /// Returns when [`handle_timeout`](Client::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let heartbeat = match self.phase {
-            Phase::Open { interval, timeout } => self.heartbeat_due(interval, timeout),
-            Phase::Opening | Phase::Finishing | Phase::Closing | Phase::Closed => None,
+        let (phase, writing) = match self.phase {
+            Phase::Open { interval, timeout } => (
+                self.heartbeat_due(interval, timeout),
+                self.writing_due(interval, timeout),
+            ),
+            Phase::Closing { since } => (Some(self.close_due(since)), None),
+            // It ends with the upgrade.
+            Phase::Opening | Phase::Finishing { .. } | Phase::Closed => (None, None),
         };
         let probe = match self.probe {
             Probe::Connecting { deadline } | Probe::Asking { deadline } => deadline,
-            // The GET that is waited for ends with the server's noop, or with the heartbeat.
-            Probe::None | Probe::Pausing => None,
+            Probe::Pausing { deadline } => Some(deadline),
+            Probe::None => None,
         };
-        [heartbeat, probe].into_iter().flatten().min()
+        let (proof, polls) = match self.phase {
+            Phase::Closed => (None, None),
+            _ => (self.writing.proof_due(), self.polls.due()),
+        };
+        [phase, writing, probe, proof, polls]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Returns when the server is given up unless it is heard before.
+    pub fn expires(&self) -> Option<Instant> {
+        let Phase::Open { interval, timeout } = self.phase else {
+            return None;
+        };
+        let due = self.heartbeat_due(interval, timeout)?;
+        match (self.config.revision, self.heartbeat.asked) {
+            (Revision::V3, None) => due.checked_add(timeout),
+            (Revision::V3, Some(_)) | (Revision::V4, _) => Some(due),
+        }
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Probe::Connecting { deadline } | Probe::Asking { deadline } = self.probe
-            && deadline.is_some_and(|deadline| deadline <= now)
-        {
-            self.probe_failed("probe error: timeout");
-        }
-        let Phase::Open { interval, timeout } = self.phase else {
-            return;
-        };
-        if self
-            .heartbeat_due(interval, timeout)
-            .is_none_or(|due| due > now)
-        {
-            return;
-        }
-        match (self.config.revision, self.heartbeat.asked) {
-            (Revision::V3, None) => {
-                self.heartbeat.asked = Some(now);
-                self.send(ClientPacket::Ping);
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        match self.probe {
+            Probe::Connecting { deadline } if is_due(deadline) => {
+                self.probe_failed("probe error: timeout, the WebSocket was not accepted");
             }
-            (Revision::V3, Some(_)) | (Revision::V4, _) => self.end(CloseReason::PingTimeout, None),
+            Probe::Asking { deadline } if is_due(deadline) => {
+                self.probe_failed("probe error: timeout, the probe was not answered");
+            }
+            Probe::Pausing { deadline } if deadline <= now => {
+                // A close that has waited for this begins here.
+                self.writing.moved = now;
+                self.probe_failed("probe error: timeout, the waiting request was not answered");
+            }
+            Probe::None
+            | Probe::Connecting { .. }
+            | Probe::Asking { .. }
+            | Probe::Pausing { .. } => {}
         }
+        if is_due(self.polls.due()) {
+            self.polls.release();
+        }
+        if is_due(self.writing.proof_due()) {
+            self.handle_proof();
+        }
+        match self.phase {
+            Phase::Open { interval, timeout } => self.beat(interval, timeout, now),
+            Phase::Closing { since } if self.close_due(since) <= now => self.end(
+                CloseReason::ForcedClose,
+                "",
+                Some("what was emitted before could not be written in time".into()),
+            ),
+            Phase::Opening | Phase::Finishing { .. } | Phase::Closing { .. } | Phase::Closed => {}
+        }
+    }
+
+    fn beat(&mut self, interval: Duration, timeout: Duration, now: Instant) {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let both = interval.saturating_add(timeout);
+        if is_due(self.heartbeat_due(interval, timeout)) {
+            let patience = match (self.config.revision, self.heartbeat.asked) {
+                (Revision::V3, None) => {
+                    self.heartbeat.asked = Some(now);
+                    return self.send(ClientPacket::Ping);
+                }
+                (Revision::V3, Some(_)) => timeout,
+                (Revision::V4, _) => both,
+            };
+            let transport = self.transport.as_str();
+            self.end(
+                CloseReason::PingTimeout,
+                CloseReason::PingTimeout.as_str(),
+                Some(format!("nothing came over {transport} for {patience:?}").into()),
+            );
+        } else if is_due(self.writing_due(interval, timeout)) {
+            let message = match self.transport {
+                Transport::Polling => "xhr post error",
+                _ => "websocket error",
+            };
+            let detail = format!("what was sent was not taken for {both:?}");
+            self.end(CloseReason::TransportError, message, Some(detail.into()));
+        }
+    }
+
+    /// When a session that is closed has had its time.
+    fn close_due(&self, since: Instant) -> Instant {
+        (self.writing.moved.max(since) + CLOSE_STALL).min(since + CLOSE_TIMEOUT)
+    }
+
+    /// What is not taken for as long as a heartbeat never will be: the answers to pings wait behind it,
+    /// so that the server gives up as well.
+    fn writing_due(&self, interval: Duration, timeout: Duration) -> Option<Instant> {
+        let moved = self.writing.pending.then_some(self.writing.moved)?;
+        moved.checked_add(interval.saturating_add(timeout))
     }
 
     /// In revision 4 the server asks, and is gone when it has not for both times together; in
@@ -409,8 +540,9 @@ impl Client {
     }
 
     fn handle_open(&mut self, json: &str, now: Instant) {
-        let Ok(data) = OpenData::decode(json) else {
-            return self.fail("server error");
+        let data = match OpenData::decode(json) {
+            Ok(data) => data,
+            Err(error) => return self.fail(error.to_string()),
         };
         self.phase = Phase::Open {
             interval: data.ping_interval,
@@ -430,14 +562,18 @@ impl Client {
         }
     }
 
-    fn handle_probe_packet(&mut self, packet: &Packet<'_>) {
+    fn handle_probe_packet(&mut self, packet: &Packet<'_>, now: Instant) {
         match (&self.probe, packet) {
             (Probe::Asking { .. }, Packet::Pong("probe")) => {
-                self.probe = Probe::Pausing;
+                self.probe = Probe::Pausing {
+                    deadline: now + RELEASE_TIMEOUT,
+                };
                 self.transmits.push_back(ClientTransmit::Pause);
             }
-            (Probe::Asking { .. }, _) => self.probe_failed("probe error"),
-            (Probe::None | Probe::Connecting { .. } | Probe::Pausing, _) => {}
+            (Probe::Asking { .. }, _) => {
+                self.probe_failed("probe error: another packet came than the probe's answer");
+            }
+            (Probe::None | Probe::Connecting { .. } | Probe::Pausing { .. }, _) => {}
         }
     }
 
@@ -452,6 +588,7 @@ impl Client {
 
     fn drop_probe(&mut self) {
         if std::mem::replace(&mut self.probe, Probe::None) != Probe::None {
+            self.polls.release();
             self.transmits
                 .push_back(ClientTransmit::CloseTransport { via: Via::Probe });
         }
@@ -459,8 +596,8 @@ impl Client {
 
     /// Goes on with a close that waited for the upgrade.
     fn finish(&mut self) {
-        if self.phase == Phase::Finishing {
-            self.phase = Phase::Closing;
+        if let Phase::Finishing { since } = self.phase {
+            self.phase = Phase::Closing { since };
             if self.transport == Transport::Polling {
                 self.send(ClientPacket::Close);
             }
@@ -476,11 +613,20 @@ impl Client {
         });
     }
 
-    fn fail(&mut self, detail: &'static str) {
-        self.end(CloseReason::TransportError, Some(detail.into()));
+    fn fail(&mut self, detail: impl Into<Cow<'static, str>>) {
+        self.end(
+            CloseReason::TransportError,
+            "server error",
+            Some(detail.into()),
+        );
     }
 
-    fn end(&mut self, reason: CloseReason, detail: Option<Cow<'static, str>>) {
+    fn end(
+        &mut self,
+        reason: CloseReason,
+        message: &'static str,
+        detail: Option<Cow<'static, str>>,
+    ) {
         if self.phase == Phase::Closed {
             return;
         }
@@ -489,7 +635,10 @@ impl Client {
         self.phase = Phase::Closed;
         self.transmits
             .push_back(ClientTransmit::CloseTransport { via: Via::Main });
-        self.events
-            .push_back(ClientEvent::Closed { reason, detail });
+        self.events.push_back(ClientEvent::Closed {
+            reason,
+            message,
+            detail,
+        });
     }
 }

@@ -9,6 +9,8 @@
 //! Spec: Engine.IO v4.
 
 mod client;
+mod client_event;
+mod client_polls;
 mod config;
 mod event;
 pub mod jsonp;
@@ -21,7 +23,8 @@ mod request_error;
 mod session;
 pub mod v3;
 
-pub use client::{Client, ClientConfig, ClientEvent, ClientPacket, ClientTransmit};
+pub use client::Client;
+pub use client_event::{ClientConfig, ClientEvent, ClientPacket, ClientTransmit};
 pub use config::Config;
 pub use event::{
     Close, CloseReason, ControlPacket, Event, GetStart, PostStart, Queue, ReadyState, Transmit, Via,

@@ -439,7 +439,10 @@ impl Session {
             Phase::Open => self.heartbeat.deadline(&self.config),
             // A time that has passed: `close` did not know the time.
             Phase::Closing { since: None } => Some(self.heartbeat.since()),
-            Phase::Closing { since: Some(since) } => since.checked_add(self.config.close_timeout),
+            Phase::Closing { since: Some(since) } => {
+                let closed = since.checked_add(self.config.close_timeout);
+                [closed, self.pong_due()].into_iter().flatten().min()
+            }
             Phase::Closed { .. } => None,
         };
         let probe = match self.probe {
@@ -460,6 +463,7 @@ impl Session {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let pong_due = self.pong_due();
         match &mut self.probe {
             Probe::None | Probe::Refused { .. } => {}
             Probe::Connected { deadline, .. } | Probe::Probed { deadline, .. }
@@ -483,9 +487,20 @@ impl Session {
                 let since = *since.get_or_insert(now);
                 if is_due(since.checked_add(self.config.close_timeout)) {
                     self.end(CloseReason::ForcedClose, None);
+                } else if is_due(pong_due) {
+                    self.beat(now);
                 }
             }
             Phase::Closed { .. } => {}
+        }
+    }
+
+    /// When a client that was asked has to have answered: one that is gone is not waited for any longer
+    /// because the session is being closed.
+    fn pong_due(&self) -> Option<Instant> {
+        match self.heartbeat {
+            Heartbeat::Waiting { .. } => self.heartbeat.deadline(&self.config),
+            Heartbeat::Idle { .. } | Heartbeat::Listening { .. } => None,
         }
     }
 

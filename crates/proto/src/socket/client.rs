@@ -5,7 +5,7 @@
 //!
 //! Spec: Socket.IO v5, "Connection to a namespace"; the reference's client for what it keeps.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,6 +35,7 @@ pub struct ClientSocket<E, W> {
     received_bytes: usize,
     /// What is sent until it is answered, one after the other.
     retried: VecDeque<Retried<E, W>>,
+    next_ticket: u64,
 }
 
 /// How a client's namespaces behave.
@@ -53,8 +54,10 @@ pub struct ClientSocketConfig {
 enum Phase {
     /// Neither joined nor wanted.
     Inactive,
-    /// To be joined as soon as there is a connection, and an answer.
-    Joining,
+    /// To be joined as soon as there is a connection, and an answer, for which there is a deadline.
+    Joining {
+        deadline: Option<Instant>,
+    },
     Joined,
 }
 
@@ -67,12 +70,36 @@ struct Offline<E> {
 
 #[derive(Debug)]
 struct Retried<E, W> {
+    ticket: u64,
     event: E,
-    waiter: W,
+    /// Who waits for the answer, if anybody does.
+    waiter: Option<W>,
     size: usize,
+    /// How long each try may take.
+    timeout: Option<Duration>,
     tries: u32,
     /// The ack that is waited for, and for how long.
     pending: Option<(u64, Option<Instant>)>,
+}
+
+/// An event that was sent as often as may be, and never answered in time.
+#[derive(Debug, Eq, PartialEq)]
+pub struct GivenUp<E, W> {
+    /// The event.
+    pub event: E,
+    /// Who waits for the answer, if anybody does.
+    pub waiter: Option<W>,
+}
+
+/// What the end of a connection means for a namespace.
+#[derive(Debug, Eq, PartialEq)]
+pub struct Lost<E, W> {
+    /// Whether the namespace had been joined.
+    pub was_joined: bool,
+    /// Those whose answers will not come.
+    pub waiters: Vec<W>,
+    /// The event whose last try was lost.
+    pub given_up: Option<GivenUp<E, W>>,
 }
 
 /// An event that is kept for later.
@@ -135,6 +162,7 @@ impl<E, W> ClientSocket<E, W> {
             received: VecDeque::new(),
             received_bytes: 0,
             retried: VecDeque::new(),
+            next_ticket: 0,
         }
     }
 
@@ -169,9 +197,35 @@ impl<E, W> ClientSocket<E, W> {
     pub fn activate(&mut self) -> bool {
         let was_inactive = self.phase == Phase::Inactive;
         if was_inactive {
-            self.phase = Phase::Joining;
+            self.phase = Phase::Joining { deadline: None };
         }
         was_inactive
+    }
+
+    /// Learns that the server is about to be asked to let the client in, and until when it has to.
+    pub fn handle_joining(&mut self, until: Option<Instant>) {
+        if let Phase::Joining { deadline } = &mut self.phase {
+            *deadline = until;
+        }
+    }
+
+    /// Returns when the server has to have let the client in.
+    pub fn join_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Joining { deadline } => deadline,
+            Phase::Inactive | Phase::Joined => None,
+        }
+    }
+
+    /// Says, once, whether the server has not let the client in in time.
+    pub fn handle_join_timeout(&mut self, now: Instant) -> bool {
+        match &mut self.phase {
+            Phase::Joining { deadline } if deadline.is_some_and(|at| at <= now) => {
+                *deadline = None;
+                true
+            }
+            Phase::Joining { .. } | Phase::Inactive | Phase::Joined => false,
+        }
     }
 
     /// Returns the payload of CONNECT: the application's `auth` (a JSON object, or nothing) and what
@@ -222,34 +276,54 @@ impl<E, W> ClientSocket<E, W> {
     }
 
     /// Learns that the namespace is not joined any more, and is not to be: it was left, or refused.
-    /// Gives those whose answers will not come, and whether it had been joined.
-    pub fn deactivate(&mut self) -> (bool, Vec<W>) {
-        let lost = self.handle_lost();
+    /// Nobody waits for an answer from then on; events whose answer was waited for are not kept.
+    pub fn deactivate(&mut self) -> Lost<E, W> {
+        let mut lost = self.handle_lost();
         self.phase = Phase::Inactive;
+        self.offline.retain(|event| event.id.is_none());
+        self.offline_bytes = self.offline.iter().map(|event| event.size).sum();
+        lost.waiters
+            .extend(self.waiters.drain().map(|(_, waiter)| waiter));
+        let retried = std::mem::take(&mut self.retried);
+        for mut retried in retried {
+            match retried.waiter.take() {
+                Some(waiter) => lost.waiters.push(waiter),
+                None => self.retried.push_back(retried),
+            }
+        }
         lost
     }
 
-    /// Learns that the connection is gone. Gives those whose answers will not come, and whether the
-    /// namespace had been joined. Those who wait for the answer to what is still kept go on waiting.
-    pub fn handle_lost(&mut self) -> (bool, Vec<W>) {
+    /// Learns that the connection is gone. Those who wait for the answer to what is still kept go on
+    /// waiting.
+    pub fn handle_lost(&mut self) -> Lost<E, W> {
         let was_joined = self.phase == Phase::Joined;
-        if was_joined {
-            self.phase = Phase::Joining;
+        if self.phase != Phase::Inactive {
+            self.phase = Phase::Joining { deadline: None };
         }
         self.sid = None;
         self.received.clear();
         self.received_bytes = 0;
-        let kept: Vec<u64> = self.offline.iter().filter_map(|event| event.id).collect();
-        let lost: Vec<u64> = self.waiters.keys().copied().collect();
-        let lost = lost.into_iter().filter(|id| !kept.contains(id));
-        let mut failed: Vec<W> = lost.filter_map(|id| self.waiters.remove(&id)).collect();
+        let kept: HashSet<u64> = self.offline.iter().filter_map(|event| event.id).collect();
+        let lost = self.waiters.extract_if(|id, _| !kept.contains(id));
+        let waiters = lost.map(|(_, waiter)| waiter).collect();
+        let mut given_up = None;
         if let Some(head) = self.retried.front_mut()
             && head.pending.take().is_some()
             && head.tries > self.config.retries
         {
-            failed.extend(self.retried.pop_front().map(|head| head.waiter));
+            given_up = self.give_up();
         }
-        (was_joined, failed)
+        Lost {
+            was_joined,
+            waiters,
+            given_up,
+        }
+    }
+
+    fn give_up(&mut self) -> Option<GivenUp<E, W>> {
+        let Retried { event, waiter, .. } = self.retried.pop_front()?;
+        Some(GivenUp { event, waiter })
     }
 
     // --- Events that come ---
@@ -269,7 +343,7 @@ impl<E, W> ClientSocket<E, W> {
         match self.phase {
             Phase::Joined => Ok(true),
             Phase::Inactive => Ok(false),
-            Phase::Joining => {
+            Phase::Joining { .. } => {
                 let event = StoredEvent::new(event, id, attachments.to_vec());
                 let is_first = self.received.is_empty();
                 self.received_bytes += event.size();
@@ -315,7 +389,7 @@ impl<E, W> ClientSocket<E, W> {
     pub fn take_waiter(&mut self, id: u64) -> Option<W> {
         let is_tried = |head: &Retried<E, W>| head.pending.is_some_and(|(tried, _)| tried == id);
         if self.retried.front().is_some_and(is_tried) {
-            return self.retried.pop_front().map(|head| head.waiter);
+            return self.retried.pop_front()?.waiter;
         }
         self.waiters.remove(&id)
     }
@@ -359,24 +433,42 @@ impl<E, W> ClientSocket<E, W> {
         Some((event.event, event.id))
     }
 
-    /// Queues an event that is sent again until it is answered.
+    /// Queues an event that is sent again until it is answered; `timeout` bounds each try, the settings'
+    /// [`ack_timeout`](ClientSocketConfig::ack_timeout) if there is none. Gives a ticket for
+    /// [`forget_retry`](ClientSocket::forget_retry).
     ///
     /// # Errors
     ///
     /// When more is kept then than may be.
-    pub fn retry(&mut self, event: E, waiter: W, size: usize) -> Result<(), TooMuch> {
+    pub fn retry(
+        &mut self,
+        event: E,
+        waiter: Option<W>,
+        size: usize,
+        timeout: Option<Duration>,
+    ) -> Result<u64, TooMuch> {
         let queued: usize = self.retried.iter().map(|retried| retried.size).sum();
-        if queued + size > self.config.max_bytes && !self.retried.is_empty() {
+        if !self.retried.is_empty() && queued + size > self.config.max_bytes {
             return Err(TooMuch);
         }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
         self.retried.push_back(Retried {
+            ticket,
             event,
             waiter,
             size,
+            timeout: timeout.or(self.config.ack_timeout),
             tries: 0,
             pending: None,
         });
-        Ok(())
+        Ok(ticket)
+    }
+
+    /// Forgets a queued event that was not sent yet.
+    pub fn forget_retry(&mut self, ticket: u64) {
+        self.retried
+            .retain(|retried| retried.ticket != ticket || retried.tries > 0);
     }
 
     /// Returns the queued event that is to be sent now, with its ack id, if there is one.
@@ -385,11 +477,8 @@ impl<E, W> ClientSocket<E, W> {
             return None;
         }
         let id = self.take_id();
-        let deadline = self
-            .config
-            .ack_timeout
-            .and_then(|timeout| now.checked_add(timeout));
         let head = self.retried.front_mut()?;
+        let deadline = head.timeout.and_then(|timeout| now.checked_add(timeout));
         head.tries += 1;
         head.pending = Some((id, deadline));
         Some((&head.event, id))
@@ -401,8 +490,8 @@ impl<E, W> ClientSocket<E, W> {
     }
 
     /// Gives up a try whose answer did not come in time: [`next_try`](ClientSocket::next_try) is next.
-    /// If it was the last, it gives who waited for it.
-    pub fn handle_timeout(&mut self, now: Instant) -> Option<W> {
+    /// If it was the last, it gives the event.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<GivenUp<E, W>> {
         let head = self.retried.front_mut()?;
         let (_, deadline) = head.pending?;
         if deadline.is_none_or(|deadline| deadline > now) {
@@ -410,7 +499,7 @@ impl<E, W> ClientSocket<E, W> {
         }
         head.pending = None;
         match head.tries > self.config.retries {
-            true => self.retried.pop_front().map(|head| head.waiter),
+            true => self.give_up(),
             false => None,
         }
     }
@@ -489,6 +578,19 @@ mod tests {
         socket
     }
 
+    fn lost(was_joined: bool, waiters: &[u8]) -> Lost<&'static str, u8> {
+        Lost {
+            was_joined,
+            waiters: waiters.to_vec(),
+            given_up: None,
+        }
+    }
+
+    fn given_up(event: &'static str, waiter: u8) -> Option<GivenUp<&'static str, u8>> {
+        let waiter = Some(waiter);
+        Some(GivenUp { event, waiter })
+    }
+
     fn joined() -> Tested {
         let mut socket = socket();
         socket.handle_connect(r#"{"sid":"a","pid":"p"}"#).unwrap();
@@ -509,7 +611,7 @@ mod tests {
         socket.handle_connect(r#"{"sid":"a"}"#).unwrap();
         assert!(socket.is_joined() && !socket.is_recovered());
         assert_eq!(socket.sid(), Some("a"));
-        assert_eq!(socket.handle_lost(), (true, vec![]));
+        assert_eq!(socket.handle_lost(), lost(true, &[]));
         assert!(socket.is_active() && !socket.is_joined() && socket.sid().is_none());
     }
 
@@ -640,8 +742,8 @@ mod tests {
         let long = format!("[\"{}\"]", "x".repeat(200));
         assert_eq!(socket.handle_event(&event("[\"a\"]"), None, &[]), Ok(false));
         assert_eq!(socket.handle_event(&event(&long), None, &[]), Err(TooMuch));
-        assert_eq!(socket.retry("d", 1, 60), Ok(()));
-        assert_eq!(socket.retry("e", 1, 41), Err(TooMuch));
+        assert_eq!(socket.retry("d", None, 60, None), Ok(0));
+        assert_eq!(socket.retry("e", None, 41, None), Err(TooMuch));
         assert_eq!(socket.take_offline(), Some(("a", None)));
         assert_eq!(socket.keep("b", None, 41), Ok(()));
     }
@@ -649,19 +751,79 @@ mod tests {
     #[test]
     fn where_nothing_is_kept_one_of_any_size_is() {
         let mut socket = socket();
-        for _ in 0..2 {
-            assert_eq!(socket.keep("a", None, 101), Ok(()));
-            assert_eq!(socket.keep("b", None, 1), Err(TooMuch));
-            assert!(socket.take_offline().is_some());
-        }
-        assert_eq!(socket.retry("c", 1, 101), Ok(()));
-        assert_eq!(socket.retry("d", 1, 1), Err(TooMuch));
+        assert_eq!(socket.keep("a", None, 101), Ok(()));
+        assert_eq!(socket.keep("b", None, 1), Err(TooMuch));
+        assert_eq!(socket.retry("c", None, 101, None), Ok(0));
+        assert_eq!(socket.retry("d", None, 1, None), Err(TooMuch));
         let long = format!("[\"{}\"]", "x".repeat(200));
         assert_eq!(socket.handle_event(&event(&long), None, &[]), Ok(false));
         assert_eq!(
             socket.handle_event(&event("[\"a\"]"), None, &[]),
             Err(TooMuch)
         );
+    }
+
+    #[test]
+    fn a_server_has_so_long_to_let_a_client_in() {
+        let now = start();
+        let mut socket = socket();
+        assert_eq!(socket.join_timeout(), None);
+        let due = now + Duration::from_secs(20);
+        socket.handle_joining(Some(due));
+        assert_eq!(socket.join_timeout(), Some(due));
+        assert!(!socket.handle_join_timeout(now));
+        assert!(socket.handle_join_timeout(due) && !socket.handle_join_timeout(due));
+        // An answer that comes late is one all the same, and ends the wait.
+        socket.handle_joining(Some(due));
+        socket.handle_connect(r#"{"sid":"a"}"#).unwrap();
+        assert!(socket.join_timeout().is_none() && !socket.handle_join_timeout(due));
+        socket.handle_lost();
+        assert_eq!(socket.join_timeout(), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_namespace_that_is_left() {
+        let now = start();
+        let mut socket = socket();
+        let kept = socket.next_ack(1);
+        socket.keep("a", Some(kept), 10).unwrap();
+        socket.keep("b", None, 10).unwrap();
+        socket.retry("c", Some(2), 10, None).unwrap();
+        socket.retry("d", None, 10, None).unwrap();
+        assert_eq!(socket.deactivate(), lost(false, &[1, 2]));
+        // What nobody waits for goes when the namespace is joined again.
+        socket.activate();
+        socket.handle_connect(r#"{"sid":"a"}"#).unwrap();
+        assert_eq!(socket.take_offline(), Some(("b", None)));
+        assert_eq!(socket.take_offline(), None);
+        assert_eq!(socket.next_try(now).map(|(event, _)| *event), Some("d"));
+    }
+
+    #[test]
+    fn a_try_has_the_time_that_its_event_was_given() {
+        let now = start();
+        let mut socket = joined();
+        socket
+            .retry("a", Some(1), 1, Some(Duration::from_millis(10)))
+            .unwrap();
+        socket.retry("b", Some(2), 1, None).unwrap();
+        socket.next_try(now);
+        assert_eq!(socket.poll_timeout(), Some(now + Duration::from_millis(10)));
+        socket.take_waiter(0);
+        socket.next_try(now);
+        assert_eq!(socket.poll_timeout(), Some(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn an_event_that_was_not_tried_can_be_taken_back() {
+        let mut socket = joined();
+        let first = socket.retry("a", Some(1), 1, None).unwrap();
+        let second = socket.retry("b", Some(2), 1, None).unwrap();
+        socket.next_try(start());
+        socket.forget_retry(first);
+        socket.forget_retry(second);
+        assert_eq!(socket.take_waiter(0), Some(1));
+        assert_eq!(socket.next_try(start()), None);
     }
 
     // C027
@@ -686,12 +848,12 @@ mod tests {
         assert_eq!(socket.take_waiter(sent), None);
         let kept = socket.next_ack(2);
         socket.keep("a", Some(kept), 1).unwrap();
-        assert_eq!(socket.handle_lost(), (false, vec![]));
+        assert_eq!(socket.handle_lost(), lost(false, &[]));
         assert_eq!(socket.take_waiter(kept), Some(2));
         assert!(kept > sent);
         let mut socket = joined();
         socket.next_ack(3);
-        assert_eq!(socket.deactivate(), (true, vec![3]));
+        assert_eq!(socket.deactivate(), lost(true, &[3]));
         assert!(!socket.is_active());
     }
 
@@ -701,8 +863,8 @@ mod tests {
         let now = start();
         let second = Duration::from_secs(1);
         let mut socket = joined();
-        socket.retry("a", 1, 1).unwrap();
-        socket.retry("b", 2, 1).unwrap();
+        socket.retry("a", Some(1), 1, None).unwrap();
+        socket.retry("b", Some(2), 1, None).unwrap();
         assert_eq!(socket.next_try(now), Some((&"a", 0)));
         assert_eq!(socket.next_try(now), None);
         assert_eq!(socket.poll_timeout(), Some(now + second));
@@ -714,7 +876,7 @@ mod tests {
         // The third and last is not answered either.
         socket.handle_timeout(now + 2 * second);
         assert_eq!(socket.next_try(now + 2 * second), Some((&"a", 2)));
-        assert_eq!(socket.handle_timeout(now + 3 * second), Some(1));
+        assert_eq!(socket.handle_timeout(now + 3 * second), given_up("a", 1));
         assert_eq!(socket.next_try(now + 3 * second), Some((&"b", 3)));
         assert_eq!(socket.take_waiter(3), Some(2));
         assert_eq!(socket.next_try(now), None);
@@ -725,9 +887,9 @@ mod tests {
     fn retried_events_survive_a_reconnection() {
         let now = start();
         let mut socket = joined();
-        socket.retry("a", 1, 1).unwrap();
+        socket.retry("a", Some(1), 1, None).unwrap();
         assert!(socket.next_try(now).is_some());
-        assert_eq!(socket.handle_lost(), (true, vec![]));
+        assert_eq!(socket.handle_lost(), lost(true, &[]));
         assert_eq!(socket.next_try(now), None);
         socket.handle_connect(r#"{"sid":"b"}"#).unwrap();
         assert_eq!(socket.next_try(now), Some((&"a", 1)));
@@ -735,6 +897,6 @@ mod tests {
         socket.handle_lost();
         socket.handle_connect(r#"{"sid":"c"}"#).unwrap();
         assert_eq!(socket.next_try(now), Some((&"a", 2)));
-        assert_eq!(socket.handle_lost(), (true, vec![1]));
+        assert_eq!(socket.handle_lost().given_up, given_up("a", 1));
     }
 }

@@ -19,7 +19,9 @@ mod reader;
 mod reason;
 
 pub use backoff::Backoff;
-pub use client::{ClientSocket, ClientSocketConfig, OldServer, StoredEvent, TooMuch};
+pub use client::{
+    ClientSocket, ClientSocketConfig, GivenUp, Lost, OldServer, StoredEvent, TooMuch,
+};
 pub use connection::{Connection, ConnectionConfig, EventRef, Incoming, Invalid};
 pub use decoder::Decoder;
 pub use encode::{

@@ -1,6 +1,6 @@
 //! Heartbeat: when the server pings, and how long it waits.
 
-use socketio_proto::engine::{CloseReason, Event, Queue, Transport, Via};
+use socketio_proto::engine::{Close, CloseReason, Event, Queue, Transport, Via};
 
 use crate::engine_sessions::{CLOSE, CLOSE_MAIN, Driver, PING, closed, failed, ms};
 
@@ -256,4 +256,27 @@ fn endless_durations_never_end() {
     session.close(Close::After(Queue::Empty));
     session.handle_timeout(now);
     assert_eq!(session.poll_timeout(), None);
+}
+
+// A session that nobody polls is closed when no namespace was joined in time, and ends when its
+// heartbeat says that the client is gone; not later, as if the close had begun its time anew.
+#[test]
+fn a_session_that_is_closed_ends_with_its_heartbeat() {
+    let mut driver = Driver::polling();
+    driver.pass(ms(25_000));
+    assert_eq!(driver.transmits(), [PING]);
+    driver.pass(ms(15_000));
+    driver.session.close(Close::After(Queue::Empty));
+    driver.session.handle_timeout(driver.now);
+    let _ = driver.transmits();
+    driver.pass(ms(4_999));
+    assert_eq!(driver.events(), []);
+    driver.pass(ms(1));
+    assert!(matches!(
+        driver.events()[..],
+        [Event::Closed {
+            reason: CloseReason::PingTimeout,
+            ..
+        }]
+    ));
 }

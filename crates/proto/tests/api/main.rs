@@ -1,6 +1,7 @@
 //! Tests of the protocol machines, through their public API and with a clock of their own.
 
 mod base64;
+mod engine_client;
 mod engine_close;
 mod engine_heartbeat;
 mod engine_polling;

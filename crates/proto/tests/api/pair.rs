@@ -142,8 +142,17 @@ impl Pair {
         self.client.transport() == Transport::WebSocket
     }
 
+    /// Tells the client that no request is pending, if it wants to know.
+    fn pause(&mut self) {
+        if self.paused && !self.getting && !self.posting {
+            self.paused = false;
+            self.client.handle_paused();
+        }
+    }
+
     /// Does what both machines ask for, and writes what can be written.
     fn settle(&mut self) {
+        self.pause();
         while let Some(transmit) = self.client.poll_transmit() {
             match transmit {
                 ClientTransmit::Packet {
@@ -162,8 +171,10 @@ impl Pair {
                 }
                 ClientTransmit::OpenProbe(_) => self.send(Wire::ProbeOpens),
                 ClientTransmit::Pause => self.paused = true,
-                ClientTransmit::CloseTransport { .. } => {}
+                ClientTransmit::CloseTransport { via: Via::Probe } => self.paused = false,
+                ClientTransmit::CloseTransport { via: Via::Main } => {}
             }
+            self.pause();
         }
         while let Some(event) = self.client.poll_event() {
             self.client_events.push(event);
@@ -214,6 +225,11 @@ impl Pair {
             let packets = std::mem::take(&mut self.server_queue).into();
             self.send(Wire::GetAnswer(packets));
         }
+        if !self.getting && !self.paused && self.client.can_poll(self.now) {
+            self.getting = true;
+            self.client.handle_poll_begun(self.now);
+            self.send(Wire::Get);
+        }
         if !self.client.can_write() {
             return;
         }
@@ -225,12 +241,9 @@ impl Pair {
         }
         if !self.posting && !self.paused && !self.client_queue.is_empty() {
             self.posting = true;
+            self.client.handle_writing(self.now);
             let packets = std::mem::take(&mut self.client_queue).into();
             self.send(Wire::Post(packets));
-        }
-        if !self.getting && !self.paused {
-            self.getting = true;
-            self.send(Wire::Get);
         }
     }
 
@@ -271,8 +284,12 @@ impl Pair {
                 for packet in packets {
                     self.client_gets(Via::Main, &packet);
                 }
+                self.client.handle_poll_answered(self.now);
             }
-            Wire::PostAnswer => self.posting = false,
+            Wire::PostAnswer => {
+                self.posting = false;
+                self.client.handle_written(true, self.now);
+            }
             Wire::ProbeOpens => {
                 self.probe_open = self.server.handle_probe(Transport::WebSocket, self.now);
                 assert!(self.probe_open);
@@ -294,10 +311,6 @@ impl Pair {
                 };
                 self.client_gets(via, &text);
             }
-        }
-        if self.paused && !self.getting && !self.posting {
-            self.client.handle_paused();
-            self.paused = false;
         }
     }
 

@@ -36,10 +36,19 @@ pub struct AckFuture<T> {
 enum State {
     Failed(Option<EmitError>),
     Waiting {
-        receiver: oneshot::Receiver<Args>,
+        receiver: oneshot::Receiver<Result<Args, AckError>>,
         socket: Socket,
-        id: Option<u64>,
+        sent: Sent,
     },
+}
+
+/// How an event was sent, and by what it is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sent {
+    /// Once, with this ack id, if it has one.
+    Once(Option<u64>),
+    /// Until it is answered, with this ticket.
+    Retried(u64),
 }
 
 impl<T> AckFuture<T> {
@@ -53,15 +62,15 @@ impl<T> AckFuture<T> {
 
     pub(crate) fn waiting(
         socket: Socket,
-        id: Option<u64>,
-        receiver: oneshot::Receiver<Args>,
+        sent: Sent,
+        receiver: oneshot::Receiver<Result<Args, AckError>>,
         timeout: Option<Duration>,
     ) -> AckFuture<T> {
         AckFuture {
             state: State::Waiting {
                 receiver,
                 socket,
-                id,
+                sent,
             },
             timeout: Timeout::new(timeout),
             answer: PhantomData,
@@ -74,24 +83,17 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let (receiver, socket) = match &mut this.state {
+        let receiver = match &mut this.state {
             State::Failed(error) => {
                 let error = error.take().unwrap_or(EmitError::Disconnected);
                 return Poll::Ready(Err(error.into()));
             }
-            State::Waiting {
-                receiver, socket, ..
-            } => (receiver, socket),
+            State::Waiting { receiver, .. } => receiver,
         };
         match Pin::new(receiver).poll(cx) {
-            Poll::Ready(Ok(args)) => return Poll::Ready(args.decode().map_err(Into::into)),
-            // One whose tries are over, or which the connection has taken along.
-            Poll::Ready(Err(_)) => {
-                return Poll::Ready(Err(match socket.is_connected() {
-                    true => AckError::Timeout,
-                    false => AckError::Disconnected,
-                }));
-            }
+            Poll::Ready(Ok(Ok(args))) => return Poll::Ready(args.decode().map_err(Into::into)),
+            Poll::Ready(Ok(Err(error))) => return Poll::Ready(Err(error)),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(AckError::Disconnected)),
             Poll::Pending => {}
         }
         this.timeout.poll(cx).map(|()| Err(AckError::Timeout))
@@ -100,13 +102,8 @@ impl<T: DeserializeOwned> Future for AckFuture<T> {
 
 impl<T> Drop for AckFuture<T> {
     fn drop(&mut self) {
-        if let State::Waiting {
-            socket,
-            id: Some(id),
-            ..
-        } = &self.state
-        {
-            socket.forget_ack(*id);
+        if let State::Waiting { socket, sent, .. } = &self.state {
+            socket.forget(*sent);
         }
     }
 }

@@ -317,7 +317,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Bounds an attempt to connect. Default: 20 s.
+    /// Bounds an attempt to connect, and then the joining of each namespace: the wait for `auth`, and the
+    /// wait for the server's answer to CONNECT. Default: 20 s.
+    ///
+    /// A connection on which no namespace was joined in time is given up, as one that was not opened;
+    /// beside others a namespace that the server does not answer for is told as an error, again and
+    /// again.
     pub fn timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.reconnect.timeout = Some(timeout);
         self
@@ -326,7 +331,7 @@ impl ClientBuilder {
     // --- Delivery ---
 
     /// Bounds the wait for each answer that has no timeout of its own, and for each try of
-    /// [`retries`](ClientBuilder::retries). Default: without bound.
+    /// [`retries`](ClientBuilder::retries). Default: without bound; 10 s with `retries`.
     #[doc(alias = "ackTimeout")]
     pub fn ack_timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.ack_timeout = Some(timeout);
@@ -334,8 +339,9 @@ impl ClientBuilder {
     }
 
     /// Sends each event again, up to so many times, until the server has answered it; one after the
-    /// other, and across reconnections. Needs a server that answers each event, and an
-    /// [`ack_timeout`](ClientBuilder::ack_timeout). Volatile events are not repeated. Default: off.
+    /// other, and across reconnections. Needs a server that answers each event. Each try has the
+    /// [`ack_timeout`](ClientBuilder::ack_timeout), or the event's own
+    /// [`timeout`](Socket::timeout). Volatile events are not repeated. Default: off.
     pub fn retries(mut self, retries: u32) -> ClientBuilder {
         self.retries = Some(retries);
         self
@@ -511,7 +517,9 @@ impl ClientBuilder {
             socket: ClientSocketConfig {
                 max_bytes: self.max_queue,
                 retries: self.retries.unwrap_or(0),
-                ack_timeout: self.ack_timeout,
+                ack_timeout: self
+                    .ack_timeout
+                    .or(self.retries.map(|_| DEFAULT_TRY_TIMEOUT)),
             },
             retries: self.retries.is_some(),
             max_queue: self.max_queue,
@@ -557,6 +565,8 @@ fn subprotocols(names: Vec<String>) -> Result<Vec<String>, BuildError> {
     }
     Ok(names)
 }
+/// How long a try has to be answered if nothing else is said.
+const DEFAULT_TRY_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), BuildError> {
     let wrong = |reason: &str| BuildError::Header {

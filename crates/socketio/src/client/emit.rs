@@ -12,21 +12,44 @@ use crate::error::EmitError;
 ///
 /// The event is on its way, kept for later, or refused, whether or not this is awaited. Awaiting it
 /// waits until the queue is short, so that a loop which awaits its emits never queues more than the
-/// server can take.
+/// server can take. One that was refused, and is dropped without being awaited, is logged and counted
+/// by [`Manager::unsent_events`](super::Manager::unsent_events).
 ///
 /// # Cancel safety
 ///
 /// Dropping it changes nothing: the event stays queued.
 pub struct Emit<'a> {
     shared: &'a Arc<Shared>,
-    outcome: Result<(), Option<EmitError>>,
+    outcome: Result<(), Box<Refused>>,
+}
+
+#[derive(Debug)]
+struct Refused {
+    event: Box<str>,
+    /// Until it is told.
+    error: Option<EmitError>,
+}
+
+impl Refused {
+    fn tell(&mut self) -> EmitError {
+        self.error.take().unwrap_or(EmitError::Disconnected)
+    }
 }
 
 impl<'a> Emit<'a> {
-    pub(crate) fn new(shared: &'a Arc<Shared>, outcome: Result<(), EmitError>) -> Emit<'a> {
+    pub(crate) fn new(
+        shared: &'a Arc<Shared>,
+        event: &str,
+        outcome: Result<(), EmitError>,
+    ) -> Emit<'a> {
+        let refused = |error| {
+            let error = Some(error);
+            let event = event.into();
+            Box::new(Refused { event, error })
+        };
         Emit {
             shared,
-            outcome: outcome.map_err(Some),
+            outcome: outcome.map_err(refused),
         }
     }
 
@@ -35,9 +58,11 @@ impl<'a> Emit<'a> {
     /// # Errors
     ///
     /// When the event was refused.
-    pub fn now(self) -> Result<(), EmitError> {
-        self.outcome
-            .map_err(|error| error.unwrap_or(EmitError::Disconnected))
+    pub fn now(mut self) -> Result<(), EmitError> {
+        match &mut self.outcome {
+            Ok(()) => Ok(()),
+            Err(refused) => Err(refused.tell()),
+        }
     }
 }
 
@@ -45,8 +70,8 @@ impl Future for Emit<'_> {
     type Output = Result<(), EmitError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Err(error) = &mut self.outcome {
-            return Poll::Ready(Err(error.take().unwrap_or(EmitError::Disconnected)));
+        if let Err(refused) = &mut self.outcome {
+            return Poll::Ready(Err(refused.tell()));
         }
         let waits = |waker| {
             self.shared
@@ -55,6 +80,16 @@ impl Future for Emit<'_> {
         match waits(cx.waker()) {
             true => Poll::Pending,
             false => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for Emit<'_> {
+    fn drop(&mut self) {
+        if let Err(refused) = &self.outcome
+            && let Some(error) = &refused.error
+        {
+            self.shared.unsent.note(&refused.event, error);
         }
     }
 }

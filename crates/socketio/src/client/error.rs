@@ -1,7 +1,8 @@
 //! Why a client cannot connect, and why it is connected no more.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 use serde_json::Value;
 use socketio_proto::Hint;
@@ -64,13 +65,18 @@ pub struct ConnectError {
 enum Cause {
     Auth(Box<str>),
     Build(Box<str>),
-    Closed(DisconnectReason),
+    /// The session ended before the namespace was joined, for this reason and by that.
+    Closed(DisconnectReason, Option<Box<TransportError>>),
     OldServer,
     Refused {
         message: Box<str>,
         data: Option<Box<Value>>,
     },
-    Timeout,
+    /// Something did not come in time.
+    Timeout {
+        what: Box<str>,
+        hint: &'static str,
+    },
     Transport(Box<TransportError>),
 }
 
@@ -79,16 +85,32 @@ impl ConnectError {
         Cause::Auth(message.into()).into()
     }
 
-    pub(crate) fn closed(reason: DisconnectReason) -> ConnectError {
-        Cause::Closed(reason).into()
+    pub(crate) fn closed(reason: DisconnectReason, error: Option<&TransportError>) -> ConnectError {
+        Cause::Closed(reason, error.cloned().map(Box::new)).into()
     }
 
     pub(crate) fn old_server() -> ConnectError {
         Cause::OldServer.into()
     }
 
-    pub(crate) fn timeout() -> ConnectError {
-        Cause::Timeout.into()
+    /// The session was not opened in time.
+    pub(crate) fn timeout(what: &str, limit: Option<Duration>) -> ConnectError {
+        Cause::Timeout {
+            what: format!("{what} within {:?}", limit.unwrap_or_default()).into(),
+            hint: Hint::Timeout.as_str(),
+        }
+        .into()
+    }
+
+    /// The namespace was not joined in time.
+    pub(crate) fn not_joined(nsp: &str, limit: Option<Duration>) -> ConnectError {
+        let limit = limit.unwrap_or_default();
+        let what = format!("the server did not answer CONNECT for {nsp} within {limit:?}");
+        Cause::Timeout {
+            what: what.into(),
+            hint: hints::NOT_JOINED,
+        }
+        .into()
     }
 
     /// What the server says in CONNECT_ERROR: an object with a message and data, a text from before
@@ -116,10 +138,13 @@ impl ConnectError {
     pub fn message(&self) -> &str {
         match &self.cause {
             Cause::Auth(message) | Cause::Build(message) => message,
-            Cause::Closed(reason) => reason.as_str(),
+            Cause::Closed(reason, error) => match error {
+                Some(error) => error.message,
+                None => reason.as_str(),
+            },
             Cause::OldServer => hints::OLD_SERVER,
             Cause::Refused { message, .. } => message,
-            Cause::Timeout => "timeout",
+            Cause::Timeout { .. } => "timeout",
             Cause::Transport(error) => error.message,
         }
     }
@@ -138,7 +163,15 @@ impl ConnectError {
 
     /// What exactly happened, if there is more to say than the message.
     pub fn detail(&self) -> Option<&str> {
-        self.transport_error()?.detail.as_deref()
+        match &self.cause {
+            Cause::Timeout { what, .. } => Some(what),
+            _ => self.transport_error()?.detail.as_deref(),
+        }
+    }
+
+    /// The code with which the WebSocket was closed; 1006 if it broke without one.
+    pub fn close_code(&self) -> Option<u16> {
+        self.transport_error()?.close_code
     }
 
     /// The data that a middleware of the server has given along.
@@ -153,12 +186,13 @@ impl ConnectError {
     pub fn hint(&self) -> Option<&str> {
         match &self.cause {
             Cause::Transport(error) => error.hint(),
+            Cause::Closed(reason, error) => hint(*reason, error.as_deref()),
             Cause::OldServer => Some(Hint::OldServer.as_str()),
             Cause::Refused { message, .. } if &**message == "Invalid namespace" => {
                 Some(Hint::Namespace.as_str())
             }
-            Cause::Timeout => Some(Hint::Timeout.as_str()),
-            Cause::Auth(_) | Cause::Build(_) | Cause::Closed(_) | Cause::Refused { .. } => None,
+            Cause::Timeout { hint, .. } => Some(hint),
+            Cause::Auth(_) | Cause::Build(_) | Cause::Refused { .. } => None,
         }
     }
 
@@ -170,6 +204,7 @@ impl ConnectError {
     fn transport_error(&self) -> Option<&TransportError> {
         match &self.cause {
             Cause::Transport(error) => Some(error),
+            Cause::Closed(_, error) => error.as_deref(),
             _ => None,
         }
     }
@@ -201,18 +236,26 @@ impl From<OldServer> for ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let f = &mut OneLine(f);
         match &self.cause {
-            Cause::Transport(error) => write!(f, "{error}"),
+            Cause::Transport(error) => error.write(f),
             Cause::Auth(message) => write!(f, "auth could not be provided: {message}"),
-            Cause::Closed(reason) => write!(
-                f,
-                "the connection ended before the namespace was joined: {reason}"
-            ),
-            Cause::Refused {
-                message,
-                data: Some(data),
-            } => write!(f, "{message} ({data})"),
-            _ => f.write_str(self.message()),
+            Cause::Closed(reason, error) => {
+                f.write_str("the connection ended before the namespace was joined: ")?;
+                write_reason(f, *reason, error.as_deref())
+            }
+            Cause::Refused { message, data } => {
+                match &**message {
+                    "" => f.write_str("the server refused the namespace without a message")?,
+                    message => f.write_str(message)?,
+                }
+                match data {
+                    Some(data) => write!(f, " ({data})"),
+                    None => Ok(()),
+                }
+            }
+            Cause::Timeout { what, .. } => write!(f, "timeout: {what}"),
+            Cause::Build(_) | Cause::OldServer => f.write_str(self.message()),
         }
     }
 }
@@ -279,24 +322,59 @@ impl Disconnected {
 
     /// What to do about it.
     pub fn hint(&self) -> Option<&str> {
-        match &self.error {
-            Some(error) => error.hint(),
-            None if self.reason == DisconnectReason::PingTimeout => {
-                Some(Hint::PingTimeout.as_str())
-            }
-            None => None,
-        }
+        hint(self.reason, self.error.as_deref())
     }
 }
 
 impl fmt::Display for Disconnected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.error {
-            // Some reasons say it all.
-            Some(error) if error.message == self.reason.as_str() => write!(f, "{error}"),
-            Some(error) => write!(f, "{}: {error}", self.reason),
-            None => write!(f, "{}", self.reason),
+        write_reason(&mut OneLine(f), self.reason, self.error.as_deref())
+    }
+}
+
+/// What to do about a session that has ended.
+fn hint(reason: DisconnectReason, error: Option<&TransportError>) -> Option<&'static str> {
+    match error.and_then(TransportError::hint) {
+        None if reason == DisconnectReason::PingTimeout => Some(Hint::PingTimeout.as_str()),
+        // A request or a connection that broke below HTTP.
+        None if reason == DisconnectReason::TransportError
+            && error.is_some_and(|error| error.status.is_none()) =>
+        {
+            Some(Hint::Broken.as_str())
         }
+        hint => hint,
+    }
+}
+
+/// Why a session has ended, without saying it twice.
+fn write_reason(
+    f: &mut impl fmt::Write,
+    reason: DisconnectReason,
+    error: Option<&TransportError>,
+) -> fmt::Result {
+    match error {
+        Some(error) if error.message == reason.as_str() => error.write(f),
+        Some(error) => {
+            write!(f, "{reason}: ")?;
+            error.write(f)
+        }
+        None => write!(f, "{reason}"),
+    }
+}
+
+/// Writes texts of which a server may have made a part: on one line, without control characters.
+struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for OneLine<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_bad = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        for (n, part) in text.split(is_bad).enumerate() {
+            if n > 0 {
+                self.0.write_str(" ")?;
+            }
+            self.0.write_str(part)?;
+        }
+        Ok(())
     }
 }
 
@@ -381,12 +459,41 @@ impl TransportError {
         }
     }
 
-    /// Something that only has a text.
-    pub(crate) fn plain(message: &'static str) -> TransportError {
+    /// The session has found something out by itself.
+    pub(crate) fn found(
+        message: &'static str,
+        detail: Option<Cow<'static, str>>,
+    ) -> TransportError {
         TransportError {
             message,
+            detail,
             ..TransportError::default()
         }
+    }
+
+    /// Adds what the server has sent that is not what it should be: the body of an answer to polling,
+    /// or a packet.
+    pub(crate) fn because_of(mut self, came: &Came) -> TransportError {
+        let text = String::from_utf8_lossy(&came.bytes);
+        let hint = hints::answer(false, 200, &text);
+        self.hint = hint.or(Some(Hint::NotSocketIo)).map(Hint::as_str);
+        match came.is_body {
+            true => {
+                self.status = Some(200);
+                self.body = Some(text.into());
+            }
+            false => {
+                let detail = self.detail.unwrap_or_default();
+                let start: String = text.chars().take(LINE).collect();
+                self.detail = Some(format!("{detail}: {start:?}").into());
+            }
+        }
+        self
+    }
+
+    /// Says whether a GET was refused because the session has moved to WebSocket: 400 with code 3.
+    pub(crate) fn is_late_poll(&self) -> bool {
+        self.status == Some(400) && self.hint == Some(Hint::LatePoll.as_str())
     }
 
     pub(crate) fn hint(&self) -> Option<&'static str> {
@@ -394,20 +501,27 @@ impl TransportError {
     }
 }
 
-/// How much of a body is kept.
-const MAX_BODY: usize = 16 * 1024;
+/// What the server has sent that has ended the session.
+#[derive(Debug)]
+pub(crate) struct Came {
+    /// The first bytes of it.
+    pub(crate) bytes: Vec<u8>,
+    /// It is the body of an answer to polling.
+    pub(crate) is_body: bool,
+}
 
-impl fmt::Display for TransportError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// How much of a body is kept.
+pub(crate) const MAX_BODY: usize = 16 * 1024;
+/// How much of a body or packet is printed.
+const LINE: usize = 200;
+
+impl TransportError {
+    fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {
         f.write_str(self.message)?;
         if let Some(status) = self.status {
             write!(f, ": the server answered {status}")?;
             let body = self.body.as_deref().unwrap_or_default().trim();
-            let line: String = body
-                .chars()
-                .take(200)
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect();
+            let line: String = body.chars().take(LINE).collect();
             if !line.is_empty() {
                 write!(f, " ({line})")?;
             }
@@ -419,6 +533,12 @@ impl fmt::Display for TransportError {
             Some(detail) => write!(f, ": {detail}"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(&mut OneLine(f))
     }
 }
 
@@ -494,7 +614,7 @@ mod tests {
         ] {
             let told = |error| Disconnected::new(reason(close), true, Some(&error)).to_string();
             let text = close.as_str();
-            assert_eq!(told(TransportError::plain(text)), text);
+            assert_eq!(told(TransportError::found(text, None)), text);
             let detailed = TransportError::broken(text, "invalid payload");
             assert_eq!(told(detailed), format!("{text}: invalid payload"));
             let other = TransportError::broken("websocket error", "reset");

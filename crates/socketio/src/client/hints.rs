@@ -6,6 +6,8 @@ use socketio_proto::engine::{RequestError, Transport};
 
 pub(crate) const OLD_SERVER: &str = "It seems you are trying to reach a Socket.IO server in v2.x with a v3.x client, but they are not compatible (more information here: https://socket.io/docs/v3/migrating-from-2-x-to-3-0/)";
 
+pub(crate) const NOT_JOINED: &str = "the session is open, but the server does not let the client into the namespace: look for a middleware of it that never calls `next`, and whether what answers is a Socket.IO server";
+
 /// The hint for an answer that is not what it should be.
 pub(crate) fn answer(is_websocket: bool, status: u16, body: &str) -> Option<Hint> {
     if let Some(hint) = engine_error(is_websocket, body) {

@@ -5,23 +5,24 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::FuturesUnordered;
 use socketio_proto::engine::Message;
 use socketio_proto::socket::{
-    Decoder, DisconnectReason, EventRef, PacketDecoder, PacketKind, ParseError, ServerPacket,
-    StoredEvent,
+    Decoder, DisconnectReason, EventRef, GivenUp, PacketDecoder, PacketKind, ParseError,
+    ServerPacket, StoredEvent,
 };
 
 use super::auth::{self, Auth};
 use super::config::Version;
 use super::error::{ConnectError, Disconnected};
 use super::running::Running;
-use super::shared::{Shared, SocketCore, Waiter};
+use super::shared::{Shared, SocketCore, Unsent, Waiter};
 use crate::args::Args;
+use crate::error::AckError;
 use crate::handler::{Call, Registered};
 
 /// Handles what comes, in order, and has the handlers that go on.
@@ -38,6 +39,8 @@ pub(crate) struct Inbox {
     sid: String,
     /// Messages that came together with the open packet, which is told of after them.
     early: Option<Vec<Early>>,
+    /// When a namespace may have to have been joined; it may have been since.
+    join_due: Option<Instant>,
 }
 
 enum Early {
@@ -55,8 +58,8 @@ enum PacketReader {
 /// Why the connection has to end.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// `auth` could not be provided.
-    Auth(ConnectError),
+    /// A namespace cannot be joined.
+    Join(ConnectError),
     /// The server has sent what is no packet, or more than is kept.
     Parse(String),
 }
@@ -73,6 +76,7 @@ impl Inbox {
             joining: None,
             sid: String::new(),
             early: None,
+            join_due: None,
         }
     }
 
@@ -80,6 +84,7 @@ impl Inbox {
     pub(crate) fn reset(&mut self) {
         self.decoder = reader(&self.shared);
         self.joining = None;
+        self.join_due = None;
         self.early = Some(Vec::new());
     }
 
@@ -131,15 +136,13 @@ impl Inbox {
         let auth = core.auth.lock().clone();
         match (&auth, self.shared.config.version) {
             // The server joins it by itself.
-            (_, Version::V2) if &*core.nsp == "/" => {}
+            (_, Version::V2) if &*core.nsp == "/" => self.expect(core),
             (Auth::None, _) => self.send_connect(core, ""),
             (Auth::Value(auth), _) => self.send_connect(core, auth),
             (Auth::Provider(provider), _) => {
                 let (core, provider) = (core.clone(), provider.clone());
                 let application = self.shared.application.clone();
-                let timeout = self
-                    .shared
-                    .with_state(|state| state.machine.config().timeout);
+                let timeout = self.timeout();
                 let bounded = async move {
                     let auth = auth::provided(provider, application, timeout).await;
                     (core, auth)
@@ -155,7 +158,7 @@ impl Inbox {
             match Pin::new(&mut **set).poll_next(cx) {
                 Poll::Ready(Some((core, Ok(auth)))) => self.send_connect(&core, &auth),
                 Poll::Ready(Some((_, Err(error)))) => {
-                    return Err(Broken::Auth(ConnectError::auth(error)));
+                    return Err(Broken::Join(ConnectError::auth(error)));
                 }
                 Poll::Ready(None) => self.joining = None,
                 Poll::Pending => break,
@@ -164,7 +167,59 @@ impl Inbox {
         Ok(())
     }
 
-    fn send_connect(&self, core: &Arc<SocketCore>, auth: &str) {
+    fn timeout(&self) -> Option<Duration> {
+        self.shared
+            .with_state(|state| state.machine.config().timeout)
+    }
+
+    /// The server is to let the client into a namespace, in time.
+    fn expect(&mut self, core: &SocketCore) {
+        let now = self.shared.clock.now();
+        let until = self.timeout().and_then(|timeout| now.checked_add(timeout));
+        core.inner.lock().machine.handle_joining(until);
+        self.join_due = [self.join_due, until].into_iter().flatten().min();
+    }
+
+    /// When it has to be looked whether a namespace was not joined in time.
+    pub(crate) fn join_due(&self) -> Option<Instant> {
+        self.join_due
+    }
+
+    /// Looks whether a namespace was not joined in time.
+    ///
+    /// # Errors
+    ///
+    /// When none is joined: then the connection is of no use.
+    pub(crate) fn check_joining(&mut self, now: Instant) -> Result<(), Broken> {
+        if self.join_due.is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        self.join_due = None;
+        let sockets = self.shared.sockets();
+        let is_joined = |core: &Arc<SocketCore>| core.inner.lock().machine.is_joined();
+        let has_joined = sockets.iter().any(is_joined);
+        for core in &sockets {
+            let (is_late, due) = {
+                let machine = &mut core.inner.lock().machine;
+                let is_late = machine.handle_join_timeout(now);
+                (is_late, machine.join_timeout())
+            };
+            self.join_due = [self.join_due, due].into_iter().flatten().min();
+            if !is_late {
+                continue;
+            }
+            let error = ConnectError::not_joined(&core.nsp, self.timeout());
+            if !has_joined {
+                return Err(Broken::Join(error));
+            }
+            // The answer may still come: a second CONNECT would make a second socket of it.
+            self.connect_error(core, &error);
+            self.expect(core);
+        }
+        Ok(())
+    }
+
+    fn send_connect(&mut self, core: &Arc<SocketCore>, auth: &str) {
         // Who has left in the meantime does not join.
         let payload = {
             let inner = core.inner.lock();
@@ -179,10 +234,9 @@ impl Inbox {
             Version::V2 => (with_query(&core.nsp, &payload), String::new()),
         };
         crate::encode::control(parser, PacketKind::Connect, &nsp, &data, |encoded| {
-            if let Err(error) = self.shared.push(&encoded, false) {
-                tracing::warn!(%error, namespace = &*core.nsp, "CONNECT was not sent");
-            }
+            self.shared.push_control(&encoded);
         });
+        self.expect(core);
     }
 
     // --- Packets ---
@@ -365,8 +419,7 @@ impl Inbox {
         let waiter = core.inner.lock().machine.take_waiter(id);
         match waiter {
             // Who waited may have given up in the meantime.
-            Some(Waiter::One(sender)) => drop(sender.send(Args::new(args, attachments))),
-            Some(Waiter::Nobody) => {}
+            Some(waiter) => drop(waiter.send(Ok(Args::new(args, attachments)))),
             None => tracing::debug!(id, "an ack that nobody waits for"),
         }
         if self.shared.config.retries {
@@ -376,7 +429,7 @@ impl Inbox {
 
     fn try_again(&self, core: &Arc<SocketCore>) {
         if let Some(socket) = self.shared.socket(core) {
-            socket.try_again(Instant::now());
+            socket.try_again(self.shared.clock.now());
         }
     }
 
@@ -423,7 +476,7 @@ impl Inbox {
             return;
         };
         socket.send_offline();
-        socket.try_again(Instant::now());
+        socket.try_again(self.shared.clock.now());
         let call = Call {
             socket: &socket,
             event: "connect",
@@ -441,8 +494,7 @@ impl Inbox {
 
     /// The server does not let the client in: it does not try again by itself.
     fn refused(&mut self, core: &Arc<SocketCore>, error: &ConnectError) {
-        let (_, waiters) = core.inner.lock().machine.deactivate();
-        drop(waiters);
+        self.leave(core);
         self.connect_error(core, error);
         self.end_streams(core);
         self.close_if_unused();
@@ -450,14 +502,26 @@ impl Inbox {
 
     /// The server has ended the namespace.
     fn ended(&mut self, core: &Arc<SocketCore>) {
-        let (was_joined, waiters) = core.inner.lock().machine.deactivate();
-        drop(waiters);
-        if was_joined {
+        if self.leave(core) {
             let reason = DisconnectReason::IoServerDisconnect;
             self.gone(core, &Disconnected::new(reason, false, None));
         }
         self.end_streams(core);
         self.close_if_unused();
+    }
+
+    /// A namespace is not to be joined any more; says whether it was. Nobody waits for answers then.
+    pub(crate) fn leave(&self, core: &SocketCore) -> bool {
+        let lost = core.inner.lock().machine.deactivate();
+        self.give_up(lost.given_up);
+        lost.was_joined
+    }
+
+    /// An event was sent as often as may be.
+    pub(crate) fn give_up(&self, given_up: Option<GivenUp<Unsent, Waiter>>) {
+        if let Some(GivenUp { event, waiter }) = given_up {
+            self.shared.fail(&event.name, waiter, AckError::Timeout);
+        }
     }
 
     fn close_if_unused(&self) {

@@ -1,23 +1,23 @@
 //! One session's transports, driven by proto's machine: bytes in, bytes out.
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use socketio_proto::engine::{
-    self, ClientPacket, ClientTransmit, CloseReason, Message, Packet, PacketError, Revision,
-    Transport, Via, decode_payload, v3,
+    self, ClientPacket, ClientTransmit, CloseReason, Message, Packet, PacketError, ReadyState,
+    Revision, Transport, Via, decode_payload, v3,
 };
-use socketio_proto::websocket::{Item, Opcode};
+use socketio_proto::websocket::{Item, Opcode, header_length};
 
-use super::error::TransportError;
+use super::ConnectError;
+use super::error::{Came, MAX_BODY, TransportError};
 use super::hints;
 use super::inbox::{Broken, Inbox};
 use super::polling::{Polling, payload};
-use super::shared::Shared;
+use super::shared::{Outbox, Shared};
 use super::websocket::{End, WebSocket};
 
 /// A session, or one that is being opened.
@@ -28,11 +28,11 @@ pub(crate) struct Link {
     probe: Probe,
     /// What has ended the session, if a transport has.
     pub(crate) failure: Option<TransportError>,
-    /// What kept a namespace from being joined, if that has.
-    pub(crate) auth_failure: Option<super::ConnectError>,
-    /// The session is being closed from here, until then.
-    pub(crate) closing: Option<Instant>,
-    close_sent: bool,
+    /// What kept a namespace from being joined, if that has ended the session.
+    pub(crate) join_failure: Option<ConnectError>,
+    /// What the server has sent that has ended the session.
+    pub(crate) came: Option<Came>,
+    leave: Leave,
     /// The application has closed it; what becomes of it concerns nobody.
     pub(crate) retired: bool,
 }
@@ -52,8 +52,18 @@ enum Probe {
     Open(WebSocket),
 }
 
-/// How long a closed session has to be written and answered.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How far this side has taken leave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Leave {
+    No,
+    /// When all is written, the transport is closed.
+    Wanted,
+    /// The close frame is among what is written.
+    Said,
+}
+
+/// What a WebSocket ping carries whose pong shows that all before it was read.
+const PROOF: &[u8] = b"read";
 
 impl Link {
     /// Begins to open a session.
@@ -67,10 +77,21 @@ impl Link {
             },
             probe: Probe::None,
             failure: None,
-            auth_failure: None,
-            closing: None,
-            close_sent: false,
+            join_failure: None,
+            came: None,
+            leave: Leave::No,
             retired: false,
+        }
+    }
+
+    /// What the session waits for while it is being opened, in words.
+    pub(crate) fn awaited(&self) -> &'static str {
+        match &self.main {
+            Main::Polling(_) => "the polling request that opens a session was not answered",
+            Main::Connecting(_) => "the WebSocket was not accepted",
+            Main::WebSocket(_) | Main::Gone => {
+                "the WebSocket brought no packet that opens a session"
+            }
         }
     }
 
@@ -81,8 +102,11 @@ impl Link {
     }
 
     /// Reads what there is; true if something was.
+    ///
+    /// The probe comes first: a server that answers it and releases the waiting GET at the same time is
+    /// not to get another GET.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, inbox: &mut Inbox, now: Instant) -> bool {
-        self.poll_main(cx, inbox, now) | self.poll_probe(cx, inbox, now)
+        self.poll_probe(cx, inbox, now) | self.poll_main(cx, inbox, now)
     }
 
     fn poll_main(&mut self, cx: &mut Context<'_>, inbox: &mut Inbox, now: Instant) -> bool {
@@ -103,10 +127,13 @@ impl Link {
                     Poll::Pending => return false,
                     Poll::Ready(ended) => ended,
                 };
-                let (pong, broken) = (reader.pong, reader.broken);
+                let Reader {
+                    pong, broken, came, ..
+                } = reader;
                 if let Some(pong) = pong {
                     websocket.push(Opcode::Pong, &pong);
                 }
+                self.came = self.came.take().or(came);
                 if let Some(broken) = broken {
                     self.invalid(broken);
                 }
@@ -117,7 +144,7 @@ impl Link {
                         self.failure
                             .get_or_insert(TransportError::closed(code, &reason));
                         self.engine
-                            .handle_transport_closed(CloseReason::TransportClose, None);
+                            .handle_transport_closed(CloseReason::TransportClose);
                     }
                     Err(End::Failed(error)) => self.broken(error),
                 }
@@ -129,12 +156,12 @@ impl Link {
     }
 
     fn poll_polling(&mut self, cx: &mut Context<'_>, inbox: &mut Inbox, now: Instant) -> bool {
-        let Main::Polling(polling) = &mut self.main else {
-            return false;
-        };
-        polling.watch(&self.shared, cx);
+        if let Main::Polling(polling) = &mut self.main {
+            polling.watch(&self.shared, cx);
+        }
         let mut progress = false;
-        if let Some(get) = &mut polling.get
+        if let Main::Polling(polling) = &mut self.main
+            && let Some(get) = &mut polling.get
             && let Poll::Ready(answer) = get.as_mut().poll(cx)
         {
             polling.get = None;
@@ -147,18 +174,20 @@ impl Link {
                     }
                     polling.unread = Some(body);
                 }
+                Err(error) if error.is_late_poll() && self.engine.handle_poll_refused() => {
+                    tracing::debug!(%error, "a GET was refused since the session moves");
+                }
                 Err(error) => self.broken(error),
             }
         }
         progress |= self.read_answer(inbox, now);
-        let Main::Polling(polling) = &mut self.main else {
-            return progress;
-        };
-        if let Some(post) = &mut polling.post
+        if let Main::Polling(polling) = &mut self.main
+            && let Some(post) = &mut polling.post
             && let Poll::Ready(answer) = post.as_mut().poll(cx)
         {
             polling.post = None;
             progress = true;
+            self.engine.handle_written(true, now);
             self.shared.with_state(|state| {
                 state.outbox.in_flight = 0;
                 state.outbox.written();
@@ -168,17 +197,13 @@ impl Link {
                 self.broken(error);
             }
         }
-        let Main::Polling(polling) = &mut self.main else {
-            return progress;
-        };
-        let is_open = self.engine.ready_state() == engine::ReadyState::Open;
-        if polling.paused {
-            if polling.get.is_none() && polling.post.is_none() && polling.unread.is_none() {
-                self.engine.handle_paused();
-            }
-        } else if polling.can_get() && is_open && !inbox.is_full() {
-            polling.start_get(&self.shared);
-            progress = true;
+        if let Main::Polling(polling) = &self.main
+            && polling.paused
+            && polling.get.is_none()
+            && polling.post.is_none()
+            && polling.unread.is_none()
+        {
+            self.engine.handle_paused();
         }
         progress
     }
@@ -201,10 +226,12 @@ impl Link {
         };
         let mut reader = Reader::new(&mut self.engine, Via::Main, inbox, now);
         let rest = reader.payload(&body);
-        let broken = reader.broken;
-        if rest > 0 {
-            polling.unread = Some(body.slice(body.len() - rest..));
+        let Reader { broken, came, .. } = reader;
+        match rest {
+            0 => self.engine.handle_poll_answered(now),
+            _ => polling.unread = Some(body.slice(body.len() - rest..)),
         }
+        self.came = self.came.take().or(came);
         if let Some(broken) = broken {
             self.invalid(broken);
         }
@@ -251,32 +278,38 @@ impl Link {
     fn broken(&mut self, error: TransportError) {
         self.failure.get_or_insert(error);
         self.engine
-            .handle_transport_closed(CloseReason::TransportError, None);
+            .handle_transport_closed(CloseReason::TransportError);
     }
 
     /// Ends the session for what the server has sent, or for want of `auth`.
     pub(crate) fn invalid(&mut self, broken: Broken) {
-        let (reason, detail) = match broken {
-            Broken::Parse(error) => (CloseReason::ParseError, error),
-            Broken::Auth(error) => {
-                let text = error.to_string();
-                self.auth_failure = Some(error);
-                (CloseReason::ForcedClose, text)
+        match broken {
+            Broken::Parse(text) => {
+                self.failure
+                    .get_or_insert(TransportError::found("parse error", Some(text.into())));
+                self.engine.handle_transport_closed(CloseReason::ParseError);
             }
-        };
+            Broken::Join(error) => self.not_joined(error),
+        }
+    }
+
+    /// Ends the session because a namespace cannot be joined.
+    pub(crate) fn not_joined(&mut self, error: ConnectError) {
+        let text = error.to_string();
+        self.failure
+            .get_or_insert(TransportError::found("forced close", Some(text.into())));
+        self.join_failure.get_or_insert(error);
         self.engine
-            .handle_transport_closed(reason, Some(Cow::Owned(detail)));
+            .handle_transport_closed(CloseReason::ForcedClose);
     }
 
     /// Does what the machine asks for.
-    pub(crate) fn transmit(&mut self, transmit: ClientTransmit, now: Instant) {
+    pub(crate) fn transmit(&mut self, transmit: ClientTransmit) {
         match transmit {
             ClientTransmit::Packet {
                 via: Via::Main,
                 packet,
-            } => self.shared.with_state(|state| {
-                state.outbox.push(Opcode::Text, packet.as_str().as_bytes());
-            }),
+            } => self.shared.with_state(|state| state.outbox.control(packet)),
             ClientTransmit::Packet {
                 via: Via::Probe,
                 packet,
@@ -308,87 +341,106 @@ impl Link {
                 }
             }
             ClientTransmit::CloseTransport { via: Via::Main } => {
-                self.closing.get_or_insert(now + CLOSE_TIMEOUT);
+                if self.leave == Leave::No {
+                    self.leave = Leave::Wanted;
+                }
             }
         }
     }
 
-    /// Writes what is queued; true if something was written.
-    pub(crate) fn flush(&mut self, cx: &mut Context<'_>, max_payload: Option<u64>) -> bool {
+    /// Writes what is queued, and polls; true if something was written or asked for. What the machine
+    /// has asked for has been done before.
+    pub(crate) fn flush(&mut self, cx: &mut Context<'_>, inbox: &Inbox, now: Instant) -> bool {
         if let Probe::Open(websocket) = &mut self.probe
             && let Poll::Ready(Err(error)) = websocket.poll_flush(cx)
         {
             self.probe_ended(error.to_string());
             return true;
         }
-        let can_write = self.engine.can_write();
-        let revision = self.shared.config.revision();
+        match &self.main {
+            Main::WebSocket(_) => self.flush_websocket(cx, now),
+            Main::Polling(_) => self.start_requests(inbox, now),
+            Main::Connecting(_) | Main::Gone => false,
+        }
+    }
+
+    fn flush_websocket(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Main::WebSocket(websocket) = &mut self.main else {
+            return false;
+        };
+        let before = websocket.unwritten();
+        // What waits for a slow server waits in the outbox, where it is counted.
+        if before == 0 && self.engine.can_write() {
+            let revision = self.engine.revision();
+            let is_empty = self.shared.with_state(|state| {
+                take_frames(
+                    &mut state.outbox,
+                    &mut self.engine,
+                    websocket,
+                    revision,
+                    now,
+                );
+                state.outbox.frames.is_empty()
+            });
+            if is_empty && self.leave == Leave::Wanted && self.engine.can_write() {
+                self.leave = Leave::Said;
+                websocket.push(Opcode::Close, &1000_u16.to_be_bytes());
+            }
+        }
+        let unwritten = websocket.unwritten();
+        if unwritten == 0 {
+            return false;
+        }
+        self.engine.handle_writing(now);
+        let flushed = websocket.poll_flush(cx);
+        let rest = websocket.unwritten();
+        if rest < unwritten {
+            self.engine.handle_written(rest == 0, now);
+        }
+        self.shared.with_state(|state| {
+            state.outbox.in_flight = rest;
+            state.outbox.written();
+        });
+        if rest == 0 {
+            self.shared.quiet.notify_waiters();
+        }
+        if let Poll::Ready(Err(error)) = flushed {
+            self.broken(TransportError::broken(super::error::WEBSOCKET_ERROR, error));
+        }
+        rest < unwritten
+    }
+
+    fn start_requests(&mut self, inbox: &Inbox, now: Instant) -> bool {
+        let Main::Polling(polling) = &mut self.main else {
+            return false;
+        };
         let mut progress = false;
-        match &mut self.main {
-            Main::WebSocket(websocket) => {
-                let before = websocket.unwritten();
-                // What waits for a slow server waits in the outbox, where it is counted.
-                if before == 0 && can_write {
-                    progress = self.shared.with_state(|state| {
-                        for (opcode, payload, _) in state.outbox.frames() {
-                            push(websocket, revision, opcode, payload);
-                        }
-                        state.outbox.frames.clear();
-                        if state.outbox.frames.capacity() > KEPT {
-                            state.outbox.frames = Vec::new();
-                        }
-                        websocket.unwritten() > 0
-                    });
-                    if self.closing.is_some() && !self.close_sent {
-                        self.close_sent = true;
-                        websocket.push(Opcode::Close, &1000_u16.to_be_bytes());
-                    }
-                }
-                if websocket.unwritten() == 0 {
-                    return progress;
-                }
-                let flushed = websocket.poll_flush(cx);
-                let unwritten = websocket.unwritten();
-                self.shared.with_state(|state| {
-                    state.outbox.in_flight = unwritten;
-                    state.outbox.written();
-                });
-                if unwritten == 0 {
-                    self.shared.quiet.notify_waiters();
-                }
-                if let Poll::Ready(Err(error)) = flushed {
-                    self.broken(TransportError::broken(super::error::WEBSOCKET_ERROR, error));
-                }
-            }
-            Main::Polling(polling) => {
-                let has_post = polling.post.is_some();
-                if can_write && !has_post && !polling.paused {
-                    let body = self.shared.with_state(|state| {
-                        if state.outbox.frames.is_empty() {
-                            return None;
-                        }
-                        let (body, used) = payload(state.outbox.frames(), revision, max_payload);
-                        state.outbox.frames.drain(..used);
-                        state.outbox.in_flight = used;
-                        Some(body)
-                    });
-                    if let Some(body) = body {
-                        polling.start_post(&self.shared, body);
-                        progress = true;
-                    }
-                }
-                if self.closing.is_some() && polling.post.is_none() {
-                    self.engine
-                        .handle_transport_closed(CloseReason::ForcedClose, None);
-                    progress = true;
-                }
-            }
-            Main::Connecting(_) | Main::Gone => {
-                if self.closing.is_some() {
-                    self.engine
-                        .handle_transport_closed(CloseReason::ForcedClose, None);
-                }
-            }
+        if polling.can_get() && !polling.paused && self.engine.can_poll(now) && !inbox.is_full() {
+            self.engine.handle_poll_begun(now);
+            polling.start_get(&self.shared);
+            progress = true;
+        }
+        if polling.post.is_some() || polling.paused || !self.engine.can_write() {
+            return progress;
+        }
+        let revision = self.engine.revision();
+        let body = self.shared.with_state(|state| {
+            let max_payload = state.session.as_ref()?.max_payload;
+            let (body, used) = payload(state.outbox.frames(), revision, max_payload);
+            state.outbox.take(used);
+            state.outbox.in_flight = body.len();
+            (!body.is_empty()).then_some(body)
+        });
+        if let Some(body) = body {
+            self.engine.handle_writing(now);
+            polling.start_post(&self.shared, body);
+            return true;
+        }
+        if self.leave == Leave::Wanted {
+            self.leave = Leave::Said;
+            self.engine
+                .handle_transport_closed(CloseReason::ForcedClose);
+            return true;
         }
         progress
     }
@@ -396,7 +448,7 @@ impl Link {
     /// Takes leave of a session that has ended, as far as that takes no time.
     pub(crate) fn farewell(mut self, cx: &mut Context<'_>) {
         if let Main::WebSocket(websocket) = &mut self.main {
-            if !self.close_sent {
+            if self.leave != Leave::Said {
                 websocket.push(Opcode::Close, &1000_u16.to_be_bytes());
             }
             let _ = websocket.poll_flush(cx);
@@ -405,8 +457,31 @@ impl Link {
     }
 }
 
-/// An outbox that has grown beyond this gives its buffer back.
-const KEPT: usize = 16 * 1024;
+/// Hands what is queued to a WebSocket, up to a barrier that is not passed yet.
+fn take_frames(
+    outbox: &mut Outbox,
+    engine: &mut engine::Client,
+    websocket: &mut WebSocket,
+    revision: Revision,
+    now: Instant,
+) {
+    let mut used = 0;
+    for (opcode, payload, _) in outbox.frames() {
+        used += header_length(payload.len()) + payload.len();
+        if opcode != Opcode::Ping {
+            push(websocket, revision, opcode, payload);
+            continue;
+        }
+        if websocket.unwritten() > 0 {
+            engine.handle_writing(now);
+        }
+        if engine.handle_barrier(now) {
+            websocket.push(Opcode::Ping, PROOF);
+            break;
+        }
+    }
+    outbox.take(used);
+}
 
 fn push(websocket: &mut WebSocket, revision: Revision, opcode: Opcode, payload: &[u8]) {
     match (revision, opcode) {
@@ -430,6 +505,8 @@ struct Reader<'a> {
     now: Instant,
     pong: Option<Vec<u8>>,
     broken: Option<Broken>,
+    /// What has ended the session.
+    came: Option<Came>,
 }
 
 impl<'a> Reader<'a> {
@@ -446,6 +523,7 @@ impl<'a> Reader<'a> {
             now,
             pong: None,
             broken: None,
+            came: None,
         }
     }
 
@@ -460,7 +538,7 @@ impl<'a> Reader<'a> {
                     Revision::V4 => Packet::decode_text(&text),
                     Revision::V3 => v3::decode_text(&text),
                 };
-                self.packet(packet);
+                self.noting(text.as_bytes(), false, |reader| reader.packet(packet));
             }
             Item::Binary(bytes) => {
                 let packet = match self.revision() {
@@ -470,37 +548,54 @@ impl<'a> Reader<'a> {
                 self.packet(Ok(packet));
             }
             Item::Ping(payload) => self.pong = Some(payload.to_vec()),
-            Item::Pong(_) | Item::Fragment | Item::Close(_) => {}
+            Item::Pong(payload) => {
+                if payload == PROOF {
+                    self.engine.handle_proof();
+                }
+            }
+            Item::Fragment | Item::Close(_) => {}
         }
     }
 
     /// Reads a body, or as much of it as the application keeps up with; gives the length of the rest.
     fn payload(&mut self, body: &[u8]) -> usize {
-        let Ok(text) = std::str::from_utf8(body) else {
-            self.engine.handle_bad_packet(self.via);
-            return 0;
-        };
-        match self.revision() {
-            Revision::V4 => {
-                let mut packets = decode_payload(text);
-                while let Some(packet) = packets.next() {
-                    self.packet(packet);
-                    if self.inbox.is_full() {
-                        break;
+        let mut rest = 0;
+        self.noting(body, true, |reader| {
+            let Ok(text) = std::str::from_utf8(body) else {
+                return reader.engine.handle_bad_packet(reader.via);
+            };
+            match reader.revision() {
+                Revision::V4 => {
+                    let mut packets = decode_payload(text);
+                    while let Some(packet) = packets.next() {
+                        reader.packet(packet);
+                        if reader.inbox.is_full() {
+                            break;
+                        }
                     }
+                    rest = packets.rest().map_or(0, str::len);
                 }
-                packets.rest().map_or(0, str::len)
-            }
-            Revision::V3 => {
-                let mut packets = v3::decode_payload(text);
-                while let Some(packet) = packets.next() {
-                    self.packet(packet);
-                    if self.inbox.is_full() {
-                        break;
+                Revision::V3 => {
+                    let mut packets = v3::decode_payload(text);
+                    while let Some(packet) = packets.next() {
+                        reader.packet(packet);
+                        if reader.inbox.is_full() {
+                            break;
+                        }
                     }
+                    rest = packets.rest().map_or(0, str::len);
                 }
-                packets.rest().map_or(0, str::len)
             }
+        });
+        rest
+    }
+
+    /// Handles something, and keeps the beginning of it if that ends the session.
+    fn noting(&mut self, bytes: &[u8], is_body: bool, handle: impl FnOnce(&mut Self)) {
+        handle(self);
+        if self.came.is_none() && self.engine.ready_state() == ReadyState::Closed {
+            let bytes = bytes[..bytes.len().min(MAX_BODY)].to_vec();
+            self.came = Some(Came { bytes, is_body });
         }
     }
 

@@ -143,12 +143,22 @@ impl Manager {
     /// Leaves all namespaces and closes the connection.
     ///
     /// It acts at once. Awaited, it waits until what was emitted has been written and the connection is
-    /// closed.
+    /// closed, for as long as [`Socket::disconnect`].
     pub fn close(&self) -> Disconnecting {
-        for core in self.guard.0.sockets() {
+        let shared = &self.guard.0;
+        let link = shared.with_state(|state| state.link());
+        for core in shared.sockets() {
             drop(Socket::new(core, self.guard.clone()).disconnect());
         }
-        Disconnecting::new(self.guard.0.clone())
+        Disconnecting::new(shared.clone(), link)
+    }
+
+    /// How many events could not be sent without anybody being told: those that were refused and not
+    /// awaited, those that had waited for a connection and that the server would not have taken, and
+    /// those whose last try was not answered. The log has a line for the first, and one each 10 s while
+    /// there are more.
+    pub fn unsent_events(&self) -> u64 {
+        self.guard.0.unsent.count()
     }
 
     fn reconnect(&self, change: impl FnOnce(&mut ReconnectConfig)) {
@@ -189,7 +199,8 @@ impl Manager {
         self.reconnect(|config| config.randomization_factor = factor.clamp(0.0, 1.0));
     }
 
-    /// Bounds an attempt to connect, from the next one on; at most 365 days.
+    /// Bounds an attempt to connect, and then the joining of each namespace, from the next one on; at
+    /// most 365 days.
     pub fn set_timeout(&self, timeout: Duration) {
         self.reconnect(|config| config.timeout = Some(duration::capped(timeout)));
     }

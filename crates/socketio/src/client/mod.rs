@@ -39,6 +39,7 @@ mod running;
 mod shared;
 mod socket;
 mod task;
+mod unsent;
 mod websocket;
 
 pub use ack::AckFuture;

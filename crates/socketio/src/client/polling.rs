@@ -4,9 +4,7 @@ use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Context;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
@@ -15,7 +13,7 @@ use socketio_proto::engine::{
     OpenData, Packet, PayloadEncoder, Revision, Transport, decode_payload, v3,
 };
 use socketio_proto::websocket::{Frames, Opcode};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::dial::{Forwarding, Stream};
 use super::error::{POLL_ERROR, POST_ERROR, TransportError};
@@ -37,13 +35,7 @@ pub(crate) struct Polling {
     /// The request that opens the session has been sent.
     has_asked: bool,
     connections: Arc<Connections>,
-    /// How many GETs in a row have brought nothing.
-    fruitless: Arc<AtomicU32>,
 }
-
-/// After so many GETs that brought nothing there is a pause before each.
-const FRUITLESS: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(100);
 
 impl Polling {
     pub(crate) fn new() -> Polling {
@@ -55,7 +47,6 @@ impl Polling {
             sid: None,
             has_asked: false,
             connections: Arc::new(Connections::new()),
-            fruitless: Arc::default(),
         }
     }
 
@@ -66,19 +57,8 @@ impl Polling {
 
     pub(crate) fn start_get(&mut self, shared: &Arc<Shared>) {
         self.has_asked = true;
-        let fruitless = self.fruitless.clone();
         let request = self.request(shared, Method::GET, Vec::new());
-        self.get = Some(Box::pin(async move {
-            if fruitless.load(Ordering::Relaxed) >= FRUITLESS {
-                sleep(PAUSE).await;
-            }
-            let body = request.send().await?;
-            match is_fruitless(&body) {
-                true => fruitless.fetch_add(1, Ordering::Relaxed),
-                false => fruitless.swap(0, Ordering::Relaxed),
-            };
-            Ok(body)
-        }));
+        self.get = Some(Box::pin(request.send()));
     }
 
     pub(crate) fn start_post(&mut self, shared: &Arc<Shared>, body: Vec<u8>) {
@@ -256,16 +236,9 @@ fn is_whole_open(body: &[u8], revision: Revision) -> bool {
     open_packet(body, revision).is_some_and(|json| OpenData::decode(json).is_ok())
 }
 
-/// Says whether an answer has brought nothing: no packet, or some that say nothing, or only ask whether
-/// the client is there.
-fn is_fruitless(body: &[u8]) -> bool {
-    body.iter()
-        .all(|byte| matches!(byte, b'2' | b'6' | b'\x1e'))
-        || body == b"1:6"
-}
-
-/// Joins what is queued to a body for a POST, as much as the server takes at once, at least one packet.
-/// Gives the body, and how many bytes of frames are in it.
+/// Joins what is queued to a body for a POST, as much as the server takes at once, at least one packet,
+/// up to a barrier: the answer to the POST shows that it was read. Gives the body, and how many bytes of
+/// frames are in it.
 pub(crate) fn payload(
     frames: Frames<'_>,
     revision: Revision,
@@ -276,16 +249,24 @@ pub(crate) fn payload(
     let mut v4 = PayloadEncoder::new();
     let mut v3 = v3::PayloadEncoder::new();
     for (opcode, payload, _) in frames {
+        if opcode == Opcode::Ping {
+            if size > 0 {
+                break;
+            }
+            used += socketio_proto::websocket::header_length(0);
+            continue;
+        }
         let length = match opcode {
             Opcode::Binary => 2 + payload.len().div_ceil(3) * 4,
             _ => payload.len(),
         };
+        let is_first = size == 0;
         // One for what separates packets; in revision 3 a length.
         size += length + if revision == Revision::V3 { 12 } else { 1 };
         // A close packet travels alone, as with the JavaScript client: in one body with the packet by
         // which a namespace is left, the reference closes first and tells "transport close".
         let is_close = opcode == Opcode::Text && payload == b"1";
-        if used > 0 && (size > max || is_close) {
+        if !is_first && (size > max || is_close) {
             break;
         }
         used += socketio_proto::websocket::header_length(payload.len()) + payload.len();
@@ -295,6 +276,10 @@ pub(crate) fn payload(
             (Revision::V3, Opcode::Binary) => v3.push_binary(payload),
             (Revision::V3, _) => v3.push_encoded(payload),
         }
+    }
+    if size == 0 {
+        // In revision 3 the payload of no packet is not empty.
+        return (Vec::new(), used);
     }
     let body = match revision {
         Revision::V4 => v4.finish(),
@@ -319,16 +304,6 @@ mod tests {
         // Lengths and packets of bytes.
         let binary = b"\x01\x03\xff\x04\x01\x02";
         assert_eq!(text(binary.to_vec(), Revision::V3), binary[..]);
-    }
-
-    #[test]
-    fn answers_that_bring_nothing_are_told_from_others() {
-        for body in ["", "6", "2", "6\u{1e}2\u{1e}6", "1:6"] {
-            assert!(is_fruitless(body.as_bytes()), "{body}");
-        }
-        for body in ["4", "6\u{1e}4a", "1", "3:42a"] {
-            assert!(!is_fruitless(body.as_bytes()), "{body}");
-        }
     }
 
     // C037
@@ -363,6 +338,45 @@ mod tests {
         let (body, used) = payload(frames(&queue), Revision::V4, None);
         assert_eq!(body, b"41");
         assert_eq!(payload(frames(&queue[used..]), Revision::V4, None).0, b"1");
+    }
+
+    // Node's server drops what it has read and not dispatched when the namespace is left.
+    #[test]
+    fn what_follows_a_barrier_travels_alone() {
+        let barrier = frame(Opcode::Ping, b"");
+        let queue = [
+            barrier.clone(),
+            frame(Opcode::Text, b"42[\"a\"]"),
+            barrier.clone(),
+            barrier,
+            frame(Opcode::Text, b"41"),
+        ]
+        .concat();
+        for revision in [Revision::V3, Revision::V4] {
+            let mut rest = &queue[..];
+            let mut bodies = Vec::new();
+            while !rest.is_empty() {
+                let (body, used) = payload(frames(rest), revision, None);
+                bodies.push(String::from_utf8(body).expect("text"));
+                rest = &rest[used..];
+            }
+            assert_eq!(
+                bodies,
+                match revision {
+                    Revision::V3 => ["7:42[\"a\"]", "2:41"],
+                    Revision::V4 => ["42[\"a\"]", "41"],
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn without_a_packet_there_is_no_body() {
+        for revision in [Revision::V3, Revision::V4] {
+            let barrier = frame(Opcode::Ping, b"");
+            assert_eq!(payload(frames(b""), revision, None), (vec![], 0));
+            assert_eq!(payload(frames(&barrier), revision, None), (vec![], 2));
+        }
     }
 
     #[test]

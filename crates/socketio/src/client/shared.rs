@@ -8,15 +8,16 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
-use socketio_proto::engine::Transport;
+use socketio_proto::engine::{ClientPacket, Transport};
 use socketio_proto::socket::{ClientSocket, DisconnectReason, Manager as Machine, ReconnectConfig};
 use socketio_proto::websocket::{self, Frames, Opcode};
 use tokio::sync::{Notify, oneshot};
 
 use super::auth::Auth;
+use super::clock::Clock;
 use super::config::Config;
 use super::cookies::Cookies;
 use super::error::ConnectError;
@@ -25,16 +26,20 @@ use super::handlers::Handlers;
 use super::manager::{Manager, ManagerEvent};
 use super::socket::Socket;
 use super::task::Task;
+use super::unsent::UnsentEvents;
 use crate::application::{Application, Callback};
 use crate::args::Args;
 use crate::encode::{Encoded, EventArgs};
-use crate::error::EmitError;
+use crate::error::{AckError, EmitError};
 use crate::plugins;
 
 pub(crate) struct Shared {
     pub(crate) application: Arc<Application>,
     pub(crate) config: Config,
     pub(crate) cookies: Cookies,
+    pub(crate) clock: Clock,
+    /// The events that were not sent without anybody being told.
+    pub(crate) unsent: UnsentEvents,
     state: Mutex<State>,
     listeners: RwLock<Vec<Arc<Listener>>>,
     guard: OnceLock<Weak<Guard>>,
@@ -53,6 +58,10 @@ pub(crate) struct State {
     pub(crate) session: Option<SessionInfo>,
     /// What the server has chosen for the latest WebSocket.
     pub(crate) subprotocol: Option<Box<str>>,
+    /// The number of the connection that there is, open or not.
+    link: Option<u64>,
+    /// How many connections there have been.
+    links: u64,
     task: TaskState,
     /// The last handle is gone.
     pub(crate) abandoned: bool,
@@ -60,8 +69,8 @@ pub(crate) struct State {
     pub(crate) break_off: bool,
     /// A full stream of events has room again, for those that wait.
     pub(crate) has_room: bool,
-    /// When the server is given up, by the wall clock.
-    pub(crate) expires: Option<SystemTime>,
+    /// When the server is given up.
+    expires: Option<Instant>,
 }
 
 /// What is known of the open session.
@@ -100,12 +109,8 @@ pub(crate) struct Inner {
     pub(crate) streams: Vec<Arc<EventQueue>>,
 }
 
-/// Who waits for an answer.
-pub(crate) enum Waiter {
-    One(oneshot::Sender<Args>),
-    /// An event that is repeated until it is answered, which nobody waits for.
-    Nobody,
-}
+/// Who waits for an answer. One that is dropped learns that the connection is gone.
+pub(crate) type Waiter = oneshot::Sender<Result<Args, AckError>>;
 
 /// An event that waits for its connection.
 #[derive(Debug)]
@@ -144,6 +149,8 @@ impl Shared {
             application,
             cookies: Cookies::new(config.cookies),
             config,
+            clock: Clock::new(),
+            unsent: UnsentEvents::default(),
             state: Mutex::new(State {
                 machine: Machine::new(reconnect),
                 sockets: Vec::new(),
@@ -151,6 +158,8 @@ impl Shared {
                 requests: VecDeque::new(),
                 session: None,
                 subprotocol: None,
+                link: None,
+                links: 0,
                 task: TaskState::None,
                 abandoned: false,
                 break_off: false,
@@ -215,26 +224,43 @@ impl Shared {
         }
     }
 
-    /// Queues a packet for the open session.
+    /// Queues an event for the open session.
     pub(crate) fn push(&self, encoded: &Encoded<'_>, volatile: bool) -> Result<(), EmitError> {
         let mut state = self.state.lock();
         if volatile && !state.outbox.is_writable() {
-            tracing::debug!("a volatile event was dropped: the transport was not writable");
-            return Ok(());
+            return Err(EmitError::Dropped);
         }
-        if let Some(session) = &state.session
-            && let Some(max) = session.max_payload
-        {
-            check_size(encoded, session.transport, max)?;
-        }
-        let queued = state.outbox.frames.len();
-        // An empty queue takes one message of any size.
-        if queued > 0 && queued + encoded.size() > self.config.max_queue {
+        state.check_size(encoded)?;
+        // One that is larger than the whole queue goes through an empty one.
+        let waiting = state.outbox.frames.len();
+        if waiting > 0 && waiting + encoded.size() > self.config.max_queue {
             return Err(EmitError::QueueFull);
         }
-        encoded.frames(|opcode, payload| state.outbox.push(opcode, payload));
-        state.wake();
+        state.push(encoded);
         Ok(())
+    }
+
+    /// Queues an event that was kept for this session, and counted against a bound then.
+    pub(crate) fn push_kept(&self, encoded: &Encoded<'_>) -> Result<(), EmitError> {
+        let mut state = self.state.lock();
+        state.check_size(encoded)?;
+        state.push(encoded);
+        Ok(())
+    }
+
+    /// Queues a packet of the protocol, which is sent whatever bounds there are: without it nothing
+    /// goes on.
+    pub(crate) fn push_control(&self, encoded: &Encoded<'_>) {
+        self.state.lock().push(encoded);
+    }
+
+    /// Tells who waits for an answer why it will not come, and counts the event if nobody does. No lock
+    /// may be held.
+    pub(crate) fn fail(&self, event: &str, waiter: Option<Waiter>, error: AckError) {
+        match waiter {
+            Some(waiter) => drop(waiter.send(Err(error))),
+            None => self.unsent.note(event, &error),
+        }
     }
 
     // --- For the task ---
@@ -245,13 +271,13 @@ impl Shared {
     }
 
     /// Ends a turn; false if there is more to do.
-    pub(crate) fn end_turn(&self, waker: &Waker, expires: Option<Instant>, now: Instant) -> bool {
+    pub(crate) fn end_turn(&self, waker: &Waker, expires: Option<Instant>) -> bool {
         let mut state = self.state.lock();
         let has_frames = state.outbox.is_writable() && !state.outbox.frames.is_empty();
         if has_frames || state.has_work() {
             return false;
         }
-        state.expires = expires.map(|at| SystemTime::now() + at.saturating_duration_since(now));
+        state.expires = expires;
         state.task = TaskState::Sleeping(waker.clone());
         true
     }
@@ -295,19 +321,44 @@ impl State {
 
     /// Says whether events can be queued for the server: the session is open, and its heartbeat has not
     /// stopped while the machine slept.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.session.is_some()
-            && self
-                .expires
-                .is_none_or(|expires| SystemTime::now() < expires)
+    pub(crate) fn is_alive(&self, clock: &Clock) -> bool {
+        self.session.is_some() && self.expires.is_none_or(|expires| clock.now() < expires)
     }
 
-    /// Says whether nothing waits to be written, and nothing is being closed.
-    pub(crate) fn is_quiet(&self) -> bool {
-        matches!(self.task, TaskState::None)
+    /// A connection begins, or has ended.
+    pub(crate) fn set_linked(&mut self, is_linked: bool) {
+        self.links += u64::from(is_linked);
+        self.link = is_linked.then_some(self.links);
+    }
+
+    /// The number of the connection that there is.
+    pub(crate) fn link(&self) -> Option<u64> {
+        self.link
+    }
+
+    /// Says whether nothing waits to be written to a connection, and it is not being closed.
+    pub(crate) fn is_quiet(&self, link: Option<u64>) -> bool {
+        link.is_none()
+            || self.link != link
             || (self.outbox.frames.is_empty()
                 && self.outbox.in_flight == 0
                 && self.machine.is_open())
+    }
+
+    fn push(&mut self, encoded: &Encoded<'_>) {
+        encoded.frames(|opcode, payload| self.outbox.push(opcode, payload));
+        self.wake();
+    }
+
+    /// Refuses what the server would end the connection for.
+    fn check_size(&self, encoded: &Encoded<'_>) -> Result<(), EmitError> {
+        match &self.session {
+            Some(SessionInfo {
+                transport,
+                max_payload: Some(max),
+            }) => check_size(encoded, *transport, *max),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -319,6 +370,8 @@ pub(crate) struct Outbox {
     pub(crate) in_flight: usize,
     /// Set while a session is open that can be written to.
     pub(crate) open: bool,
+    /// The answer to a ping waits; one is enough.
+    pub(crate) has_pong: bool,
     /// Those who wait until the queue is short.
     pub(crate) waiting: Vec<Waker>,
 }
@@ -327,6 +380,36 @@ impl Outbox {
     pub(crate) fn push(&mut self, opcode: Opcode, payload: &[u8]) {
         websocket::header(&mut self.frames, opcode, payload.len());
         self.frames.extend_from_slice(payload);
+    }
+
+    /// Queues a barrier: what follows is written when the server has shown that it has read what goes
+    /// before. It stands as a ping, the one frame that is never queued otherwise.
+    pub(crate) fn push_barrier(&mut self) {
+        self.push(Opcode::Ping, &[]);
+    }
+
+    /// Queues a packet of the session. Many pings while an answer waits get one.
+    pub(crate) fn control(&mut self, packet: ClientPacket) {
+        let is_pong = packet == ClientPacket::Pong;
+        if !is_pong || !std::mem::replace(&mut self.has_pong, true) {
+            self.push(Opcode::Text, packet.as_str().as_bytes());
+        }
+    }
+
+    /// Removes what has been handed to a transport: so many bytes of frames.
+    pub(crate) fn take(&mut self, used: usize) {
+        if used == 0 {
+            return;
+        }
+        self.has_pong = false;
+        if used < self.frames.len() {
+            self.frames.drain(..used);
+            return;
+        }
+        self.frames.clear();
+        if self.frames.capacity() > KEPT {
+            self.frames = Vec::new();
+        }
     }
 
     pub(crate) fn frames(&self) -> Frames<'_> {
@@ -362,10 +445,11 @@ impl Outbox {
     }
 }
 
+/// An outbox that has grown beyond this gives its buffer back.
+const KEPT: usize = 16 * 1024;
 /// Above so many bytes, those who await their emits wait.
 const MARK: usize = 64 * 1024;
 
-/// Refuses what the server would end the connection for.
 fn check_size(encoded: &Encoded<'_>, transport: Transport, max: u64) -> Result<(), EmitError> {
     let mut largest = 0;
     encoded.frames(|opcode, payload| {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use socketio_proto::socket::{DisconnectReason, PacketKind, is_reserved};
 use tokio::sync::oneshot;
 
-use super::ack::AckFuture;
+use super::ack::{AckFuture, Sent};
 use super::auth::Auth;
 use super::emit::Emit;
 use super::error::{BuildError, ConnectError, Disconnected};
@@ -156,7 +156,7 @@ impl Socket {
                     state.requests.push_back(Request::Join(self.core.clone()));
                 }
             } else {
-                state.machine.open(Instant::now());
+                state.machine.open(shared.clock.now());
             }
         });
         shared.run();
@@ -169,8 +169,13 @@ impl Socket {
     /// Leaves the namespace and does not come back by itself. With the last namespace the connection
     /// is closed.
     ///
-    /// It acts at once. Awaited, it waits until what was emitted has been written, and, with the last
-    /// namespace, until the connection is closed.
+    /// It acts at once: nobody waits for an answer any more. What was emitted before arrives: the server
+    /// is told of the leave when it has shown that it has read the rest, or after 5 s. Awaited, it waits
+    /// until that is written, and, with the last namespace, until the connection is closed: 10 s at most
+    /// after the server has taken something last, and 60 s in all.
+    ///
+    /// Events that wait for a connection are kept for the next [`connect`](Socket::connect), but for
+    /// those whose answer was awaited.
     ///
     /// # Cancel safety
     ///
@@ -178,23 +183,22 @@ impl Socket {
     #[doc(alias = "close")]
     pub fn disconnect(&self) -> Disconnecting {
         let shared = self.shared();
-        let was_joined = {
+        let (lost, connecting) = {
             let mut inner = self.core.inner.lock();
             if inner.machine.is_joined() {
+                shared.with_state(|state| state.outbox.push_barrier());
                 self.control(PacketKind::Disconnect, "");
             }
-            let (was_joined, waiters) = inner.machine.deactivate();
-            for waiting in inner.connecting.drain(..) {
-                let reason = DisconnectReason::IoClientDisconnect;
-                let _ = waiting.send(Err(ConnectError::closed(reason)));
-            }
-            drop(inner);
-            drop(waiters);
-            was_joined
+            let connecting = std::mem::take(&mut inner.connecting);
+            (inner.machine.deactivate(), connecting)
         };
+        for waiting in connecting {
+            let reason = DisconnectReason::IoClientDisconnect;
+            let _ = waiting.send(Err(ConnectError::closed(reason, None)));
+        }
         let is_last = !shared.has_active_sockets();
-        shared.with_state(|state| {
-            if was_joined {
+        let link = shared.with_state(|state| {
+            if lost.was_joined {
                 let left = Request::Left(self.core.clone(), DisconnectReason::IoClientDisconnect);
                 state.requests.push_back(left);
             }
@@ -202,8 +206,9 @@ impl Socket {
                 state.machine.close();
             }
             state.wake();
+            state.link()
         });
-        Disconnecting::new(shared.clone())
+        Disconnecting::new(shared.clone(), link)
     }
 
     // --- Emitting ---
@@ -244,7 +249,9 @@ impl Socket {
     /// Sends an event and gives the server's answer.
     ///
     /// It waits for as long as the connection lives, or for the
-    /// [`ack_timeout`](super::ClientBuilder::ack_timeout); see [`timeout`](Socket::timeout).
+    /// [`ack_timeout`](super::ClientBuilder::ack_timeout); see [`timeout`](Socket::timeout). Before there
+    /// is a connection it waits for one, until the namespace is [left](Socket::disconnect), refused, or
+    /// given up.
     ///
     /// # Examples
     ///
@@ -265,7 +272,8 @@ impl Socket {
         self.ack_with(event.as_ref(), &args, Flags::default())
     }
 
-    /// Drops the next event instead of keeping it if it cannot be written at once.
+    /// Drops the next event instead of keeping it if it cannot be written at once. It is not repeated
+    /// with [`retries`](super::ClientBuilder::retries).
     pub fn volatile(&self) -> SocketEmit<'_> {
         self.with(Flags {
             volatile: true,
@@ -274,6 +282,9 @@ impl Socket {
     }
 
     /// Bounds the wait for the next event's answer. An event that was not sent by then is not sent.
+    ///
+    /// With [`retries`](super::ClientBuilder::retries) each try has this time, and all together, with the
+    /// wait for a connection and for earlier events, as many times as there are tries.
     pub fn timeout(&self, timeout: Duration) -> SocketEmit<'_> {
         self.with(Flags {
             timeout: Some(timeout),
@@ -289,8 +300,15 @@ impl Socket {
     }
 
     fn emit_with<T: Serialize + ?Sized>(&self, event: &str, args: &T, flags: Flags) -> Emit<'_> {
-        let outcome = self.transmit(event, args, None, flags).map(drop);
-        Emit::new(self.shared(), outcome)
+        let outcome = match self.transmit(event, args, None, flags) {
+            Ok(_) => Ok(()),
+            Err(EmitError::Dropped) => {
+                tracing::debug!(event, "a volatile event was dropped");
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        Emit::new(self.shared(), event, outcome)
     }
 
     fn ack_with<T: DeserializeOwned>(
@@ -300,23 +318,31 @@ impl Socket {
         flags: Flags,
     ) -> AckFuture<T> {
         let (sender, receiver) = oneshot::channel();
-        let timeout = flags.timeout.or(self.shared().config.socket.ack_timeout);
-        match self.transmit(event, args, Some(Waiter::One(sender)), flags) {
-            // The tries have their own timeouts.
-            Ok(None) => AckFuture::waiting(self.clone(), None, receiver, None),
-            Ok(id) => AckFuture::waiting(self.clone(), id, receiver, timeout),
+        let config = &self.shared().config.socket;
+        match self.transmit(event, args, Some(sender), flags) {
+            Ok(sent) => {
+                let timeout = match sent {
+                    Sent::Once(_) => flags.timeout.or(config.ack_timeout),
+                    // Each try has its own; this is for what is never tried.
+                    Sent::Retried(_) => flags.timeout.map(|timeout| {
+                        let tries = config.retries.saturating_add(1);
+                        timeout.saturating_mul(tries)
+                    }),
+                };
+                AckFuture::waiting(self.clone(), sent, receiver, timeout)
+            }
             Err(error) => AckFuture::failed(error),
         }
     }
 
-    /// Sends an event, or keeps it for later. Gives the ack id if there is one.
+    /// Sends an event, or keeps it for later.
     fn transmit<T: Serialize + ?Sized>(
         &self,
         event: &str,
         args: &T,
         waiter: Option<Waiter>,
         flags: Flags,
-    ) -> Result<Option<u64>, EmitError> {
+    ) -> Result<Sent, EmitError> {
         let shared = self.shared();
         let head = self.head(event, None);
         if self.core.handlers.has_outgoing() && !is_reserved(event) {
@@ -329,25 +355,19 @@ impl Socket {
                 args: EventArgs::new(head, args)?,
             };
             let size = unsent.size();
-            self.inner(|inner| {
-                inner
-                    .machine
-                    .retry(unsent, waiter.unwrap_or(Waiter::Nobody), size)
-            })
-            .map_err(|_| EmitError::QueueFull)?;
-            self.try_again(Instant::now());
-            return Ok(None);
+            let ticket = self
+                .inner(|inner| inner.machine.retry(unsent, waiter, size, flags.timeout))
+                .map_err(|_| EmitError::QueueFull)?;
+            self.try_again(shared.clock.now());
+            return Ok(Sent::Retried(ticket));
         }
         encode::unfinished(head, args, |unfinished| {
             let mut inner = self.core.inner.lock();
             let machine = &mut inner.machine;
-            let is_sent = machine.is_joined() && shared.with_state(|state| state.is_alive());
+            let is_sent =
+                machine.is_joined() && shared.with_state(|state| state.is_alive(&shared.clock));
             if !is_sent && flags.volatile {
-                tracing::debug!(
-                    event,
-                    "a volatile event was dropped: there is no connection"
-                );
-                return Ok(None);
+                return Err(EmitError::Dropped);
             }
             let id = waiter.map(|waiter| machine.next_ack(waiter));
             let done = match is_sent {
@@ -370,7 +390,7 @@ impl Socket {
             if let (Err(_), Some(id)) = (&done, id) {
                 machine.forget_ack(id);
             }
-            done.map(|()| id)
+            done.map(|()| Sent::Once(id))
         })?
     }
 
@@ -385,32 +405,48 @@ impl Socket {
 
     /// Sends what was emitted while the namespace was away.
     pub(crate) fn send_offline(&self) {
-        let mut inner = self.core.inner.lock();
-        while let Some((unsent, id)) = inner.machine.take_offline() {
-            if let Err(error) = self.send_unsent(&unsent, id) {
-                tracing::warn!(event = &*unsent.name, %error, "an event that had waited was not sent");
-                let waiter = id.and_then(|id| inner.machine.take_waiter(id));
-                drop(waiter);
+        loop {
+            let failed = {
+                let mut inner = self.core.inner.lock();
+                let Some((unsent, id)) = inner.machine.take_offline() else {
+                    return;
+                };
+                let sent = self.send_kept(&unsent, id);
+                sent.err().map(|error| {
+                    let waiter = id.and_then(|id| inner.machine.take_waiter(id));
+                    (unsent.name, waiter, error)
+                })
+            };
+            if let Some((event, waiter, error)) = failed {
+                self.shared().fail(&event, waiter, error.into());
             }
         }
     }
 
     /// Sends the event that is repeated until it is answered, if it is its turn.
     pub(crate) fn try_again(&self, now: Instant) {
-        let mut inner = self.core.inner.lock();
-        if let Some((unsent, id)) = inner.machine.next_try(now)
-            && let Err(error) = self.send_unsent(unsent, Some(id))
-        {
-            tracing::warn!(event = &*unsent.name, %error, "an event could not be sent");
-            drop(inner.machine.take_waiter(id));
+        loop {
+            let failed = {
+                let mut inner = self.core.inner.lock();
+                let Some((unsent, id)) = inner.machine.next_try(now) else {
+                    break;
+                };
+                let Err(error) = self.send_kept(unsent, Some(id)) else {
+                    break;
+                };
+                let event = unsent.name.clone();
+                (event, inner.machine.take_waiter(id), error)
+            };
+            let (event, waiter, error) = failed;
+            self.shared().fail(&event, waiter, error.into());
         }
         // The task watches the new deadline.
         self.shared().with_state(|state| state.wake());
     }
 
-    fn send_unsent(&self, unsent: &Unsent, id: Option<u64>) -> Result<(), EmitError> {
+    fn send_kept(&self, unsent: &Unsent, id: Option<u64>) -> Result<(), EmitError> {
         unsent.args.encoded(self.head(&unsent.name, id), |encoded| {
-            self.shared().push(&encoded, false)
+            self.shared().push_kept(&encoded)
         })
     }
 
@@ -421,16 +457,17 @@ impl Socket {
             kind,
             &self.core.nsp,
             data,
-            |encoded: Encoded<'_>| {
-                if let Err(error) = self.shared().push(&encoded, false) {
-                    tracing::warn!(%error, "a packet of the protocol was not sent");
-                }
-            },
+            |encoded: Encoded<'_>| self.shared().push_control(&encoded),
         );
     }
 
-    pub(crate) fn forget_ack(&self, id: u64) {
-        self.inner(|inner| inner.machine.forget_ack(id));
+    /// Nobody waits for the answer to an event any more.
+    pub(crate) fn forget(&self, sent: Sent) {
+        self.inner(|inner| match sent {
+            Sent::Once(None) => {}
+            Sent::Once(Some(id)) => inner.machine.forget_ack(id),
+            Sent::Retried(ticket) => inner.machine.forget_retry(ticket),
+        });
     }
 
     // --- Handlers ---
@@ -593,7 +630,7 @@ impl Endpoint for Socket {
             }
         });
         if let Err(error) | Ok(Err(error)) = sent {
-            tracing::warn!(%error, "an ack was not sent");
+            self.shared().unsent.note("ack", &error);
         }
     }
 }
@@ -666,7 +703,7 @@ impl Future for Connecting<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let outcome = ready!(Pin::new(&mut self.receiver).poll(cx));
         // The other end is only dropped with the runtime.
-        let closed = || ConnectError::closed(DisconnectReason::ForcedClose);
+        let closed = || ConnectError::closed(DisconnectReason::ForcedClose, None);
         Poll::Ready(outcome.unwrap_or_else(|_| Err(closed())))
     }
 }
@@ -675,13 +712,14 @@ impl Future for Connecting<'_> {
 pub struct Disconnecting(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 impl Disconnecting {
-    pub(crate) fn new(shared: Arc<Shared>) -> Disconnecting {
+    /// Waits for the connection of this number.
+    pub(crate) fn new(shared: Arc<Shared>, link: Option<u64>) -> Disconnecting {
         Disconnecting(Box::pin(async move {
             loop {
                 let notified = shared.quiet.notified();
                 let mut notified = std::pin::pin!(notified);
                 notified.as_mut().enable();
-                if shared.with_state(|state| state.is_quiet()) {
+                if shared.with_state(|state| state.is_quiet(link)) {
                     return;
                 }
                 notified.await;

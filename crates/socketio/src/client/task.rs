@@ -2,7 +2,6 @@
 //!
 //! There is one for each client, and none while a client neither is connected nor wants to be.
 
-use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,16 +12,14 @@ use socketio_proto::engine::{ClientEvent, CloseReason, Transport};
 use socketio_proto::socket::{DisconnectReason, ManagerAction, ManagerEvent as Happened};
 use tokio::time::Sleep;
 
-use super::clock::Clock;
 use super::error::{self, ConnectError, Disconnected, TransportError};
 use super::inbox::Inbox;
 use super::link::Link;
 use super::manager::ManagerEvent;
-use super::shared::{Request, SessionInfo, Shared, SocketCore, Waiter};
+use super::shared::{Request, SessionInfo, Shared, SocketCore};
 
 pub(crate) struct Task {
     shared: Arc<Shared>,
-    clock: Clock,
     inbox: Inbox,
     link: Option<Box<Link>>,
     /// Which of the transports is tried, of those that there are.
@@ -42,7 +39,6 @@ impl Task {
         Task {
             inbox: Inbox::new(shared.clone()),
             shared,
-            clock: Clock::new(),
             link: None,
             attempt: 0,
             had_websocket: false,
@@ -51,12 +47,13 @@ impl Task {
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
-        let now = self.clock.now();
+        let now = self.shared.clock.now();
         self.shared.with_state(|state| state.has_room = false);
         self.inbox.poll(cx);
-        let mut progress = self.requests(now);
+        let mut progress = self.requests();
         progress |= self.actions(now);
         let joining = self.inbox.poll_joining(cx);
+        let joining = joining.and_then(|()| self.inbox.check_joining(now));
         if let Some(link) = &mut self.link {
             if let Err(broken) = joining {
                 link.invalid(broken);
@@ -65,17 +62,14 @@ impl Task {
         }
         progress |= self.time(now);
         progress |= self.settle(cx, now);
-        let max_payload = self
-            .shared
-            .with_state(|state| state.session.as_ref()?.max_payload);
         if let Some(link) = &mut self.link {
-            progress |= link.flush(cx, max_payload);
+            progress |= link.flush(cx, &self.inbox, now);
         }
         progress | self.settle(cx, now)
     }
 
     /// Does what handles have asked for.
-    fn requests(&mut self, now: Instant) -> bool {
+    fn requests(&mut self) -> bool {
         let (mut requests, abandoned, break_off) = self.shared.with_state(|state| {
             (
                 std::mem::take(&mut state.requests),
@@ -100,17 +94,18 @@ impl Task {
         }
         if abandoned {
             for core in self.shared.sockets() {
-                let waiters = core.inner.lock().machine.deactivate();
-                drop(waiters);
+                self.inbox.leave(&core);
                 self.inbox.end_streams(&core);
             }
-            self.shared.with_state(|state| state.machine.close());
+            self.shared.with_state(|state| {
+                state.outbox.push_barrier();
+                state.machine.close();
+            });
         }
         if break_off && let Some(link) = &mut self.link {
             link.engine
-                .handle_transport_closed(CloseReason::ForcedClose, None);
+                .handle_transport_closed(CloseReason::ForcedClose);
         }
-        let _ = now;
         progress
     }
 
@@ -132,12 +127,17 @@ impl Task {
                 Some(ManagerAction::Close) => {
                     if let Some(link) = &mut self.link {
                         link.retired = true;
-                        link.engine.close();
+                        link.engine.close(now);
                     }
                 }
                 Some(ManagerAction::Abort) => {
-                    self.link = None;
-                    self.open_failed(&ConnectError::timeout(), now);
+                    let awaited = self.link.take().map(|link| link.awaited());
+                    self.shared.with_state(|state| state.set_linked(false));
+                    let limit = self
+                        .shared
+                        .with_state(|state| state.machine.config().timeout);
+                    let awaited = awaited.unwrap_or("the session was not opened");
+                    self.open_failed(&ConnectError::timeout(awaited, limit), now);
                 }
             }
             progress = true;
@@ -153,7 +153,10 @@ impl Task {
             false => transports[self.attempt.min(transports.len() - 1)],
         };
         self.inbox.reset();
-        self.shared.with_state(|state| state.outbox.clear());
+        self.shared.with_state(|state| {
+            state.outbox.clear();
+            state.set_linked(true);
+        });
         self.link = Some(Box::new(Link::open(&self.shared, transport, now)));
     }
 
@@ -166,10 +169,8 @@ impl Task {
         });
         if self.shared.config.retries {
             for core in self.shared.sockets() {
-                let expired = core.inner.lock().machine.handle_timeout(now);
-                if let Some(Waiter::Nobody) = expired {
-                    tracing::warn!("an event was given up: no try of it was answered in time");
-                }
+                let given_up = core.inner.lock().machine.handle_timeout(now);
+                self.inbox.give_up(given_up);
                 if let Some(socket) = self.shared.socket(&core) {
                     socket.try_again(now);
                 }
@@ -177,10 +178,6 @@ impl Task {
         }
         if let Some(link) = &mut self.link {
             link.engine.handle_timeout(now);
-            if link.closing.is_some_and(|due| due <= now) {
-                link.engine
-                    .handle_transport_closed(CloseReason::ForcedClose, None);
-            }
         }
         self.tell_happened();
         happened
@@ -194,7 +191,7 @@ impl Task {
             if let Some(event) = link.engine.poll_event() {
                 self.event(event, cx, now);
             } else if let Some(transmit) = link.engine.poll_transmit() {
-                link.transmit(transmit, now);
+                link.transmit(transmit);
             } else {
                 let can_write = link.engine.can_write();
                 self.shared
@@ -215,7 +212,8 @@ impl Task {
                 self.had_websocket = link.engine.transport() == Transport::WebSocket;
                 let session = SessionInfo {
                     transport: link.engine.transport(),
-                    max_payload: data.max_payload,
+                    // 0 is what servers say that do not know it.
+                    max_payload: data.max_payload.filter(|&max| max > 0),
                 };
                 self.shared.with_state(|state| {
                     state.session = Some(session);
@@ -251,9 +249,22 @@ impl Task {
                 self.shared
                     .tell(&ManagerEvent::UpgradeFailed(detail.into_owned()));
             }
-            ClientEvent::Closed { reason, detail } => {
-                if let Some(link) = self.link.take() {
-                    self.closed(*link, reason, detail, cx, now);
+            ClientEvent::Closed {
+                reason,
+                message,
+                detail,
+            } => {
+                if let Some(mut link) = self.link.take() {
+                    let found = || {
+                        let error = TransportError::found(message, detail);
+                        match &link.came {
+                            Some(came) if message == "server error" => error.because_of(came),
+                            _ => error,
+                        }
+                    };
+                    let failure = link.failure.take();
+                    let failure = failure.or_else(|| (!message.is_empty()).then(found));
+                    self.closed(*link, reason, failure, cx, now);
                 }
             }
         }
@@ -263,20 +274,15 @@ impl Task {
         &mut self,
         mut link: Link,
         reason: CloseReason,
-        detail: Option<Cow<'static, str>>,
+        failure: Option<TransportError>,
         cx: &mut Context<'_>,
         now: Instant,
     ) {
-        let failure = link.failure.take().or_else(|| {
-            Some(match detail? {
-                Cow::Borrowed(text) => TransportError::plain(text),
-                Cow::Owned(text) => TransportError::broken("parse error", text),
-            })
-        });
-        let (retired, auth_failure) = (link.retired, link.auth_failure.take());
+        let (retired, join_failure) = (link.retired, link.join_failure.take());
         link.farewell(cx);
         let (was_open, is_unwanted) = self.shared.with_state(|state| {
             state.session = None;
+            state.set_linked(false);
             let unwritten = state.outbox.frames().count();
             if unwritten > 0 || state.outbox.in_flight > 0 {
                 tracing::warn!(
@@ -294,9 +300,9 @@ impl Task {
             return self.shared.tell(&ManagerEvent::Closed(gone));
         }
         if was_open {
-            return self.lost(error::reason(reason), failure.as_ref(), auth_failure, now);
+            return self.lost(error::reason(reason), failure.as_ref(), join_failure, now);
         }
-        let failure = failure.unwrap_or_else(|| TransportError::plain(reason.as_str()));
+        let failure = failure.unwrap_or_else(|| TransportError::found(reason.as_str(), None));
         if self.shared.config.try_all_transports
             && self.attempt + 1 < self.shared.config.transports.len()
         {
@@ -311,7 +317,7 @@ impl Task {
         &mut self,
         reason: DisconnectReason,
         failure: Option<&TransportError>,
-        auth_failure: Option<ConnectError>,
+        join_failure: Option<ConnectError>,
         now: Instant,
     ) {
         let again = self.shared.with_state(|state| {
@@ -322,21 +328,22 @@ impl Task {
         tracing::debug!(%gone, "the connection is lost");
         self.shared.tell(&ManagerEvent::Closed(gone.clone()));
         for core in self.shared.sockets() {
-            let (was_active, (was_joined, waiters)) = {
-                let mut inner = core.inner.lock();
-                let was_active = inner.machine.is_active();
+            let (was_active, lost) = {
+                let machine = &mut core.inner.lock().machine;
+                let was_active = machine.is_active();
                 let lost = match again {
-                    true => inner.machine.handle_lost(),
-                    false => inner.machine.deactivate(),
+                    true => machine.handle_lost(),
+                    false => machine.deactivate(),
                 };
                 (was_active, lost)
             };
-            drop(waiters);
-            if was_joined {
+            drop(lost.waiters);
+            self.inbox.give_up(lost.given_up);
+            if lost.was_joined {
                 self.inbox.gone(&core, &gone);
             } else if was_active {
-                let closed = || ConnectError::closed(reason);
-                let error = auth_failure.clone().unwrap_or_else(closed);
+                let closed = || ConnectError::closed(reason, failure);
+                let error = join_failure.clone().unwrap_or_else(closed);
                 self.inbox.connect_error(&core, &error);
             }
             if !again {
@@ -357,21 +364,15 @@ impl Task {
         });
         tracing::debug!(%error, "the connection could not be opened");
         for core in self.shared.sockets() {
-            let was_active = {
-                let mut inner = core.inner.lock();
-                let was_active = inner.machine.is_active();
-                if was_active && !again {
-                    let lost = inner.machine.deactivate();
-                    drop(inner);
-                    drop(lost);
-                }
-                was_active
-            };
-            if was_active {
-                self.inbox.connect_error(&core, error);
-                if !again {
-                    self.inbox.end_streams(&core);
-                }
+            if !core.inner.lock().machine.is_active() {
+                continue;
+            }
+            if !again {
+                self.inbox.leave(&core);
+            }
+            self.inbox.connect_error(&core, error);
+            if !again {
+                self.inbox.end_streams(&core);
             }
         }
         self.shared.tell(&ManagerEvent::Error(error.clone()));
@@ -390,24 +391,23 @@ impl Task {
     }
 
     /// When there is something to do, whatever comes.
-    fn deadline(&self) -> (Option<Instant>, Option<Instant>) {
+    fn deadline(&self) -> Option<Instant> {
         let machine = self.shared.with_state(|state| state.machine.poll_timeout());
-        let (heartbeat, closing) = match &self.link {
-            Some(link) => (link.engine.poll_timeout(), link.closing),
-            None => (None, None),
+        let link = self.link.as_ref();
+        let session = link.and_then(|link| link.engine.poll_timeout());
+        let joining = link.and_then(|_| self.inbox.join_due());
+        let tries = match self.shared.config.retries {
+            true => {
+                let sockets = self.shared.sockets();
+                let due = |core: &Arc<SocketCore>| core.inner.lock().machine.poll_timeout();
+                sockets.iter().filter_map(due).min()
+            }
+            false => None,
         };
-        let mut all: Vec<Instant> = [machine, heartbeat, closing]
+        [machine, session, joining, tries]
             .into_iter()
             .flatten()
-            .collect();
-        if self.shared.config.retries {
-            let tries = self.shared.sockets();
-            let tries = tries
-                .iter()
-                .filter_map(|core| core.inner.lock().machine.poll_timeout());
-            all.extend(tries);
-        }
-        (all.into_iter().min(), heartbeat)
+            .min()
     }
 
     /// Sets the timer; true if it is over already.
@@ -440,9 +440,10 @@ impl Future for Task {
                 this.shared.quiet.notify_waiters();
                 return Poll::Ready(());
             }
-            let (deadline, heartbeat) = this.deadline();
-            let now = this.clock.now();
-            if !this.sleep(cx, deadline, now) && this.shared.end_turn(cx.waker(), heartbeat, now) {
+            let deadline = this.deadline();
+            let expires = this.link.as_ref().and_then(|link| link.engine.expires());
+            let now = this.shared.clock.now();
+            if !this.sleep(cx, deadline, now) && this.shared.end_turn(cx.waker(), expires) {
                 return Poll::Pending;
             }
         }

@@ -595,8 +595,8 @@ impl Shared {
     /// logged.
     pub(crate) fn emit_failed(&self, error: &EmitError) {
         let cause = match error {
-            // Who has left needs no event, as in JavaScript.
-            EmitError::Disconnected => return,
+            // Who has left needs no event, as in JavaScript, and volatile events may be dropped.
+            EmitError::Disconnected | EmitError::Dropped => return,
             EmitError::Encode(_) => 0,
             EmitError::QueueFull => 1,
             EmitError::TooManyAcks => 2,
