@@ -93,7 +93,7 @@ export const RULES = [
     parts: true,
     of: (d) => d.field === "body" && typeof d.reference === "string" && d.reference.length > 1 && d.ours?.startsWith(d.reference) && !/^\x1e?6\x1e1$/.test(d.ours.slice(d.reference.length)),
   },
-  { row: "`5` while a GET waits", of: (d, both) => d.field === "body" && /^(\d:)?1$|"1"/.test(d.reference) && /^(\d:)?6$|"6"/.test(d.ours) && after(d, both, (_, text) => text === "5") },
+  { row: "`5` while a GET waits", of: (d, both) => d.field === "body" && /^(\d:)?1$|"(\d:)?1"/.test(d.reference) && /^(\d:)?6$|"(\d:)?6"/.test(d.ours) && after(d, both, (_, text) => text === "5") },
   {
     row: "ack ids above 2^53, or with white space",
     parts: true,
@@ -117,8 +117,9 @@ export const RULES = [
   {
     row: "events in the same body as what ends their session",
     parts: true,
-    of: (d, both) => after(d, both, (_, text) => EVENT_AND_MORE.test(text)) && (d.at === "facts" || text(d.ours).length > text(d.reference).length),
+    of: (d, both) => after(d, both, (_, text) => EVENT_AND_MORE.test(text)) && (d.at === "facts" || text(d.ours).length > text(d.reference).length || (/^(\d:)?6/.test(d.reference) && /4[0-6]/.test(d.ours))),
   },
+  { row: "DISCONNECT before the connection is closed, over polling", parts: true, of: (d) => d.field === "body" && /(\x1e|2:)41$/.test(d.reference) && d.reference.startsWith(d.ours) },
   { row: "a packet behind DISCONNECT in the same body", parts: true, of: (d, both) => after(d, both, (_, text) => DISCONNECT_AND_MORE.test(text)) },
   {
     row: "a POST whose connection is half closed before its body",
@@ -158,11 +159,6 @@ export const RULES = [
   },
   { row: "an upgrade for another path", parts: true, of: (d, both) => stepOf(d, both)?.do === "websocket" && d.reference === undefined && d.ours?.status === 404 },
   {
-    row: "the close packet of a polling session",
-    parts: true,
-    of: (d) => d.field === "body" && d.reference !== d.ours && /6(\x1e|\\u001e|1:)1/.test(text(d.ours) + text(d.reference)),
-  },
-  {
     row: "a WebSocket that is not its session's yet, when one of them ends",
     parts: true,
     of: (d, both) => (d.reference?.frame === "close") !== (d.ours?.frame === "close") && both.script.some((step) => step.do === "websocket" && step.on === onOf(d) && /sid=/.test(step.target)),
@@ -172,7 +168,6 @@ export const RULES = [
     parts: true,
     of: (d, both) => /^(1:)?1$/.test(d.reference?.body) && d.ours === undefined && after(d, both, (step) => step.do === "websocket" && /sid=/.test(step.target)),
   },
-  { row: "a noop that finds no GET waiting", parts: true, of: (d, both) => d.ours?.frame === "text" && d.ours.text === "6" && after(d, both, (_, text) => text === "5") },
   {
     row: "the reason of a polling session that breaks the rules while a GET waits",
     of: (d) => d.reference?.fact?.disconnect?.reason === "forced close" && d.ours?.fact?.disconnect?.reason === "forced server close",
