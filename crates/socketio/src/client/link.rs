@@ -567,7 +567,7 @@ impl<'a> Reader<'a> {
             match reader.revision() {
                 Revision::V4 => {
                     let mut packets = decode_payload(text);
-                    while let Some(packet) = packets.next() {
+                    for packet in packets.by_ref() {
                         reader.packet(packet);
                         if reader.inbox.is_full() {
                             break;
@@ -577,7 +577,7 @@ impl<'a> Reader<'a> {
                 }
                 Revision::V3 => {
                     let mut packets = v3::decode_payload(text);
-                    while let Some(packet) = packets.next() {
+                    for packet in packets.by_ref() {
                         reader.packet(packet);
                         if reader.inbox.is_full() {
                             break;

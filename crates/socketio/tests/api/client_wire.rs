@@ -419,11 +419,12 @@ async fn squid(
         "http://user:secret@{}",
         listener.local_addr().expect("an address")
     );
-    let (asked, passed): (Arc<Mutex<Vec<String>>>, _) = Default::default();
-    let logs = (asked.clone(), Arc::clone(&passed));
+    type Log = Arc<Mutex<Vec<String>>>;
+    let (asked, passed) = (Log::default(), Log::default());
+    let logs = (asked.clone(), passed.clone());
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let (asked, passed): (Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<String>>>) = logs.clone();
+            let (asked, passed) = logs.clone();
             tokio::spawn(async move {
                 let mut bytes = Vec::new();
                 while let Some((head, body)) = request(&mut stream, &mut bytes).await {

@@ -38,8 +38,8 @@ async fn an_array_is_one_argument_in_both_directions_and_everywhere() {
     socket.emit("x", [3, 4]);
     socket.emit("x", vec![3, 4]);
     socket.emit("x", (3, 4));
-    let borrowed = (3, [4, 5]);
-    socket.emit("x", &borrowed);
+    let borrowed = &(3, [4, 5]);
+    socket.emit("x", borrowed);
     io.emit("x", [3, 4]);
     io.volatile().emit("x", [[3, 4]]);
     for expected in [
