@@ -87,7 +87,6 @@ export const RULES = [
   },
   { row: "compression over WebSocket", of: (d) => d.field === "sec-websocket-extensions" },
   { row: "compression over WebSocket", of: (d) => d.reference?.compressed && text({ ...d.reference, compressed: undefined }) === text({ ...d.ours, compressed: undefined }) },
-  { row: "`b64=1` over WebSocket", parts: true, of: (d, both) => d.reference?.frame === "text" && d.reference.text.startsWith("b") && d.ours?.frame === "binary" && after(d, both, (step) => /b64/.test(target(step))) },
   {
     row: "several packets while a GET waits",
     parts: true,

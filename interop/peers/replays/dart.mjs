@@ -41,7 +41,7 @@ export default [
     steps: [
       socket(4, "websocket", "&b64=1"), { comes: [OPEN_SOCKET] }, { send: "40" }, { comes: [joined()] },
       { send: withBytes('451-1["ack",', 1) }, { send: "bAQID" },
-      { comes: [withBytes("461-1[", 1), expected({ reference: "bAQID", ours: bytes(1, 2, 3) })] },
+      { comes: [withBytes("461-1[", 1), "bAQID"] },
       { bye: bytes() }, left("transport close"),
     ],
   },

@@ -14,7 +14,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use tokio::net::TcpStream;
 
-use socketio_proto::engine::{Queue, Revision, v3};
+use socketio_proto::engine::{Message, Packet, Queue, Revision, v3};
 use socketio_proto::websocket::{self, Deflater, Negotiated, Opcode, Role};
 
 use super::ending::Ending;
@@ -40,6 +40,8 @@ pub(crate) struct Outbox {
     deflate: Option<Box<Deflate>>,
     /// In revision 3 a frame of bytes begins with the packet's type.
     revision: Revision,
+    /// Bytes are written as base64 in texts, for a WebSocket that has asked for that.
+    base64: bool,
     /// Emitters that wait until the queue is below its mark, and readers that wait for the end.
     waiting: Vec<Waker>,
 }
@@ -208,12 +210,16 @@ impl Outbox {
             is_compressible: false,
             deflate: None,
             revision,
+            base64: false,
             waiting: Vec::new(),
         }
     }
 
     /// Appends one frame for this receiver alone.
     pub(crate) fn push(&mut self, opcode: Opcode, payload: &[u8]) {
+        if opcode == Opcode::Binary && self.base64 {
+            return self.push_base64(payload);
+        }
         let room = payload.len() + 11;
         let need_new = match self.chunks.back() {
             Some(Chunk::Own(buffer)) => buffer.len() + room > OWN_CHUNK.max(buffer.capacity()),
@@ -252,9 +258,35 @@ impl Outbox {
         }
     }
 
+    #[cold]
+    fn push_base64(&mut self, payload: &[u8]) {
+        let mut text = Vec::new();
+        Packet::Message(Message::Binary(payload.into())).encode_text(&mut text);
+        if self.revision == Revision::V3 {
+            text.insert(1, b'0' + v3::BINARY_MESSAGE);
+        }
+        self.push(Opcode::Text, &text);
+    }
+
+    /// Writes bytes as base64 in texts from here on, those that are queued as well.
+    pub(crate) fn set_base64(&mut self) {
+        self.base64 = true;
+        debug_assert_eq!(self.written, 0, "it is told before any write");
+        self.queued = 0;
+        for chunk in std::mem::take(&mut self.chunks) {
+            if let Chunk::End = chunk {
+                self.push_chunk(Chunk::End);
+            }
+            for (opcode, payload, _) in websocket::frames(chunk.bytes()) {
+                let is_typed = opcode == Opcode::Binary && self.revision == Revision::V3;
+                self.push(opcode, &payload[usize::from(is_typed)..]);
+            }
+        }
+    }
+
     /// Appends a frame that other receivers share.
     pub(crate) fn push_shared(&mut self, frame: Bytes) {
-        if self.revision == Revision::V3 {
+        if self.revision == Revision::V3 || self.base64 {
             for (opcode, payload, _) in websocket::frames(&frame) {
                 self.push(opcode, payload);
             }
@@ -267,7 +299,7 @@ impl Outbox {
     /// Appends the frames of a broadcast, compressed once for all receivers if possible.
     pub(crate) fn push_frames(&mut self, frames: &SharedFrames<'_>) {
         let negotiated = match &self.deflate {
-            Some(deflate) if self.compress && self.revision == Revision::V4 => {
+            Some(deflate) if self.compress && self.revision == Revision::V4 && !self.base64 => {
                 let Deflate {
                     options,
                     negotiated,
@@ -488,6 +520,7 @@ impl Outbox {
                 let frame = &bytes[at..end];
                 // The attachments of an event go with it.
                 in_event = match opcode {
+                    Opcode::Text if self.base64 && payload.starts_with(b"b") => in_event,
                     Opcode::Text => {
                         !is_compressed
                             && (payload.starts_with(b"42") || payload.starts_with(b"45"))
@@ -499,7 +532,7 @@ impl Outbox {
                 };
                 at = end;
                 if in_event {
-                    dropped += u64::from(opcode == Opcode::Text);
+                    dropped += u64::from(opcode == Opcode::Text && payload.starts_with(b"4"));
                     self.queued -= frame.len();
                     is_whole = false;
                 } else {
@@ -799,6 +832,32 @@ mod tests {
             [b"\x81\x0241".to_vec(), b"\x88\x00".to_vec()]
         );
         assert!(outbox.is_empty() && outbox.queued() == 0);
+    }
+
+    #[test]
+    fn attachments_are_dropped_with_their_event_however_they_are_written() {
+        for base64 in [false, true] {
+            let mut outbox = outbox(None);
+            for name in ["1", "2"] {
+                outbox.push(Opcode::Text, format!("451-{name}").as_bytes());
+                outbox.push(Opcode::Binary, &[0; 90]);
+                outbox.push(Opcode::Text, format!("43{name}").as_bytes());
+            }
+            if base64 {
+                outbox.set_base64();
+            }
+            let queued = outbox.queued();
+            assert_eq!(outbox.drop_events(queued / 3), 1);
+            assert!(outbox.queued() < queued - 90);
+            let mut kinds = Vec::new();
+            outbox.take_frames(|opcode, payload| kinds.push((opcode, payload[..1].to_vec())));
+            let text = |first: &[u8]| (Opcode::Text, first.to_vec());
+            let bytes = match base64 {
+                false => (Opcode::Binary, vec![0]),
+                true => text(b"b"),
+            };
+            assert_eq!(kinds, [text(b"4"), text(b"4"), bytes, text(b"4")]);
+        }
     }
 
     #[test]

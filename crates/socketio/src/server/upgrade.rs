@@ -14,8 +14,8 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use socketio_proto::engine::{RequestError, Transport, Via};
-use socketio_proto::websocket::{self, HandshakeError, Negotiated, UpgradeHeaders};
+use socketio_proto::engine::{self, Query, RequestError, Transport, Via};
+use socketio_proto::websocket::{self, HandshakeError, UpgradeHeaders};
 
 use super::Shared;
 use super::admission::NotStarted;
@@ -27,7 +27,7 @@ use super::http::{
     refuse_upgrade, respond, start,
 };
 use super::session::Session;
-use super::websocket::{Incoming, StreamTask, TcpTask};
+use super::websocket::{Incoming, StreamTask, TcpTask, Terms};
 use crate::application::Callback;
 
 /// Answers 101, or 200 over HTTP/2, and goes on in a task of its own when the connection is ours.
@@ -85,14 +85,17 @@ pub(crate) fn answer<B>(
         }
     };
     headers.extend(protocol.map(|protocol| (SEC_WEBSOCKET_PROTOCOL, protocol)));
-    let mut deflate = None;
+    let mut terms = Terms {
+        deflate: None,
+        base64: wants_base64(&parts),
+    };
     if let Some(options) = &shared.config().per_message_deflate {
         let offers = parts.headers.get_all(SEC_WEBSOCKET_EXTENSIONS);
         let offers = offers.iter().map(HeaderValue::as_bytes);
         if let Some((negotiated, answer)) = websocket::negotiate(&options.config, offers) {
             let answer = HeaderValue::from_str(&answer).expect("names and digits");
             headers.insert(SEC_WEBSOCKET_EXTENSIONS, answer);
-            deflate = Some(negotiated);
+            terms.deflate = Some(negotiated);
         }
     }
     if is_new {
@@ -108,7 +111,7 @@ pub(crate) fn answer<B>(
     let sets_nodelay = parts.extensions.get::<Peer>().is_none();
     shared.spawn(async move {
         match on_upgrade.await {
-            Ok(upgraded) => begin.run(upgraded, deflate, sets_nodelay),
+            Ok(upgraded) => begin.run(upgraded, terms, sets_nodelay),
             Err(error) => {
                 tracing::debug!(%error, "a connection ended during its WebSocket handshake");
                 begin.give_up();
@@ -147,7 +150,7 @@ impl Begin {
         }
     }
 
-    fn run(self, upgraded: Upgraded, deflate: Option<Negotiated>, sets_nodelay: bool) {
+    fn run(self, upgraded: Upgraded, terms: Terms, sets_nodelay: bool) {
         match plain_tcp(upgraded) {
             Ok((stream, rest)) => {
                 if sets_nodelay {
@@ -159,14 +162,14 @@ impl Begin {
                         session.greet();
                         let shared = session.shared().clone();
                         shared.spawn(TcpTask::new(
-                            Incoming::new(session, Via::Main, deflate, rest),
+                            Incoming::new(session, Via::Main, terms, rest),
                             stream,
                         ));
                     }
                     Begin::Probe(session) => {
                         let shared = session.shared().clone();
                         shared.spawn(TcpTask::new(
-                            Incoming::new(session, Via::Probe, deflate, rest),
+                            Incoming::new(session, Via::Probe, terms, rest),
                             stream,
                         ));
                     }
@@ -180,7 +183,7 @@ impl Begin {
                         session.greet();
                         let shared = session.shared().clone();
                         let task = StreamTask::new(
-                            Incoming::new(session, Via::Main, deflate, Bytes::new()),
+                            Incoming::new(session, Via::Main, terms, Bytes::new()),
                             stream,
                         );
                         shared.spawn(task.run());
@@ -188,7 +191,7 @@ impl Begin {
                     Begin::Probe(session) => {
                         let shared = session.shared().clone();
                         let task = StreamTask::new(
-                            Incoming::new(session, Via::Probe, deflate, Bytes::new()),
+                            Incoming::new(session, Via::Probe, terms, Bytes::new()),
                             stream,
                         );
                         shared.spawn(task.run());
@@ -229,6 +232,16 @@ fn refuse_handshake<B>(error: HandshakeError) -> Response<B> {
     }
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
     refuse_upgrade(status, headers, error.to_string())
+}
+
+/// Says whether the client wants bytes as base64, as few do.
+fn wants_base64(parts: &Parts) -> bool {
+    parts.uri.query().is_some_and(|query| {
+        query.contains("b64")
+            && engine::Request::from_query(&Query::parse(query))
+                .b64
+                .is_some()
+    })
 }
 
 fn offered_protocols(parts: &Parts) -> Result<Vec<&str>, HandshakeError> {

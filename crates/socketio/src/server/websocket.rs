@@ -37,12 +37,20 @@ const MAX_ANSWERS: usize = 64 * 1024;
 pub(crate) struct Incoming {
     session: Arc<Session>,
     decoder: Decoder,
-    deflate: Option<Negotiated>,
+    terms: Terms,
     /// Bytes of a frame that is not complete, or not to be handled yet.
     rest: Vec<u8>,
     via: Via,
     running: Running,
     input: Input,
+}
+
+/// What the client asked for in its handshake, and got.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) deflate: Option<Negotiated>,
+    /// Bytes are to come as base64, in texts (`b64` in the query).
+    pub(crate) base64: bool,
 }
 
 /// Whether more is to come from the peer.
@@ -71,21 +79,16 @@ enum Fed {
 
 impl Incoming {
     /// Begins to read from a connection whose handshake is done; `rest` was read already.
-    pub(crate) fn new(
-        session: Arc<Session>,
-        via: Via,
-        deflate: Option<Negotiated>,
-        rest: Bytes,
-    ) -> Incoming {
+    pub(crate) fn new(session: Arc<Session>, via: Via, terms: Terms, rest: Bytes) -> Incoming {
         let max_payload = session.shared().max_payload();
         session.shared().http_connections().websocket_began();
         Incoming {
             session,
-            decoder: match &deflate {
+            decoder: match &terms.deflate {
                 Some(negotiated) => Decoder::with_deflate(Role::Server, max_payload, negotiated),
                 None => Decoder::new(Role::Server, max_payload),
             },
-            deflate,
+            terms,
             // A copy: what was read ahead would keep hyper's whole buffer alive.
             rest: rest.to_vec(),
             via,
@@ -98,8 +101,11 @@ impl Incoming {
     fn link(&self, link: Link) {
         let options = &self.session.shared().config().per_message_deflate;
         self.session.with_outbox(|outbox| {
-            if let (Some(options), Some(negotiated)) = (options, self.deflate) {
+            if let (Some(options), Some(negotiated)) = (options, self.terms.deflate) {
                 outbox.set_deflate(options.outgoing(), negotiated);
+            }
+            if self.terms.base64 {
+                outbox.set_base64();
             }
             outbox.set_link(link);
         });

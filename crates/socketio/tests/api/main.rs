@@ -2,6 +2,7 @@
 
 mod auth;
 mod backpressure;
+mod base64;
 mod callbacks;
 mod client;
 mod client_connect;
