@@ -491,9 +491,9 @@ async fn rooms(run: &Run) -> Json {
         all.sort();
         all
     };
-    let of_a = ack(&a, "join", [["one", "two"]]).await;
+    let of_a = ack(&a, "join", ["one", "two"]).await;
     same("rooms", sorted(of_a), with_id(&a, &["one", "two"]));
-    ack(&b, "join", [["one", "two"]]).await;
+    ack(&b, "join", ["one", "two"]).await;
     let of_a = ack(&a, "leave", "two").await;
     same("rooms", sorted(of_a), with_id(&a, &["one"]));
     let none: [&str; 0] = [];

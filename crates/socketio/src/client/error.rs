@@ -186,6 +186,7 @@ impl ConnectError {
     pub fn hint(&self) -> Option<&str> {
         match &self.cause {
             Cause::Transport(error) => error.hint(),
+            Cause::Closed(DisconnectReason::IoServerDisconnect, _) => Some(hints::SENT_AWAY),
             Cause::Closed(reason, error) => hint(*reason, error.as_deref()),
             Cause::OldServer => Some(Hint::OldServer.as_str()),
             Cause::Refused { message, .. } if &**message == "Invalid namespace" => {
@@ -362,12 +363,15 @@ fn write_reason(
     }
 }
 
-/// Writes texts of which a server may have made a part: on one line, without control characters.
+/// Writes texts of which a server may have made a part: on one line, without control characters or
+/// marks that turn the direction of what follows.
 struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let is_bad = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        let is_bad = |c: char| {
+            c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
         for (n, part) in text.split(is_bad).enumerate() {
             if n > 0 {
                 self.0.write_str(" ")?;

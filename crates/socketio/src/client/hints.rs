@@ -8,9 +8,11 @@ pub(crate) const OLD_SERVER: &str = "It seems you are trying to reach a Socket.I
 
 pub(crate) const NOT_JOINED: &str = "the session is open, but the server does not let the client into the namespace: look for a middleware of it that never calls `next`, and whether what answers is a Socket.IO server";
 
+pub(crate) const SENT_AWAY: &str = "the server sent the client away before it had let it into the namespace: look for a middleware of it that calls `disconnect`";
+
 /// The hint for an answer that is not what it should be.
 pub(crate) fn answer(is_websocket: bool, status: u16, body: &str) -> Option<Hint> {
-    if let Some(hint) = engine_error(is_websocket, body) {
+    if let Some(hint) = engine_error(is_websocket, status, body) {
         return Some(hint);
     }
     let is_page = body.trim_start().get(..1) == Some("<");
@@ -36,13 +38,14 @@ pub(crate) fn answer(is_websocket: bool, status: u16, body: &str) -> Option<Hint
 }
 
 /// The hint for a refusal with a code of Engine.IO.
-fn engine_error(is_websocket: bool, body: &str) -> Option<Hint> {
+fn engine_error(is_websocket: bool, status: u16, body: &str) -> Option<Hint> {
     let code = match serde_json::from_str::<Value>(body) {
         Ok(object) => {
             object.get("message")?.as_str()?;
             object.get("code")?.as_u64()?
         }
-        // A refused upgrade has the bare message.
+        // A refused upgrade has the bare message, and status 400 whatever it is.
+        Err(_) if !is_websocket || status != 400 => return None,
         Err(_) => match body.trim() {
             "Transport unknown" => 0,
             "Session ID unknown" => 1,
@@ -106,6 +109,14 @@ mod tests {
         let websocket = |body| answer(true, 400, body);
         assert_eq!(websocket("Session ID unknown"), Some(Hint::Sticky));
         assert_eq!(websocket("Bad request"), Some(Hint::UpgradeStripped));
+        assert_eq!(websocket("Forbidden"), Some(Hint::AllowRequest));
+        // In these words others refuse, too.
+        for is_websocket in [false, true] {
+            assert_eq!(
+                answer(is_websocket, 403, "Forbidden"),
+                Some(Hint::Forbidden)
+            );
+        }
     }
 
     #[test]

@@ -505,6 +505,9 @@ impl Inbox {
         if self.leave(core) {
             let reason = DisconnectReason::IoServerDisconnect;
             self.gone(core, &Disconnected::new(reason, false, None));
+        } else {
+            let reason = DisconnectReason::IoServerDisconnect;
+            self.connect_error(core, &ConnectError::closed(reason, None));
         }
         self.end_streams(core);
         self.close_if_unused();

@@ -654,7 +654,7 @@ impl ServerBuilder {
     /// Sends each client a message of the engine right after the open packet. Default: none.
     #[doc(alias = "initialPacket")]
     pub fn initial_packet(mut self, text: impl Into<String>) -> Self {
-        self.config.initial_packet = Some(text.into());
+        self.config.initial_packet = Some(text.into()).filter(|text| !text.is_empty());
         self
     }
 

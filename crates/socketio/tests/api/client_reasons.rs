@@ -179,6 +179,10 @@ async fn each_end_says_what_came_and_what_to_do() {
             WEBSOCKET,
             "transport closed by the server",
         ),
+        (Joining, Packet("41"), WEBSOCKET, ": io server disconnect"),
+        (Joining, Packet("41"), POLLING, ": io server disconnect"),
+        (Opening, Answer(403, "Forbidden"), POLLING, "answered 403"),
+        (Joined, Answer(403, "Forbidden"), POLLING, "answered 403"),
         (Opening, Code(1008), WEBSOCKET, "code 1008"),
         (Joining, Code(1009), WEBSOCKET, "code 1009"),
         (Joined, Code(1001), WEBSOCKET, "code 1001"),
@@ -214,11 +218,11 @@ async fn each_end_says_what_came_and_what_to_do() {
 // What a server's middleware says is printed on one line.
 #[tokio::test]
 async fn a_refusal_is_one_line() {
-    let refusal = r#"44{"message":"first\nsecond\u001b[31m","data":{"a":"b"}}"#;
+    let refusal = r#"44{"message":"first\nsecond\u001b[31m\u202e","data":{"a":"b"}}"#;
     let server =
         Fake::start(move |_, _| Reply::WebSocket(vec![open("s", ""), refusal.to_owned()])).await;
     let joined = soon(builder(&server.url, WEBSOCKET).connect()).await;
     let error = joined.expect_err("refused");
-    assert_eq!(error.message(), "first\nsecond\u{1b}[31m");
-    assert_eq!(error.to_string(), r#"first second [31m ({"a":"b"})"#);
+    assert_eq!(error.message(), "first\nsecond\u{1b}[31m\u{202e}");
+    assert_eq!(error.to_string(), r#"first second [31m  ({"a":"b"})"#);
 }
