@@ -65,6 +65,7 @@ function register(nsp) {
     const fact = (told) => factOf(socket.handshake, told);
     fact({ connect: { nsp: here.name, id: socket.id } });
     socket.conn.on("upgrade", (transport) => fact({ upgrade: transport.name }));
+    if (socket.handshake.auth.greet) socket.volatile.emit("greeting");
     socket.on("disconnecting", () => fact({ disconnecting: { rooms: [...socket.rooms] } }));
     socket.on("disconnect", (reason) => fact({ disconnect: { nsp: here.name, id: socket.id, reason } }));
     socket.on("error", (error) => fact({ error: error.message }));
@@ -123,6 +124,7 @@ function register(nsp) {
       ack(await remote.timeout(ms).emitWithAck("question", value).catch(() => null));
     });
     socket.on("emit with", (how, times, event, value) => {
+      if (how.first) socket.emit("first");
       for (let i = 0; i < times; i++) {
         let target = how.local ? here.local : socket;
         if (how.volatile) target = target.volatile;

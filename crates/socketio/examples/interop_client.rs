@@ -3,6 +3,7 @@
 //! One scenario a run: it checks what it gets to the letter, and ends with its facts as one line of
 //! JSON, or with status 1 and what was wrong.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +70,7 @@ impl Run {
             "recovery" => recovery(self).await,
             "rooms" => rooms(self).await,
             "volatile" => volatile(self).await,
+            "volatile moments" => volatile_moments(self).await,
             "disconnects" => disconnects(self).await,
             "last words" => last_words(self).await,
             "payload" => payload(self).await,
@@ -576,6 +578,77 @@ async fn volatile(run: &Run) -> Json {
     fence(&socket).await;
     leave(&socket).await;
     json!({ "arrived": arrived })
+}
+
+/// What becomes of volatile events at each moment: how many arrived, the best of many rounds.
+async fn volatile_moments(run: &Run) -> Json {
+    const ROUNDS: u32 = 10;
+    let socket = run.builder().build().expect("valid options");
+    let mut events = socket.events();
+    let attempt = |socket: &Socket, moment: &str| {
+        let emitted = socket.volatile().emit("echo", moment);
+        emitted.now().expect("sent or dropped");
+    };
+    let (moved, mut moves) = unbounded_channel();
+    socket.manager().on(move |event| {
+        if let ManagerEvent::Upgraded(_) = event {
+            let _ = moved.send(());
+        }
+    });
+    socket.on_connect(async move |socket: Socket| attempt(&socket, "connect"));
+    socket.on_disconnect(async move |socket: Socket, _: Disconnected| attempt(&socket, "away"));
+    attempt(&socket, "before");
+    join(&socket).await;
+    if run.upgrades() {
+        from(&mut moves, "an upgrade").await;
+    }
+    let other = socket.manager().socket("/admin");
+    let other = other.build().expect("valid options");
+    let mut others = other.events();
+    attempt(&other, "not joined");
+    join(&other).await;
+    let mut arrived = arrivals(&other, &mut others).await;
+    leave(&other).await;
+    for _ in 0..ROUNDS {
+        for moment in ["alone", "several", "after"] {
+            // The POST of the round before is answered meanwhile, mostly.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            match moment {
+                "several" => (0..3).for_each(|_| attempt(&socket, moment)),
+                "after" => {
+                    socket.emit("last", (moment, 0));
+                    attempt(&socket, moment);
+                }
+                moment => attempt(&socket, moment),
+            }
+            for (moment, count) in arrivals(&socket, &mut events).await {
+                let most = arrived.entry(moment).or_default();
+                *most = count.max(*most);
+            }
+        }
+    }
+    socket.manager().break_off();
+    let (back, mut returns) = unbounded_channel();
+    socket.on_connect(async move |_: Socket| _ = back.send(()));
+    from(&mut returns, "a connection").await;
+    arrived.extend(arrivals(&socket, &mut events).await);
+    leave(&socket).await;
+    json!({ "arrived": arrived })
+}
+
+/// What has been echoed by now, and how often.
+async fn arrivals(socket: &Socket, events: &mut Events) -> BTreeMap<String, u32> {
+    let mut arrived = BTreeMap::new();
+    socket.emit("echo", "end");
+    loop {
+        match &next(events, "echo").await[..] {
+            [Value::String(moment)] if &**moment != "end" => {
+                *arrived.entry(moment.to_string()).or_default() += 1;
+            }
+            end => break same("the end", end, ["end".into()]),
+        }
+    }
+    arrived
 }
 
 /// In each way that a connection can end; the test looks at the server's side.

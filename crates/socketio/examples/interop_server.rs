@@ -227,9 +227,17 @@ async fn emit_with(
         true => "message".to_owned(),
         false => event,
     };
+    if how["first"] == true {
+        socket.emit("first", ());
+    }
     for _ in 0..times {
         if how["local"] == true {
-            socket.namespace().local().emit(&event, &value);
+            let all = socket.namespace().local();
+            let all = match how["volatile"] == true {
+                true => all.volatile(),
+                false => all,
+            };
+            all.emit(&event, &value);
         } else if how["volatile"] == true {
             socket.volatile().emit(&event, &value);
         } else if how["compress"] == false {
@@ -251,6 +259,12 @@ fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
             &socket,
             json!({ "connect": { "nsp": nsp, "id": socket.id() } }),
         );
+        if socket
+            .auth::<Value>()
+            .is_ok_and(|auth| auth["greet"] == true)
+        {
+            socket.volatile().emit("greeting", ());
+        }
         let upgraded = socket.clone();
         if socket.connection().transport() == Transport::Polling {
             socket.connection().on_upgrade(move |transport| {
