@@ -150,11 +150,10 @@ fn length_of(digits: impl Iterator<Item = u8>) -> Option<usize> {
 }
 
 /// Decodes the packets of a binary body, one after the other; otherwise as [`decode_payload`].
+///
+/// An empty body has no packets: to the reference only an empty text is malformed.
 pub fn decode_binary_payload(body: &[u8]) -> BinaryPayload<'_> {
-    BinaryPayload {
-        rest: Some(body),
-        is_first: true,
-    }
+    BinaryPayload { rest: Some(body) }
 }
 
 /// The packets of a binary body; see [`decode_binary_payload`].
@@ -162,18 +161,13 @@ pub fn decode_binary_payload(body: &[u8]) -> BinaryPayload<'_> {
 #[must_use = "iterators do nothing until they are asked"]
 pub struct BinaryPayload<'a> {
     rest: Option<&'a [u8]>,
-    is_first: bool,
 }
 
 impl<'a> Iterator for BinaryPayload<'a> {
     type Item = Result<Packet<'a>, PacketError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.take()?;
-        if rest.is_empty() && !std::mem::take(&mut self.is_first) {
-            return None;
-        }
-        self.is_first = false;
+        let rest = self.rest.take().filter(|rest| !rest.is_empty())?;
         let Some((is_binary, data, after)) = first_of_bytes(rest) else {
             return Some(Err(PacketError::Length));
         };
@@ -419,9 +413,9 @@ mod tests {
             decode_binary_payload(&[1, 0, 0xff, 7, 2, 0xff, 4, 1]).collect::<Vec<_>>(),
             [Ok(Packet::Noop), Ok(binary(&[1]))]
         );
+        assert_eq!(decode_binary_payload(b"").next(), None);
         for body in [
-            &b""[..],
-            &[0],
+            &[0][..],
             &[0, 1],
             &[0, 1, 0xff],
             &[0, 10, 0xff, b'1'],
