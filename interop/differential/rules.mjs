@@ -69,6 +69,8 @@ export const RULES = [
     },
   },
   { row: "Engine.IO 3 over polling: where `40` is", of: (d) => d.field === "welcome" },
+  // Where the script goes no further.
+  { row: "Engine.IO 3 over polling: where `40` is", of: (d) => d.field === "body" && d.ours?.replace("2:40", "") === d.reference && d.ours !== d.reference },
   {
     row: "a middleware that answers an upgrade itself",
     parts: true,
@@ -92,7 +94,7 @@ export const RULES = [
     parts: true,
     of: (d) => d.field === "body" && typeof d.reference === "string" && d.reference.length > 1 && d.ours?.startsWith(d.reference) && !/^\x1e?6\x1e1$/.test(d.ours.slice(d.reference.length)),
   },
-  { row: "`5` while a GET waits", of: (d, both) => d.field === "body" && /^(\d:)?1$|"(\d:)?1"/.test(d.reference) && /^(\d:)?6$|"(\d:)?6"/.test(d.ours) && after(d, both, (_, text) => text === "5") },
+  { row: "`5` while a GET waits", of: (d, both) => d.field === "body" && /^(\d:)?1$|"(\d:)?1"/.test(d.reference) && /^(\d:)?6$|"(\d:)?6"/.test(d.ours) && after(d, both, (_, text) => text.startsWith("5")) },
   {
     row: "ack ids above 2^53, or with white space",
     parts: true,
@@ -129,7 +131,8 @@ export const RULES = [
     row: "a header that is there twice",
     parts: true,
     of: (d, both) => {
-      const names = stepOf(d, both)?.headers?.map(([name]) => name.toLowerCase()) ?? [];
+      const step = stepOf(d, both) ?? both.script.findLast(({ on }) => on === onOf(d));
+      const names = step?.headers?.map(([name]) => name.toLowerCase()) ?? [];
       return new Set(names).size < names.length;
     },
   },
