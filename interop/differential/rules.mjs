@@ -131,7 +131,7 @@ export const RULES = [
     row: "a header that is there twice",
     parts: true,
     of: (d, both) => {
-      const step = stepOf(d, both) ?? both.script.findLast(({ on }) => on === onOf(d));
+      const step = both.script.findLast(({ on }, i) => on === onOf(d) && !(i > parseInt(d.at))) ?? stepOf(d, both);
       const names = step?.headers?.map(([name]) => name.toLowerCase()) ?? [];
       return new Set(names).size < names.length;
     },
