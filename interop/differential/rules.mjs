@@ -38,6 +38,10 @@ const DISCONNECT_AND_MORE = /(^|\x1e|:|\xff)41[^\x1e]*(\x1e|\d:|\xff)/;
 const CONNECT_AND_MORE = /(^|\x1e|:|\xff)40[^\x1e]*(\x1e|\d:|\xff)/;
 /** A number of attachments that JavaScript's `Number` understands. */
 const ODD_COUNT = /[56](0\d|0x|[ +]\d|\d+(\.|e| ))[^-]*-/;
+/** A length that JavaScript's `Number` understands. */
+const ODD_LENGTH = /(\s\d+|\+\d+|\d\.0*|\d\s+):[\db]/;
+/** The bytes of a frame, or of a packet in a body. */
+const bytesOf = (value) => Buffer.from(value?.hex ?? String(value).slice(1), value?.hex ? "hex" : "base64").toString("latin1");
 const text = (value) => (value === undefined ? "" : JSON.stringify(value));
 
 export const RULES = [
@@ -54,7 +58,7 @@ export const RULES = [
     of: (d, both) => d.field === "connection" && d.reference === "close" && (stepOf(d, both)?.version === "1.0" || / HTTP\/1\.0/.test(stepOf(d, both)?.data)),
   },
   { row: "`Expect`", of: (d) => d.at.endsWith(" 100") },
-  { row: "`Expect`", parts: true, of: (d, both) => d.field === "status" && d.reference === 417 && header(stepOf(d, both), "expect").length > 0 },
+  { row: "`Expect`", parts: true, of: (d, both) => (d.field === "status" ? d.reference : d.reference?.status) === 417 && header(stepOf(d, both), "expect").length > 0 },
   { row: "a target in absolute form, or `*`", parts: true, of: (d, both) => after(d, both, (step) => /^(http:|\*)/.test(target(step))) },
   {
     row: "a fragment in a target",
@@ -142,7 +146,9 @@ export const RULES = [
     parts: true,
     of: (d, both) => d.field === "status" && d.ours === 204 && stepOf(d, both).method === "OPTIONS" && both.set.options.cors?.origin?.ending !== undefined,
   },
-  { row: "a number of attachments that is no plain number (`01`, `1.0`, `+1`)", parts: true, of: (d, both) => after(d, both, (_, text) => ODD_COUNT.test(text)) },
+  { row: "a number of attachments, or a length of Engine.IO 3, that is no plain number (`01`, `1.0`, `+1`, ` 6`)", parts: true, of: (d, both) => after(d, both, (step, text) => ODD_COUNT.test(text) || (!/EIO=4/.test(target(step)) && ODD_LENGTH.test(text))) },
+  { row: "MessagePack: `pid` in CONNECT's answer without recovery", of: (d) => bytesOf(d.reference).includes("\xa3pid\xd4\0\0") && bytesOf(d.ours).includes("\xa3sid\xb4") },
+  { row: "MessagePack that is not well-formed", parts: true, of: (d, both) => both.set.flags.parser === "msgpack" && stepOf(d, both)?.op === 2 && d.ours?.frame === "close" },
   { row: "JSONP: a form with two `d`", parts: true, of: (d, both) => after(d, both, (step) => /^d=.*&d=/.test(step.body)) },
   {
     row: "a POST that is being read when its session ends",
