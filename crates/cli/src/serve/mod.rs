@@ -7,7 +7,7 @@ mod watch;
 
 use std::error::Error;
 use std::future::IntoFuture;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use socketio::{Cors, PerMessageDeflate, Recovery, Routing, Server};
@@ -41,10 +41,12 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
     }
     let address = (options.host.as_str(), options.port);
     let listening = io.listen(address).await.map_err(|error| {
-        format!(
-            "cannot listen on {}:{}: {error}; try another --port",
-            options.host, options.port
-        )
+        let remedy = match error.kind() {
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => "try another --port",
+            _ => "--host has to be an address or a name of this machine",
+        };
+        let (host, port) = address;
+        format!("cannot listen on {host}:{port}: {error}; {remedy}")
     })?;
     let address = listening.local_addr()?;
     let listening = listening.fallback(pages::router(&options.path, !options.no_doctor));
