@@ -11,6 +11,7 @@ export const KNOWN = [
     make: /^java/,
     ways: ["websocket", "default"],
     cases: ["drain"],
+    with: "reference",
     reason: "OkHttp's onClosing is not heeded: a close frame is not noticed until the ping timeout",
   },
   {
@@ -35,6 +36,20 @@ export const KNOWN = [
     ways: ["polling"],
     cases: ["acks"],
     reason: "its POST waits until the GET ends that is pending, so that it is connected after 25 s",
+  },
+  {
+    make: /^go/,
+    ways: ["websocket"],
+    cases: ["bytes at once"],
+    is: "race",
+    reason: "it handles each packet in a goroutine, so that the attachments of events that come together can change places",
+  },
+  {
+    make: /^go/,
+    ways: ["default"],
+    cases: ["heartbeats"],
+    is: "race",
+    reason: "it tries its transports in any order, and over polling each POST waits for the GET",
   },
   {
     make: /^go/,

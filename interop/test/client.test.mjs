@@ -216,7 +216,9 @@ for (const [version, io] of Object.entries(clients)) {
         const left = once(socket, "disconnect");
         socket.emit("echo", "x".repeat(2000));
         const [reason] = await left;
-        assert.equal(reason, way === "polling" ? "transport error" : "transport close");
+        // The POST is refused, and a GET that waits is answered with a close packet: whichever is seen first.
+        const reasons = way === "polling" ? ["transport close", "transport error"] : ["transport close"];
+        assert.ok(reasons.includes(reason), reason);
       }, { maxHttpBufferSize: 1000 }));
 
       it("M62 M64 the id is new after each connection", test(async ({ join }) => {
