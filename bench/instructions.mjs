@@ -26,6 +26,7 @@ const root = new URL('..', import.meta.url).pathname;
 const saved = join(root, 'bench/instructions.json');
 const target = process.env.CARGO_TARGET_DIR ?? join(root, 'target');
 const TOLERANCE = 1.03;
+const RUNS = 3;
 const ALLOCATE = /^(malloc|calloc|realloc|posix_memalign|aligned_alloc)$/;
 const KERNEL = /^(read|readv|recv|recvfrom|write|writev|send|sendto|sendmsg|epoll_wait|epoll_ctl|accept4|close|shutdown|setsockopt|getsockname|getpeername|futex|syscall)$/;
 
@@ -98,11 +99,13 @@ try {
     const opened = await open(port);
     await round(opened);
     await round(opened);
-    await control.mark();
-    let count = 0;
-    for (let i = 0; i < rounds; i++) count += await round(opened);
-    await control.mark();
-    messages.push(count);
+    for (let run = 0; run < RUNS; run++) {
+      await control.mark();
+      let count = 0;
+      for (let i = 0; i < rounds; i++) count += await round(opened);
+      await control.mark();
+      messages.push(count);
+    }
     await close(opened);
   }
   await control.close();
@@ -113,7 +116,7 @@ try {
 
 /** The file of the n-th mark: callgrind numbers them from 1. */
 const dump = (n) => readdirSync(folder).map((file) => join(folder, file)).find((file) => file.endsWith(`.${n}`));
-if (!dump(2 * names.length)) throw new Error(`the marks were not seen: ${said}`);
+if (!dump(2 * RUNS * names.length)) throw new Error(`the marks were not seen: ${said}`);
 const before = JSON.parse(readFileSync(saved, 'utf8'));
 const judged = before.rustc === rustc && !options.axum;
 const figures = {};
@@ -121,20 +124,24 @@ let worse = 0;
 console.log(`${rustc}; ${judged ? 'beside the committed figures' : `not judged: the committed figures are those of ${before.rustc}, without axum`}`);
 console.log('scenario          messages   instructions  committed         allocations  kernel calls');
 names.forEach((name, i) => {
-  const cost = counted(dump(2 * i + 2));
-  const per = (count) => count / messages[i];
-  const figure = { instructions: Math.round(per(cost.instructions)), allocations: +per(cost.allocations).toFixed(2), kernel: +per(cost.kernel).toFixed(2) };
+  // How many packets share a turn differs from run to run: the cheapest is what it costs.
+  const runs = Array.from({ length: RUNS }, (_, run) => {
+    const [file, count] = [dump(2 * (RUNS * i + run) + 2), messages[RUNS * i + run]];
+    const { instructions, allocations, kernel } = counted(file);
+    return { file, count, instructions: Math.round(instructions / count), allocations: +(allocations / count).toFixed(2), kernel: +(kernel / count).toFixed(2) };
+  });
+  const { file, count, ...figure } = runs.reduce((best, run) => (run.instructions < best.instructions ? run : best));
   figures[name] = figure;
   const old = before.figures[name];
   const ratio = old ? figure.instructions / old.instructions : NaN;
   const bad = judged && old && (ratio > TOLERANCE || figure.allocations > old.allocations * TOLERANCE + 0.05);
   if (bad) worse++;
   console.log([
-    name.padEnd(16), String(messages[i]).padStart(9), String(figure.instructions).padStart(14), String(old?.instructions ?? '').padStart(10),
+    name.padEnd(16), String(count).padStart(9), String(figure.instructions).padStart(14), String(old?.instructions ?? '').padStart(10),
     (old ? `${((ratio - 1) * 100).toFixed(1)} %` : '').padStart(9), figure.allocations.toFixed(2).padStart(9), figure.kernel.toFixed(2).padStart(12), bad ? '  WORSE' : '',
   ].join(' '));
   if (Number(options.top)) {
-    const rows = execFileSync('callgrind_annotate', [dump(2 * i + 2)], { encoding: 'utf8', maxBuffer: 1 << 28 }).split('\n');
+    const rows = execFileSync('callgrind_annotate', [file], { encoding: 'utf8', maxBuffer: 1 << 28 }).split('\n');
     console.log(rows.filter((row) => /^ *[\d,]+ \(/.test(row) && !row.includes('PROGRAM')).slice(0, Number(options.top)).map((row) => `    ${row.trim().slice(0, 130)}`).join('\n'));
   }
 });

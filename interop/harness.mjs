@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import http from "node:http";
 import net from "node:net";
 import { createInterface } from "node:readline";
+import { after } from "node:test";
 import { WebSocket } from "ws";
 
 const command = process.env.SIO_SERVER ?? "reference";
@@ -28,6 +29,15 @@ export function within(promise, what = "in time", ms = DEADLINE) {
 export const once = (emitter, event) =>
   within(new Promise((resolve) => emitter.once(event, (...args) => resolve(args))), `"${event}"`);
 
+const running = new Set();
+// What a failed test leaves open must not keep its suite from ending.
+if (process.env.NODE_TEST_CONTEXT) {
+  after(() => {
+    for (const child of running) child.kill("SIGKILL");
+    setTimeout(() => process.exit(), 5_000).unref();
+  });
+}
+
 /** A program that prints facts. */
 export class Program {
   #facts = [];
@@ -35,7 +45,8 @@ export class Program {
 
   constructor(words, stdin = "ignore") {
     this.child = spawn(words[0], words.slice(1), { stdio: [stdin, "pipe", "inherit"] });
-    this.exited = new Promise((resolve) => this.child.once("exit", resolve));
+    running.add(this.child);
+    this.exited = new Promise((resolve) => this.child.once("exit", resolve)).then(() => running.delete(this.child));
     createInterface({ input: this.child.stdout }).on("line", (line) => this.#fact(JSON.parse(line)));
   }
 

@@ -1,5 +1,5 @@
 // What fails with a client of another make, and why: with the reference as with this server, unless `with` says that it is "reference" or "ours"
-// alone. A race is not tried; the others have to fail.
+// alone. A race is not tried; of the others the table says "works" where they do all the same.
 
 export const KNOWN = [
   {

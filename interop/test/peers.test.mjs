@@ -219,7 +219,8 @@ function cell(row, way, name, run) {
     row[way][name] = why ? "known" : "FAILS";
     let failure;
     await run().catch((error) => (failure = error));
-    if (why) return assert.ok(failure, "it does not fail any more: take it from the table");
+    if (why && !failure) row[way][name] = "works";
+    if (why) return;
     if (failure) throw failure;
     row[way][name] = "yes";
   });

@@ -4,6 +4,7 @@ import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { Server, isReference } from "../harness.mjs";
 
 const file = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -13,16 +14,15 @@ const python = file("../.venv/bin/python");
 const WAYS = ["polling", "websocket", "polling,websocket"];
 
 /** The facts of a scenario. */
-const run = (server, scenario, way, more = []) =>
-  new Promise((resolve, reject) => {
-    const args = ["--url", server.url, "--scenario", scenario, "--transports", way, ...more];
-    execFile(client, args, { timeout: 20_000 }, (error, stdout, stderr) => {
-      if (error) return reject(new Error(`${scenario}: ${stderr || error}`));
-      const facts = JSON.parse(stdout);
-      assert.equal(facts.ok, true);
-      resolve(facts);
-    });
+async function run(server, scenario, way, more = []) {
+  const args = ["--url", server.url, "--scenario", scenario, "--transports", way, ...more];
+  const { stdout } = await promisify(execFile)(client, args, { timeout: 20_000 }).catch((error) => {
+    throw new Error(`${scenario}: ${error.stderr || error}`);
   });
+  const facts = JSON.parse(stdout);
+  assert.equal(facts.ok, true);
+  return facts;
+}
 
 /** What may be the one or the other. */
 const either = (got, want) => (Array.isArray(want) && want.includes(got) ? want : got);
