@@ -42,7 +42,7 @@ export const KNOWN = [
     ways: ["websocket"],
     cases: ["bytes at once"],
     is: "race",
-    reason: "once no event came within 20 s, and the next run passed: why is not known; it may be that it handles packets side by side",
+    reason: "what is emitted while it connects is written by two threads: text and bytes of two packets come mixed, which ends the session",
   },
   {
     make: /^go/,
