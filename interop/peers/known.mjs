@@ -46,6 +46,13 @@ export const KNOWN = [
   },
   {
     make: /^go/,
+    ways: ["websocket"],
+    cases: ["restart"],
+    is: "race",
+    reason: "now and then it reads the open packet of a reconnection, and never joins",
+  },
+  {
+    make: /^go/,
     ways: ["default"],
     cases: ["heartbeats"],
     is: "race",
