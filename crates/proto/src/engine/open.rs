@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde::ser::{Serialize, SerializeStruct, Serializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
@@ -30,26 +29,29 @@ pub struct OpenPacket<'a> {
 }
 
 impl OpenPacket<'_> {
-    /// Writes the JSON object that follows the packet's type.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(self).expect("strings and numbers are always JSON")
-    }
-}
-
-impl Serialize for OpenPacket<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let upgrades: Vec<_> = self
-            .upgrades
-            .iter()
-            .map(|transport| transport.as_str())
-            .collect();
-        let mut object = serializer.serialize_struct("OpenPacket", 5)?;
-        object.serialize_field("sid", self.sid)?;
-        object.serialize_field("upgrades", &upgrades)?;
-        object.serialize_field("pingInterval", &millis(self.ping_interval))?;
-        object.serialize_field("pingTimeout", &millis(self.ping_timeout))?;
-        object.serialize_field("maxPayload", &self.max_payload)?;
-        object.end()
+    /// Writes the packet: its type, and a JSON object.
+    pub fn encode(&self) -> Vec<u8> {
+        // Written by hand: every connection begins with it.
+        let mut out = Vec::with_capacity(192);
+        out.extend_from_slice(b"0{\"sid\":");
+        serde_json::to_writer(&mut out, self.sid).expect("a text is always JSON");
+        out.extend_from_slice(b",\"upgrades\":[");
+        for (n, transport) in self.upgrades.iter().enumerate() {
+            out.extend_from_slice(if n == 0 { b"\"" } else { b",\"" });
+            out.extend_from_slice(transport.as_str().as_bytes());
+            out.push(b'"');
+        }
+        out.push(b']');
+        for (key, number) in [
+            (&b",\"pingInterval\":"[..], millis(self.ping_interval)),
+            (b",\"pingTimeout\":", millis(self.ping_timeout)),
+            (b",\"maxPayload\":", self.max_payload),
+        ] {
+            out.extend_from_slice(key);
+            serde_json::to_writer(&mut out, &number).expect("a number is always JSON");
+        }
+        out.push(b'}');
+        out
     }
 }
 
@@ -171,7 +173,8 @@ mod tests {
             ping_timeout: config.ping_timeout,
             max_payload: config.max_payload,
         };
-        packet.to_json()
+        let text = String::from_utf8(packet.encode()).unwrap();
+        text.strip_prefix('0').unwrap().to_owned()
     }
 
     // E001

@@ -17,12 +17,17 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     /// Parses a query, which comes without its question mark.
     pub fn parse(query: &'a str) -> Query<'a> {
+        let is_plain = memchr::memchr2(b'%', b'+', query.as_bytes()).is_none();
+        let read = |text| match is_plain {
+            true => Cow::Borrowed(text),
+            false => decode(text),
+        };
         let pairs = query
             .split('&')
             .filter(|pair| !pair.is_empty())
             .map(|pair| {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-                (decode(name), decode(value))
+                (read(name), read(value))
             });
         Query {
             pairs: pairs.collect(),

@@ -49,13 +49,19 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// Takes what matters out of a query.
     pub fn from_query(query: &'a Query<'a>) -> Request<'a> {
-        Request {
-            transport: query.get("transport"),
-            sid: query.get("sid").filter(|sid| !sid.is_empty()),
-            eio: query.get("EIO"),
-            j: query.get("j"),
-            b64: query.get("b64").filter(|b64| !b64.is_empty()),
+        let mut request = Request::default();
+        // The last of equal names counts.
+        for (name, value) in query.iter() {
+            match name {
+                "transport" => request.transport = Some(value),
+                "sid" => request.sid = Some(value).filter(|sid| !sid.is_empty()),
+                "EIO" => request.eio = Some(value),
+                "j" => request.j = Some(value),
+                "b64" => request.b64 = Some(value).filter(|b64| !b64.is_empty()),
+                _ => {}
+            }
         }
+        request
     }
 
     /// Returns the revision of the protocol: every value but "4" means 3.

@@ -110,7 +110,8 @@ impl Pair {
             ping_timeout: server_config.ping_timeout,
             max_payload: server_config.max_payload,
         };
-        pair.send(Wire::GetAnswer(vec![format!("0{}", open.to_json())]));
+        let open = String::from_utf8(open.encode()).unwrap();
+        pair.send(Wire::GetAnswer(vec![open]));
         pair
     }
 

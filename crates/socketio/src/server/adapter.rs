@@ -536,14 +536,15 @@ impl LocalAdapter {
 
     pub(crate) fn insert(&self, socket: &Socket) {
         let id = socket.id();
+        let tell = self.has_listeners.load(Ordering::Acquire);
         let created = {
             let mut rooms = self.rooms.write();
-            let created = !rooms.contains_room(id.as_str());
+            let created = tell && !rooms.contains_room(id.as_str());
             let slot = rooms.insert(socket.clone());
             socket.0.slot.store(slot.0, Ordering::Release);
             created
         };
-        if self.has_listeners.load(Ordering::Acquire) {
+        if tell {
             let name = id.as_str().to_owned();
             let joined = RoomEvent::Joined(name.clone(), id.clone());
             match created {
@@ -562,14 +563,13 @@ impl LocalAdapter {
                 return false;
             }
             let tell = self.has_listeners.load(Ordering::Acquire);
-            rooms.remove(slot, |name, deleted| {
-                if tell {
-                    events.push(RoomEvent::Left(name.to_owned(), socket.id().clone()));
-                    if deleted {
-                        events.push(RoomEvent::Deleted(name.to_owned()));
-                    }
+            let mut left = |name: &str, deleted| {
+                events.push(RoomEvent::Left(name.to_owned(), socket.id().clone()));
+                if deleted {
+                    events.push(RoomEvent::Deleted(name.to_owned()));
                 }
-            });
+            };
+            rooms.remove(slot, tell.then_some(&mut left));
         }
         self.tell(&events);
         true

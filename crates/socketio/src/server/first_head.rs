@@ -54,7 +54,7 @@ impl<S: AsyncRead + Unpin> Begun<S> {
 
     /// The number of lines in what was read.
     pub(crate) fn lines(&self) -> usize {
-        self.head.iter().filter(|&&byte| byte == b'\n').count()
+        memchr::memchr_iter(b'\n', &self.head).count()
     }
 }
 
@@ -83,10 +83,10 @@ fn has_end(head: &[u8], seen: usize) -> bool {
     let new = &head[seen.saturating_sub(3)..];
     // Nearly always it is all that comes.
     new.ends_with(b"\r\n\r\n")
-        || new
-            .split_inclusive(|&byte| byte == b'\n')
-            .skip(1)
-            .any(|line| matches!(line, b"\r\n" | b"\n"))
+        || memchr::memchr_iter(b'\n', new).any(|at| {
+            let next = &new[at + 1..];
+            next.starts_with(b"\n") || next.starts_with(b"\r\n")
+        })
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {

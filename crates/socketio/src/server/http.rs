@@ -443,16 +443,14 @@ pub(crate) fn refuse_start<B>(
 /// The open packet.
 pub(crate) fn open_packet(session: &Session, transport: Transport) -> Vec<u8> {
     let engine = session.shared().engine();
-    let packet = OpenPacket {
+    OpenPacket {
         sid: session.id().as_str(),
         upgrades: engine.upgrades(transport),
         ping_interval: engine.ping_interval,
         ping_timeout: engine.ping_timeout,
         max_payload: engine.max_payload,
-    };
-    let mut text = vec![b'0'];
-    text.extend_from_slice(packet.to_json().as_bytes());
-    text
+    }
+    .encode()
 }
 
 /// Refuses a request: in JSON, or with the bare message where a WebSocket was asked for.
@@ -559,6 +557,11 @@ pub(crate) fn is_extended_connect(parts: &Parts) -> bool {
     parts.method == Method::CONNECT
         && parts.version >= Version::HTTP_2
         && parts.headers.contains_key(SEC_WEBSOCKET_VERSION)
+}
+
+/// Says whether each header stands there once, which costs less than to look for the second of one.
+pub(crate) fn has_no_twins(headers: &HeaderMap) -> bool {
+    headers.len() == headers.keys_len()
 }
 
 fn has_upgrade(parts: &Parts) -> bool {

@@ -504,9 +504,10 @@ where
 
 /// Says whether a request has the one `Host` that HTTP/1.1 demands. RFC 9112, section 3.2.
 fn has_host(request: &Request<Incoming>) -> bool {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let has_one = hosts.next().is_some();
-    hosts.next().is_none() && (has_one || request.version() != Version::HTTP_11)
+    let headers = request.headers();
+    let is_there = headers.contains_key(HOST);
+    let are_two = !http::has_no_twins(headers) && headers.get_all(HOST).iter().nth(1).is_some();
+    !are_two && (is_there || request.version() != Version::HTTP_11)
 }
 
 fn bad_request<B>() -> Response<ResponseBody<B>> {

@@ -107,21 +107,27 @@ impl<S: Member> Rooms<S> {
 
     /// Takes a socket out of all its rooms and out of the index.
     ///
-    /// `left` gets the name of each room, the own one first, then in order of joining, and whether
-    /// the room has no socket any more.
-    pub(crate) fn remove(&mut self, slot: Slot, mut left: impl FnMut(&str, bool)) -> Option<S> {
+    /// `left`, if there is one, gets the name of each room, the own one first, then in order of joining,
+    /// and whether the room has no socket any more.
+    pub(crate) fn remove(
+        &mut self,
+        slot: Slot,
+        mut left: Option<&mut dyn FnMut(&str, bool)>,
+    ) -> Option<S> {
         let id = self.sockets.get(slot.0)?.id();
         let hash = self.hash(id.as_bytes());
-        if self.own.remove(slot.0) {
+        if self.own.remove(slot.0)
+            && let Some(left) = &mut left
+        {
             left(id.as_str(), self.find_room(id.as_str()).is_none());
         }
         for membership in std::mem::take(self.memberships.get_mut(slot.0 as usize)?) {
-            let name_is_id = self.name_is_id(membership.room);
+            let name_is_id = left.is_some() && self.name_is_id(membership.room);
             let emptied = self.take_from_room(membership);
-            left(
-                &self.rooms.get(membership.room)?.name,
-                emptied && !name_is_id,
-            );
+            if let Some(left) = &mut left {
+                let name = &self.rooms.get(membership.room)?.name;
+                left(name, emptied && !name_is_id);
+            }
             if emptied {
                 self.delete_room(membership.room);
             }
@@ -693,7 +699,7 @@ mod tests {
     fn vacant_slots_are_reused_lowest_first() {
         let (mut index, [a, b, c, _]) = index(["a", "b", "c", "d"]);
         for slot in [c, a, b] {
-            index.remove(slot, |_, _| ());
+            index.remove(slot, None);
         }
         assert_eq!(insert(&mut index, "e"), a);
         assert_eq!(insert(&mut index, "f"), b);
@@ -951,7 +957,7 @@ mod tests {
             index.join(slot, &format!("alone {}", slot.0));
         }
         for &slot in slots[10..].iter().rev() {
-            index.remove(slot, |_, _| ());
+            index.remove(slot, None);
         }
         assert!(index.sockets.entries.capacity() <= 128);
         assert!(index.memberships.capacity() <= 128);
@@ -971,8 +977,8 @@ mod tests {
                 .collect();
             // From the middle outwards, so that places fall vacant before the end does.
             for i in (0..500).rev() {
-                index.remove(slots[i], |_, _| ());
-                index.remove(slots[999 - i], |_, _| ());
+                index.remove(slots[i], None);
+                index.remove(slots[999 - i], None);
             }
             assert_eq!(index.len(), 0);
             assert!(index.sockets.entries.is_empty() && index.memberships.is_empty());
@@ -987,7 +993,7 @@ mod tests {
         let mut capacities = BTreeSet::new();
         for _ in 0..1000 {
             let slot = insert(&mut index, "c");
-            index.remove(slot, |_, _| ());
+            index.remove(slot, None);
             capacities.insert((
                 index.sockets.entries.capacity(),
                 index.memberships.capacity(),

@@ -34,7 +34,7 @@ const CROWD: usize = 1000;
 impl Sessions {
     /// Adds a session, unless there are `max`.
     pub(crate) fn insert(&self, session: &Arc<Session>, max: usize) -> Result<u32, NotStarted> {
-        let hash = self.hasher.hash_one(session.id());
+        let hash = self.hasher.hash_one(session.id().as_bytes());
         let mut table = self.table.write();
         let Table {
             by_id,
@@ -66,13 +66,12 @@ impl Sessions {
     }
 
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Session>> {
-        // An id hashes as its text does.
-        let hash = self.hasher.hash_one(id);
+        let hash = self.hasher.hash_one(id.as_bytes());
         let table = self.table.read();
         let same = |&key: &u32| {
             table.slots[key as usize]
                 .as_ref()
-                .is_some_and(|session| session.id().as_str() == id)
+                .is_some_and(|session| *session.id() == *id)
         };
         table
             .by_id
@@ -86,7 +85,7 @@ impl Sessions {
 
     /// Takes a session out. True when a crowd has left: then there is memory to give back.
     pub(crate) fn remove(&self, id: &SessionId, key: u32) -> bool {
-        let hash = self.hasher.hash_one(id);
+        let hash = self.hasher.hash_one(id.as_bytes());
         let mut table = self.table.write();
         let Table {
             by_id,
@@ -132,5 +131,5 @@ fn rehash(hasher: &RandomState, slots: &[Option<Arc<Session>>], key: u32) -> u64
     let session = slots[key as usize]
         .as_ref()
         .expect("the table holds keys of occupied slots");
-    hasher.hash_one(session.id())
+    hasher.hash_one(session.id().as_bytes())
 }

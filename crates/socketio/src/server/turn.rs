@@ -5,6 +5,7 @@
 //! thousand writes. An emit outside any turn writes at once.
 
 use std::cell::RefCell;
+use std::mem;
 use std::sync::Arc;
 
 use super::session::Session;
@@ -62,19 +63,15 @@ pub(crate) fn forget_later(session: &Arc<Session>) -> bool {
 
 impl Drop for TurnGuard {
     fn drop(&mut self) {
-        let (dirty, left) = TURN.with_borrow_mut(|turn| {
+        let ended = TURN.with_borrow_mut(|turn| {
             turn.depth -= 1;
-            if turn.depth == 0 {
-                (
-                    std::mem::take(&mut turn.dirty),
-                    std::mem::take(&mut turn.left),
-                )
-            } else {
-                (Vec::new(), Vec::new())
-            }
+            let has_work = turn.depth == 0 && !(turn.dirty.is_empty() && turn.left.is_empty());
+            has_work.then(|| (mem::take(&mut turn.dirty), mem::take(&mut turn.left)))
         });
-        flush(dirty);
-        left.iter().for_each(|session| session.forget_if_idle());
+        if let Some((dirty, left)) = ended {
+            flush(dirty);
+            left.iter().for_each(|session| session.forget_if_idle());
+        }
     }
 }
 

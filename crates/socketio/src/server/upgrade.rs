@@ -23,8 +23,8 @@ use super::ending::Close;
 use super::farewell::dismiss;
 use super::first_head::Begun;
 use super::http::{
-    Owner, Peer, Response, change_headers, info, is_extended_connect, refuse, refuse_start,
-    refuse_upgrade, respond, start,
+    Owner, Peer, Response, change_headers, has_no_twins, info, is_extended_connect, refuse,
+    refuse_start, refuse_upgrade, respond, start,
 };
 use super::session::Session;
 use super::websocket::{Incoming, StreamTask, TcpTask, Terms};
@@ -267,7 +267,8 @@ fn select_protocol(shared: &Shared, parts: &Parts, offered: &[&str]) -> Option<H
 
 /// A header's value; if there are several, one that is nothing.
 fn only(parts: &Parts, name: HeaderName) -> Option<&[u8]> {
-    let mut values = parts.headers.get_all(name).iter();
-    let value = values.next()?.as_bytes();
-    Some(if values.next().is_none() { value } else { b"" })
+    let value = parts.headers.get(&name)?.as_bytes();
+    let is_only =
+        has_no_twins(&parts.headers) || parts.headers.get_all(name).iter().nth(1).is_none();
+    Some(if is_only { value } else { b"" })
 }
