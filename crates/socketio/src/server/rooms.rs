@@ -683,11 +683,11 @@ mod tests {
         assert_eq!(**index.get(&SocketId::from("b")).unwrap(), "b");
         assert_eq!(**index.at(a).unwrap(), "a");
 
-        let removed = index.remove(a, |_, _| ()).unwrap();
+        let removed = index.remove(a, None).unwrap();
         assert_eq!(*removed, "a");
         assert_eq!(index.get(&SocketId::from("a")), None);
         assert_eq!(index.at(a), None);
-        assert_eq!(index.remove(a, |_, _| ()), None);
+        assert_eq!(index.remove(a, None), None);
         assert_eq!(
             index.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
             ["b"]
@@ -798,7 +798,8 @@ mod tests {
         index.join(a, "alone");
         index.join(b, "shared");
         let mut left = Vec::new();
-        index.remove(a, |room, deleted| left.push((room.to_owned(), deleted)));
+        let mut each = |room: &str, deleted| left.push((room.to_owned(), deleted));
+        index.remove(a, Some(&mut each));
         let expected = [("a", true), ("shared", false), ("alone", true)];
         assert_eq!(
             left,
@@ -899,7 +900,10 @@ mod tests {
         );
 
         index.join(b, "a");
-        index.remove(a, |room, deleted| assert_eq!((room, deleted), ("a", false)));
+        index.remove(
+            a,
+            Some(&mut |room, deleted| assert_eq!((room, deleted), ("a", false))),
+        );
         assert_eq!(selected(&index, &["a"], NONE), ["b"]);
         // Somebody returns with an id whose room others have not left.
         insert(&mut index, "a");
@@ -1115,7 +1119,8 @@ mod tests {
         match rng.random_range(0..10) {
             0 => {
                 let mut left = Vec::new();
-                index.remove(slot, |room, deleted| left.push((room.to_owned(), deleted)));
+                let mut each = |room: &str, deleted| left.push((room.to_owned(), deleted));
+                index.remove(slot, Some(&mut each));
                 let expected: Vec<_> = model.sockets[&id].1.clone();
                 let expected = expected.into_iter().map(|room| {
                     let deleted = model.leave(&id, &room).deleted;
