@@ -49,12 +49,15 @@ pub(super) fn decode(bytes: &[u8], limits: MsgpackParser) -> Result<Packet<'stat
         return Err(ParseError::Payload);
     }
     let id = match id {
-        Id::Absent => None,
+        Id::Absent | Id::Unanswerable => None,
         Id::Invalid => return Err(ParseError::PacketId),
         Id::Valid(id) => Some(id),
     };
-    let (data, attachments) = match shape {
-        Shape::Absent => (String::new(), Vec::new()),
+    let (data, attachments) = match (kind, shape) {
+        // What has no name is nobody's event.
+        (_, Shape::Absent) | (PacketKind::Event, Shape::Array { is_named: false }) => {
+            (String::new(), Vec::new())
+        }
         _ => data.finish(),
     };
     Ok(Packet {
@@ -90,6 +93,8 @@ pub(super) fn decode_value(
 enum Id {
     Absent,
     Invalid,
+    /// An integer that no answer can have: the event is handled all the same.
+    Unanswerable,
     Valid(u64),
 }
 
@@ -97,6 +102,11 @@ impl From<Token<'_>> for Id {
     fn from(token: Token<'_>) -> Id {
         match token {
             Token::Undefined => Id::Absent,
+            Token::Int(id) if id < 0 => Id::Unanswerable,
+            // Zero may have a sign.
+            Token::Float(id) if id.fract() == 0.0 && !(0.0..=MAX_EXACT).contains(&id) => {
+                Id::Unanswerable
+            }
             token => token.integer().map_or(Id::Invalid, Id::Valid),
         }
     }
@@ -121,8 +131,10 @@ impl Shape {
         match kind {
             PacketKind::Connect => matches!(self, Shape::Absent | Shape::Map),
             PacketKind::Disconnect => self == Shape::Absent,
-            PacketKind::Event | PacketKind::BinaryEvent => self == Shape::Array { is_named: true },
-            PacketKind::Ack | PacketKind::BinaryAck => matches!(self, Shape::Array { .. }),
+            PacketKind::Event
+            | PacketKind::BinaryEvent
+            | PacketKind::Ack
+            | PacketKind::BinaryAck => matches!(self, Shape::Array { .. }),
             PacketKind::ConnectError => matches!(self, Shape::Map | Shape::Text),
         }
     }
