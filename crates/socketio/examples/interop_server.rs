@@ -48,12 +48,57 @@ fn rooms(value: &Value) -> Vec<String> {
     }
 }
 
+/// Says whether a value is none in JavaScript.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(_) | Value::Bool(true) | Value::Object(_) => false,
+    }
+}
+
+/// The options of a server of the reference that this one takes, too.
+const OPTIONS: &[&str] = &[
+    "addTrailingSlash",
+    "allowEIO3",
+    "allowUpgrades",
+    "cleanupEmptyChildNamespaces",
+    "connectTimeout",
+    "connectionStateRecovery",
+    "cookie",
+    "cors",
+    "destroyUpgrade",
+    "destroyUpgradeTimeout",
+    "httpCompression",
+    "initialPacket",
+    "maxHttpBufferSize",
+    "path",
+    "perMessageDeflate",
+    "pingInterval",
+    "pingTimeout",
+    "serveClient",
+    "transports",
+    "upgradeTimeout",
+];
+
 fn builder(options: &Value, flags: &Value) -> ServerBuilder {
     let mut builder = Server::builder();
     let millis = |value: &Value| Duration::from_millis(value.as_u64().expect("milliseconds"));
     let empty = serde_json::Map::new();
     for (name, value) in options.as_object().unwrap_or(&empty) {
         builder = match (&**name, value) {
+            // What is on by default and can be switched off.
+            ("allowUpgrades", Value::Bool(false)) => builder.without_upgrades(),
+            ("addTrailingSlash", Value::Bool(false)) => builder.without_trailing_slash(),
+            ("destroyUpgrade", Value::Bool(false)) => builder.destroy_upgrade(None),
+            ("httpCompression", Value::Bool(false)) => builder.without_http_compression(),
+            (
+                "allowUpgrades" | "addTrailingSlash" | "destroyUpgrade" | "httpCompression",
+                Value::Bool(true),
+            ) => builder,
+            // All else that is off is as if left out; whether there is such an option is still asked.
+            (name, Value::Null | Value::Bool(false)) if OPTIONS.contains(&name) => builder,
             ("pingInterval", value) => builder.ping_interval(millis(value)),
             ("pingTimeout", value) => builder.ping_timeout(millis(value)),
             ("upgradeTimeout", value) => builder.upgrade_timeout(millis(value)),
@@ -66,27 +111,26 @@ fn builder(options: &Value, flags: &Value) -> ServerBuilder {
                 let transport = |name: &Value| Transport::from_name(name.as_str()?);
                 builder.transports(names.iter().filter_map(transport))
             }
-            ("allowUpgrades", Value::Bool(false)) => builder.without_upgrades(),
-            ("addTrailingSlash", Value::Bool(false)) => builder.without_trailing_slash(),
             ("path", value) => builder.path(value.as_str().expect("a path")),
-            ("destroyUpgrade", Value::Bool(false)) => builder.destroy_upgrade(None),
             ("destroyUpgradeTimeout", value) => builder.destroy_upgrade(Some(millis(value))),
             ("cleanupEmptyChildNamespaces", _) => builder.cleanup_empty_child_namespaces(),
             ("allowEIO3", Value::Bool(true)) => builder.allow_eio3(),
             ("serveClient", Value::Bool(true)) => {
                 builder.serve_client(flags["clientFiles"].as_str().expect("a directory"))
             }
-            ("perMessageDeflate", Value::Bool(false)) => builder,
             ("perMessageDeflate", value) => builder.per_message_deflate(deflate(value)),
-            ("httpCompression", Value::Bool(false)) => builder.without_http_compression(),
             ("httpCompression", value) => {
-                let threshold = value["threshold"].as_u64().expect("bytes");
+                let threshold = value["threshold"].as_u64().unwrap_or(1024);
                 builder.http_compression(threshold as usize)
             }
             ("initialPacket", value) => builder.initial_packet(value.as_str().expect("a text")),
             ("connectionStateRecovery", value) => builder.recovery(recovery(value)),
             ("cookie", value) => builder.cookie(cookie(value)),
-            ("cors", value) => builder.cors(cors(value)),
+            // An origin that is nothing switches it off; one that is not there is every origin.
+            ("cors", value) => match value.get("origin").map(is_off) {
+                Some(true) => builder,
+                Some(false) | None => builder.cors(cors(value)),
+            },
             (name, value) => panic!("unknown option {name}: {value}"),
         };
     }
