@@ -68,7 +68,7 @@ pub enum CorsError {
         "CORS: credentials cannot be allowed for every origin (`*`): browsers refuse that combination; name the origins with `origins([..])`"
     )]
     CredentialsForAll,
-    /// The list of origins is empty.
+    /// The list of origins is empty, or an origin is.
     #[error(
         "CORS: no origin is allowed: name at least one in `origins([..])`, or leave `cors` out"
     )]
@@ -78,6 +78,11 @@ pub enum CorsError {
         "CORS: {0:?} is not an origin: write it as {1:?}, without a path or a slash at the end"
     )]
     NotAnOrigin(String, String),
+    /// An origin has characters that no browser sends.
+    #[error(
+        "CORS: {0:?} is never an origin: browsers send names beyond ASCII encoded (`xn--..`), and no spaces"
+    )]
+    NotAscii(String),
     /// A pattern is not a regular expression.
     #[error("CORS: a pattern of origins is not a regular expression: {0}")]
     Pattern(String),
@@ -317,6 +322,13 @@ fn check_origin(origin: &str) -> Result<(), CorsError> {
     if matches!(origin, "*" | "null") {
         return Ok(());
     }
+    // With the reference it switches CORS off, which looks like the opposite.
+    if origin.is_empty() {
+        return Err(CorsError::NoOrigin);
+    }
+    if !origin.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(CorsError::NotAscii(origin.to_owned()));
+    }
     let error = |right: String| Err(CorsError::NotAnOrigin(origin.to_owned(), right));
     match origin.split_once("://") {
         None => error(format!(
@@ -442,6 +454,25 @@ mod tests {
         assert!(text(Cors::new().origin("https://a/")).contains("write it as \"https://a\""));
         assert!(text(Cors::new().origins(["a.com/x"])).contains("write it as \"https://a.com\""));
         assert!(text(Cors::new().origin_pattern("(")).contains("not a regular expression"));
+        for odd in [
+            "",
+            " ",
+            "https://a ",
+            "https://a\r\nx: y",
+            "https://é.example",
+            "https://a\0",
+        ] {
+            let fixed = text(Cors::new().origin(odd));
+            let listed = text(Cors::new().origins(["https://b", odd]));
+            let expected = match odd {
+                "" => "leave `cors` out",
+                _ => "is never an origin",
+            };
+            assert!(
+                fixed.contains(expected) && fixed == listed,
+                "{odd:?}: {fixed}"
+            );
+        }
         assert_eq!(
             Cors::new().origins(["https://a:1", "null"]).validate(),
             Ok(())
