@@ -44,9 +44,25 @@ pub(crate) fn check_positive(option: &'static str, given: Duration) -> Result<()
     }
 }
 
+/// Refuses a heartbeat that JavaScript clients cannot wait for.
+pub(crate) fn check_heartbeat(interval: Duration, timeout: Duration) -> Result<(), DurationError> {
+    let given = interval + timeout;
+    match given <= LONGEST_TIMER {
+        true => Ok(()),
+        false => Err(DurationError {
+            option: "ping_interval + ping_timeout",
+            given,
+            range: "at most 24 days: a timer of a JavaScript client that is longer ends at once",
+        }),
+    }
+}
+
 /// What a call waits that cannot refuse: 365 days are as good as for ever.
 pub(crate) fn capped(given: Duration) -> Duration {
     given.min(LONGEST)
 }
 
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// 2^31 - 1 milliseconds are 24 days and 20 hours.
+const LONGEST_TIMER: Duration = Duration::from_millis(i32::MAX as u64);

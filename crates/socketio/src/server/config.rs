@@ -203,7 +203,9 @@ pub enum ConfigError {
 impl ServerBuilder {
     /// Sets the time between a pong and the next ping. Default: 25 s.
     ///
-    /// A proxy in front must allow connections to be silent for longer than this.
+    /// A proxy in front must allow connections to be silent for longer than this. With the timeout it
+    /// is at most 24 days, since JavaScript's timers wait no longer, and clients of this library take
+    /// the defaults where either is more than a day.
     pub fn ping_interval(mut self, interval: Duration) -> Self {
         self.engine.ping_interval = interval;
         self
@@ -701,6 +703,7 @@ impl ServerBuilder {
         ] {
             duration::check_positive(name, duration)?;
         }
+        duration::check_heartbeat(self.engine.ping_interval, self.engine.ping_timeout)?;
         duration::check("shutdown_timeout", self.config.shutdown_timeout)?;
         if let Some(after) = self.config.destroy_upgrade {
             duration::check("destroy_upgrade", after)?;

@@ -242,3 +242,24 @@ fn each_option_that_the_sources_have_stands_in_a_table() {
     }
     assert!(missing.is_empty(), "not in a table: {missing:?}");
 }
+
+// Beyond it a timer of a JavaScript client ends at once, and the client with it.
+#[test]
+fn a_heartbeat_is_no_longer_than_javascript_can_wait() {
+    let longest = Duration::from_millis(i32::MAX as u64);
+    for timeout in [Duration::from_millis(1), longest / 2] {
+        let build = |interval| {
+            Server::builder()
+                .ping_interval(interval)
+                .ping_timeout(timeout)
+                .try_build()
+        };
+        assert!(build(longest - timeout).is_ok());
+        let error = build(longest - timeout + Duration::from_millis(1));
+        let error = error.expect_err("a refusal").to_string();
+        assert!(
+            error.starts_with("ping_interval + ping_timeout is"),
+            "{error}"
+        );
+    }
+}
