@@ -176,10 +176,6 @@ export const RULES = [
     parts: true,
     of: (d, both) => /^(1:)?1$/.test(d.reference?.body) && d.ours === undefined && after(d, both, (step) => step.do === "websocket" && /sid=/.test(step.target)),
   },
-  {
-    row: "the reason of a polling session that breaks the rules while a GET waits",
-    of: (d) => d.reference?.fact?.disconnect?.reason === "forced close" && d.ours?.fact?.disconnect?.reason === "forced server close",
-  },
   { row: "what only passes through", of: (d) => sameValues(d.reference?.text ?? d.reference, d.ours?.text ?? d.ours) },
 ];
 

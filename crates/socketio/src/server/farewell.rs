@@ -78,6 +78,7 @@ impl Left {
         &mut self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     ) -> io::Result<()> {
+        stream.write_all(&self.own).await?;
         if let Some(session) = &self.session {
             poll_fn(|cx| {
                 let write = poll_write(stream, cx);
@@ -88,7 +89,6 @@ impl Left {
             })
             .await;
         }
-        stream.write_all(&self.own).await?;
         stream.flush().await?;
         match &mut self.awaited {
             Some((decoder, rest)) => read_close(stream, decoder, rest).await,

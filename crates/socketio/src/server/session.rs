@@ -324,10 +324,13 @@ impl Session {
                 running::error(&socket, &error.to_string(), running);
             }
         }
-        // Over polling the end may wait for the next GET; the sockets learn it at once.
-        let is_polling = self.transport() == Transport::Polling;
+        // Without a GET that takes the end it may be long in coming; the sockets learn it at once.
+        let state = self.state.lock();
+        let is_polling = state.engine.transport() == Transport::Polling;
+        let is_told = state.engine.has_pending_get() && self.outbox.lock().is_empty();
+        drop(state);
         self.close(match invalid {
-            Invalid::State(_) if is_polling => {
+            Invalid::State(_) if is_polling && !is_told => {
                 Close::because_of(DisconnectReason::ForcedServerClose)
             }
             Invalid::State(_) | Invalid::Parse(_) => Close::FORCED,
@@ -458,6 +461,13 @@ impl Session {
         out.append(&mut probe.frames);
         probe.waker = Some(waker.clone());
         probe.ending
+    }
+
+    /// Learns that the connection is the session's own by now, and has what it was to write.
+    pub(crate) fn forget_probe(&self) {
+        if let Some(rare) = &mut self.state.lock().rare {
+            rare.probe = None;
+        }
     }
 
     /// Answers a control frame on the connection that is being probed.
@@ -596,7 +606,6 @@ impl Session {
                     told.upgraded = Some(transport);
                     if let Some(rare) = &mut state.rare {
                         told.listeners = std::mem::take(&mut rare.on_upgrade);
-                        rare.probe = None;
                     }
                 }
                 Event::Closed { reason, detail } => {

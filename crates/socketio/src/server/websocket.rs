@@ -99,6 +99,7 @@ impl Incoming {
 
     /// Leads the session's outbox to this connection.
     fn link(&self, link: Link) {
+        self.session.forget_probe();
         let options = &self.session.shared().config().per_message_deflate;
         self.session.with_outbox(|outbox| {
             if let (Some(options), Some(negotiated)) = (options, self.terms.deflate) {
@@ -307,11 +308,15 @@ impl TcpTask {
                 },
             };
             let _ = self.incoming.running.poll(cx);
+            if self.incoming.via == Via::Main && matches!(self.state, TaskState::Probing) {
+                // What the probe is owed goes ahead of the session's own.
+                if self.probe(cx) == Fed::Ended {
+                    return self.close(cx);
+                }
+                self.link(cx);
+            }
             if fed == Fed::Ended {
                 return self.close(cx);
-            }
-            if self.incoming.via == Via::Main && matches!(self.state, TaskState::Probing) {
-                self.link(cx);
             }
         }
         cx.waker().wake_by_ref();
@@ -504,14 +509,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
         for _ in 0..READS_PER_TURN {
             let turn = turn::begin();
             let _ = self.incoming.running.poll(cx);
-            if self.state == StreamState::Probing && self.incoming.via == Via::Main {
-                self.state = StreamState::Open;
-                self.incoming.link(Link::Task(cx.waker().clone()));
-            }
+            self.link(cx);
             let read = match self.incoming.session.is_saturated() {
                 true => Poll::Pending,
                 false => self.read(cx),
             };
+            self.link(cx);
             drop(turn);
             let written = self.write(cx);
             match (read, written) {
@@ -522,6 +525,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Leads the session's outbox to this connection, if it is the session's; what the probe is owed
+    /// goes ahead.
+    fn link(&mut self, cx: &mut Context<'_>) {
+        if self.state == StreamState::Probing && self.incoming.via == Via::Main {
+            let session = &self.incoming.session;
+            session.take_probe_frames(cx.waker(), &mut self.own);
+            self.state = StreamState::Open;
+            self.incoming.link(Link::Task(cx.waker().clone()));
+        }
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Fed> {
@@ -559,15 +573,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
     fn write_probe(&mut self, cx: &mut Context<'_>) -> Fed {
         let session = &self.incoming.session;
         let ending = session.take_probe_frames(cx.waker(), &mut self.own);
-        while !self.own.is_empty() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.own) {
-                Poll::Ready(Ok(n)) if n > 0 => drop(self.own.drain(..n)),
-                Poll::Ready(_) => {
-                    self.incoming.end(None, "write failed");
-                    return Fed::Ended;
-                }
-                Poll::Pending => break,
-            }
+        if self.write_own(cx) == Fed::Ended {
+            return Fed::Ended;
         }
         // Pending is not awaited here: a flush that is due goes out with the next write.
         let _ = Pin::new(&mut self.stream).poll_flush(cx);
@@ -578,7 +585,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
         }
     }
 
+    /// Writes the probe's frames, as far as they fit.
+    fn write_own(&mut self, cx: &mut Context<'_>) -> Fed {
+        while !self.own.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.own) {
+                Poll::Ready(Ok(n)) if n > 0 => drop(self.own.drain(..n)),
+                Poll::Ready(_) => {
+                    self.incoming.end(None, "write failed");
+                    return Fed::Ended;
+                }
+                Poll::Pending => break,
+            }
+        }
+        Fed::Open
+    }
+
     fn write_outbox(&mut self, cx: &mut Context<'_>) -> Fed {
+        if self.write_own(cx) == Fed::Ended {
+            return Fed::Ended;
+        }
+        if !self.own.is_empty() {
+            return match self
+                .incoming
+                .session
+                .with_outbox(|outbox| outbox.is_closed())
+            {
+                true => Fed::Ended,
+                false => Fed::Open,
+            };
+        }
         let (flushed, closed) = self.incoming.session.with_outbox(|outbox| {
             let flushed = outbox.write_with(poll_write(&mut self.stream, cx));
             (flushed, outbox.is_closed())

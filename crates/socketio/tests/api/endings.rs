@@ -713,3 +713,38 @@ async fn events_that_wait_when_their_client_is_sent_away_are_dropped_and_counted
     until(|| io.stats().dropped_after_leaving == 4).await;
     assert_eq!(handled.load(Ordering::SeqCst), 1);
 }
+
+// A GET that waits is told at once that the session has ended; without one the sockets need not wait.
+// One thread: a request whose middleware has run waits when another task's turn comes.
+#[tokio::test]
+async fn who_breaks_the_rules_is_told_the_reference_s_reason() {
+    for (waits, expected) in [(true, "forced close"), (false, "forced server close")] {
+        let gets = Arc::new(AtomicUsize::new(0));
+        let builder = Server::builder().engine_middleware({
+            let gets = gets.clone();
+            async move |request| {
+                gets.fetch_add((request.method == "GET").into(), Ordering::SeqCst);
+                Ok(Default::default())
+            }
+        });
+        let (io, address) = start(builder).await;
+        let reasons = Arc::new(Mutex::new(Vec::new()));
+        io.on_disconnect({
+            let reasons = reasons.clone();
+            async move |_: Socket, reason: String| reasons.lock().push(reason)
+        });
+        let polling = Arc::new(Polling::connect(address).await);
+        let before = gets.load(Ordering::SeqCst);
+        let get = waits.then(|| {
+            let polling = polling.clone();
+            tokio::spawn(async move { polling.get().await })
+        });
+        until(|| gets.load(Ordering::SeqCst) > before || !waits).await;
+        polling.post("40").await;
+        if let Some(get) = get {
+            assert_eq!(soon(get).await.expect("an answer"), "1");
+        }
+        until(|| !reasons.lock().is_empty()).await;
+        assert_eq!(*reasons.lock(), [expected]);
+    }
+}

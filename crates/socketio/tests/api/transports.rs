@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use socketio::{Args, Server, Socket, Transport};
+use socketio_proto::websocket::{Opcode, masked_frame};
 
 use crate::support::{
     HANDSHAKE, Polling, Received, WEBSOCKET, Ws, http, listen, open_polling, raw, soon, start,
@@ -69,6 +70,48 @@ async fn a_waiting_get_is_answered_at_the_probe() {
     ws.send("2probe").await;
     assert_eq!(ws.text().await, "3probe");
     assert_eq!(soon(waiting).await.expect("an answer"), "6");
+}
+
+// What came with the probe is answered in order, whoever ends the session behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_behind_a_probe_takes_no_answer_with_it() {
+    let (io, address) = start(Server::builder()).await;
+    io.on("echo", async |socket: Socket, args: Args| {
+        socket.emit("echo", args);
+    });
+    let echo = "42[\"echo\",1]";
+    for (packets, expected) in [
+        (&["2probe", "5"][..], &["3probe"][..]),
+        (&["2probe", "2probe", "5"], &["3probe", "3probe"]),
+        (&["2probe", "5", echo], &["3probe", echo]),
+    ] {
+        for closes in [false, true] {
+            let polling = Polling::connect(address).await;
+            let target = format!(
+                "/socket.io/?EIO=4&transport=websocket&sid={}",
+                polling.sid()
+            );
+            let mut ws = Ws::upgrade(address, &target).await;
+            let mut bytes = Vec::new();
+            for packet in packets {
+                masked_frame(&mut bytes, Opcode::Text, packet.as_bytes(), [1, 2, 3, 4]);
+            }
+            if closes {
+                masked_frame(&mut bytes, Opcode::Close, &[3, 232], [1, 2, 3, 4]);
+            }
+            ws.raw(&bytes).await;
+            for text in expected {
+                assert_eq!(ws.text().await, *text, "{packets:?}");
+            }
+            match closes {
+                true => assert_eq!(ws.next().await, Received::Close(Some(1000))),
+                false => {
+                    ws.send(echo).await;
+                    assert_eq!(ws.text().await, echo);
+                }
+            }
+        }
+    }
 }
 
 // The public id is another than the session's: who knows it cannot speak for the client.
