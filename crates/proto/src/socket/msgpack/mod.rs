@@ -592,32 +592,7 @@ mod tests {
             ("83a47479706501a46461746180a36e7370a12f", "invalid payload"),
             ("83a47479706501a464617461c0a36e7370a12f", "invalid payload"),
             ("82a47479706502a36e7370a12f", "invalid payload"),
-            ("83a47479706502a46461746190a36e7370a12f", "invalid payload"),
             ("83a47479706502a46461746180a36e7370a12f", "invalid payload"),
-            (
-                "83a47479706502a46461746191c0a36e7370a12f",
-                "invalid payload",
-            ),
-            (
-                "83a47479706502a46461746191c3a36e7370a12f",
-                "invalid payload",
-            ),
-            (
-                "83a47479706502a46461746191c40101a36e7370a12f",
-                "invalid payload",
-            ),
-            (
-                "83a47479706502a46461746191d6ff00000000a36e7370a12f",
-                "invalid payload",
-            ),
-            (
-                "83a47479706502a46461746191cb7ff8000000000000a36e7370a12f",
-                "invalid payload",
-            ),
-            (
-                "83a47479706502a46461746192c0a161a36e7370a12f",
-                "invalid payload",
-            ),
             ("82a47479706503a36e7370a12f", "invalid payload"),
             ("83a47479706503a46461746180a36e7370a12f", "invalid payload"),
             ("82a47479706504a36e7370a12f", "invalid payload"),
@@ -629,10 +604,6 @@ mod tests {
             ),
             (
                 "84a47479706502a46461746191a161a26964c0a36e7370a12f",
-                "invalid packet id",
-            ),
-            (
-                "84a47479706502a46461746191a161a26964ffa36e7370a12f",
                 "invalid packet id",
             ),
             (
@@ -657,6 +628,42 @@ mod tests {
         for key in ["90", "80", "d6ff00000000", "d4010a"] {
             let found = argument(&format!("81{key}02"));
             assert_eq!(found, Err(ParseError::Malformed), "{key}");
+        }
+    }
+
+    // The reference asks only that they are a list, and an integer.
+    #[test]
+    fn arguments_without_a_name_and_odd_ids_are_taken() {
+        for arguments in [
+            "90",
+            "91c0",
+            "91c3",
+            "91c40101",
+            "91d6ff00000000",
+            "9190",
+            "92c0a161",
+        ] {
+            let hex = format!("83a47479706502a464617461{arguments}a36e7370a12f");
+            let nobodys = packet(Event, "/", None, "", &[]);
+            assert_eq!(decode(&bytes(&hex)), Ok(nobodys), "{hex}");
+        }
+        for (id, expected) in [
+            ("ff", None),
+            ("d38000000000000000", None),
+            ("cbbff0000000000000", None),
+            ("cb7e37e43c8800759c", None),
+            ("cb8000000000000000", Some(0)),
+            ("cb4028000000000000", Some(12)),
+        ] {
+            for (kind, number) in [(Event, "02"), (Ack, "03")] {
+                let hex = format!("84a474797065{number}a46461746191a161a26964{id}a36e7370a12f");
+                let expected = packet(kind, "/", expected, r#"["a"]"#, &[]);
+                assert_eq!(decode(&bytes(&hex)), Ok(expected), "{hex}");
+            }
+        }
+        for id in ["cb7ff0000000000000", "cb7ff8000000000000", "c2"] {
+            let hex = format!("84a47479706502a46461746191a161a26964{id}a36e7370a12f");
+            assert_eq!(decode(&bytes(&hex)), Err(ParseError::PacketId), "{hex}");
         }
     }
 
