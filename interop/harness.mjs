@@ -18,6 +18,13 @@ const underTest = isReference
 
 const DEADLINE = 8_000;
 
+/** Why a program does not start, and what makes it: `error` alone names no remedy. */
+export function notStarted(program, error) {
+  const [, profile, kind, name] = /(debug|release)\/(examples\/)?([^/]+)$/.exec(program) ?? [];
+  const build = name && `: cargo build ${profile === "release" ? "--release " : ""}${kind ? "--example" : "--bin"} ${name}`;
+  return new Error(`${program} cannot be started (${error.code ?? error.message})${build ?? ""}`);
+}
+
 export function within(promise, what = "in time", ms = DEADLINE) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -42,11 +49,15 @@ if (process.env.NODE_TEST_CONTEXT) {
 export class Program {
   #facts = [];
   #waiting = [];
+  #failed;
 
   constructor(words, stdin = "ignore") {
     this.child = spawn(words[0], words.slice(1), { stdio: [stdin, "pipe", "inherit"] });
     running.add(this.child);
-    this.exited = new Promise((resolve) => this.child.once("exit", resolve)).then(() => running.delete(this.child));
+    this.#failed = new Promise((_, reject) => this.child.once("error", (error) => reject(notStarted(words[0], error))));
+    this.#failed.catch(() => {});
+    const ended = new Promise((resolve) => this.child.once("exit", resolve)).then(() => running.delete(this.child));
+    this.exited = Promise.race([ended, this.#failed.catch(() => {})]);
     createInterface({ input: this.child.stdout }).on("line", (line) => this.#fact(JSON.parse(line)));
   }
 
@@ -70,7 +81,7 @@ export class Program {
         return fact !== undefined;
       });
     });
-    return within(wait, `a fact "${kind}"`, ms);
+    return within(Promise.race([wait, this.#failed]), `a fact "${kind}"`, ms);
   }
 
   async stop() {

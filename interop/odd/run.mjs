@@ -9,6 +9,7 @@ import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
 import { fileURLToPath } from "node:url";
+import { notStarted } from "../harness.mjs";
 import { DIFFERENCES } from "./differences.mjs";
 import { generate } from "./oddities.mjs";
 import { start } from "./server.mjs";
@@ -22,10 +23,14 @@ const DEADLINE = 4000;
 const AT_ONCE = 24;
 
 /** A client's process: cases in, verdicts out. */
-class Client {
+export class Client {
   waiting = new Map();
   constructor(...command) {
     this.child = spawn(command[0], command.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
+    this.failed = new Promise((_, reject) => this.child.once("error", (error) => reject(notStarted(command[0], error))));
+    this.failed.catch(() => {});
+    // What is written to one that has ended is told by its end.
+    this.child.stdin.on("error", () => {});
     readline.createInterface({ input: this.child.stdout }).on("line", (line) => {
       const { id, verdict } = JSON.parse(line);
       this.waiting.get(id)?.(verdict);
@@ -36,10 +41,12 @@ class Client {
     });
   }
   verdict(order) {
-    return new Promise((resolve) => {
+    const verdict = new Promise((resolve) => {
       this.waiting.set(order.id, resolve);
+      if (this.child.exitCode !== null) resolve(`fails: the client's process ended with ${this.child.exitCode}`);
       this.child.stdin.write(JSON.stringify(order) + "\n");
     });
+    return Promise.race([verdict, this.failed]);
   }
   end() {
     this.child.stdin.end();

@@ -3,9 +3,10 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { describe, it } from "node:test";
+import { Program } from "../harness.mjs";
 import { DIFFERENCES } from "../odd/differences.mjs";
 import { ODDITIES, generate } from "../odd/oddities.mjs";
-import { RECORDED, difference, each, isAsGood, once, ours } from "../odd/run.mjs";
+import { Client, RECORDED, difference, each, isAsGood, once, ours } from "../odd/run.mjs";
 import { start } from "../odd/server.mjs";
 
 // The client is the same whatever the server under test is.
@@ -21,25 +22,36 @@ describe("odd servers", { skip }, () => {
     }
   });
 
+  it("a program that was not built is said to be missing, and how to build it", async () => {
+    const missing = "/nowhere/target/release/examples/odd_client";
+    const told = /cannot be started \(ENOENT\): cargo build --release --example odd_client/;
+    await assert.rejects(new Client(missing).verdict({ id: 1 }), told);
+    await assert.rejects(new Program([missing]).fact("listening"), told);
+    await new Program([missing]).exited;
+  });
+
   it("ours delivers where JavaScript's client has", { timeout: 90_000 }, async () => {
     const { seed, cases } = JSON.parse(fs.readFileSync(RECORDED));
     const server = await start();
     const client = ours();
     const worse = [];
-    await each(cases.length, async (index) => {
-      const [names, kind, verdict] = cases[index];
-      const odd = generate(seed, index);
-      assert.equal(odd.names.join(" + "), names, "the table has changed: record again with interop/odd/run.mjs --record");
-      if (!verdict.startsWith("delivers") || difference(odd)) return;
-      // A busy machine is given another chance, and more time.
-      for (const deadline of [4000, 16000]) {
-        const mine = await once(server, client, odd, deadline);
-        if (isAsGood(mine, verdict)) return;
-        if (deadline > 4000) worse.push(`${index}: ${names} (${kind}): JavaScript ${verdict}, ours ${mine}`);
-      }
-    });
-    client.end();
-    server.close();
+    try {
+      await each(cases.length, async (index) => {
+        const [names, kind, verdict] = cases[index];
+        const odd = generate(seed, index);
+        assert.equal(odd.names.join(" + "), names, "the table has changed: record again with interop/odd/run.mjs --record");
+        if (!verdict.startsWith("delivers") || difference(odd)) return;
+        // A busy machine is given another chance, and more time.
+        for (const deadline of [4000, 16000]) {
+          const mine = await once(server, client, odd, deadline);
+          if (isAsGood(mine, verdict)) return;
+          if (deadline > 4000) worse.push(`${index}: ${names} (${kind}): JavaScript ${verdict}, ours ${mine}`);
+        }
+      });
+    } finally {
+      client.end();
+      server.close();
+    }
     assert.deepEqual(worse, []);
   });
 });
