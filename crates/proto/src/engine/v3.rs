@@ -163,6 +163,13 @@ pub struct BinaryPayload<'a> {
     rest: Option<&'a [u8]>,
 }
 
+impl<'a> BinaryPayload<'a> {
+    /// Returns what has not been decoded yet; nothing behind the last packet, or a malformed one.
+    pub fn rest(&self) -> Option<&'a [u8]> {
+        self.rest.filter(|rest| !rest.is_empty())
+    }
+}
+
 impl<'a> Iterator for BinaryPayload<'a> {
     type Item = Result<Packet<'a>, PacketError>;
 

@@ -16,7 +16,7 @@ use super::ConnectError;
 use super::error::{Came, MAX_BODY, TransportError};
 use super::hints;
 use super::inbox::{Broken, Inbox};
-use super::polling::{Polling, payload};
+use super::polling::{Polling, is_binary, payload};
 use super::shared::{Outbox, Shared};
 use super::websocket::{End, WebSocket};
 
@@ -561,6 +561,17 @@ impl<'a> Reader<'a> {
     fn payload(&mut self, body: &[u8]) -> usize {
         let mut rest = 0;
         self.noting(body, true, |reader| {
+            if is_binary(body, reader.revision()) {
+                let mut packets = v3::decode_binary_payload(body);
+                for packet in packets.by_ref() {
+                    reader.packet(packet);
+                    if reader.inbox.is_full() {
+                        break;
+                    }
+                }
+                rest = packets.rest().map_or(0, <[u8]>::len);
+                return;
+            }
             let Ok(text) = std::str::from_utf8(body) else {
                 return reader.engine.handle_bad_packet(reader.via);
             };

@@ -199,7 +199,7 @@ impl Request {
 
 /// A body as a browser reads it. Binary payloads of revision 3 stay as they are.
 fn text(body: Vec<u8>, revision: Revision) -> Bytes {
-    if revision == Revision::V3 && matches!(body.first(), Some(0 | 1)) {
+    if is_binary(&body, revision) {
         return body.into();
     }
     let body = match body.strip_prefix(BOM) {
@@ -212,15 +212,23 @@ fn text(body: Vec<u8>, revision: Revision) -> Bytes {
     }
 }
 
+/// Says whether a body is a binary payload: one of text begins with a digit.
+pub(crate) fn is_binary(body: &[u8], revision: Revision) -> bool {
+    revision == Revision::V3 && matches!(body.first(), Some(0 | 1))
+}
+
 const BOM: &[u8] = "\u{feff}".as_bytes();
 
 /// The open packet of an answer.
 fn open_packet(body: &[u8], revision: Revision) -> Option<&str> {
-    let text = std::str::from_utf8(body).ok()?;
     let open = |packet| match packet {
         Ok(Packet::Open(json)) => Some(json),
         _ => None,
     };
+    if is_binary(body, revision) {
+        return v3::decode_binary_payload(body).find_map(open);
+    }
+    let text = std::str::from_utf8(body).ok()?;
     match revision {
         Revision::V4 => decode_payload(text).find_map(open),
         Revision::V3 => v3::decode_payload(text).find_map(open),
@@ -228,8 +236,7 @@ fn open_packet(body: &[u8], revision: Revision) -> Option<&str> {
 }
 
 fn has_open(body: &[u8], revision: Revision) -> bool {
-    // Binary ones are not looked into here.
-    matches!(body.first(), Some(0 | 1)) || open_packet(body, revision).is_some()
+    open_packet(body, revision).is_some()
 }
 
 fn is_whole_open(body: &[u8], revision: Revision) -> bool {

@@ -17,9 +17,9 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 
-use crate::client::{POLLING, WEBSOCKET, builder, echo_server};
+use crate::client::{POLLING, WEBSOCKET, builder, channel, echo_server, next};
 use crate::client_dial::{direct, fails, listen_tls};
-use crate::fake::{header, open};
+use crate::fake::{Fake, Reply, header, open};
 use crate::support::{listen, soon, start};
 use crate::tls::Files;
 
@@ -671,4 +671,80 @@ async fn an_answer_that_is_larger_than_the_queue_is_read_as_the_application_keep
     }
     drop(numbers);
     soon(socket.disconnect()).await;
+}
+
+/// A binary payload of Engine.IO 3: for each packet whether it is bytes, the digits of its length, 0xff.
+fn binary_payload(packets: &[(bool, &[u8])]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (is_binary, data) in packets {
+        body.push(u8::from(*is_binary));
+        let length = data.len().to_string();
+        body.extend(length.bytes().map(|digit| digit - b'0'));
+        body.push(0xff);
+        body.extend_from_slice(data);
+    }
+    body
+}
+
+#[tokio::test]
+async fn binary_payloads_of_revision_3_are_read() {
+    let gets = AtomicUsize::new(0);
+    let server = Fake::start(move |head, _| {
+        if head.starts_with("POST") {
+            return Reply::Http(200, "", "ok".to_owned());
+        }
+        let opening = open("a", "");
+        Reply::Bytes(match gets.fetch_add(1, Ordering::Relaxed) {
+            0 => binary_payload(&[(false, opening.as_bytes()), (false, b"40")]),
+            1 => binary_payload(&[
+                (false, "42[\"text\",\"h\u{e9}\u{20ac}\"]".as_bytes()),
+                (false, br#"451-["bytes",{"_placeholder":true,"num":0}]"#),
+                (true, b"\x04\xff\x00\x01"),
+            ]),
+            _ => return Reply::Nothing,
+        })
+    })
+    .await;
+    let (sender, mut events) = channel();
+    let other = sender.clone();
+    let socket = direct(&server.url, POLLING)
+        .version(Version::V2)
+        .on("text", async move |_: client::Socket, text: String| {
+            let _ = sender.send(text.into_bytes());
+        })
+        .on(
+            "bytes",
+            async move |_: client::Socket, bytes: bytes::Bytes| {
+                let _ = other.send(bytes.to_vec());
+            },
+        );
+    let socket = soon(socket.connect()).await.expect("connected");
+    let mut came = [next(&mut events).await, next(&mut events).await];
+    came.sort();
+    assert_eq!(came, ["h\u{e9}\u{20ac}".as_bytes(), b"\xff\x00\x01"]);
+    drop(socket);
+}
+
+// A length that is none, or that is longer than the body, is not waited for.
+#[tokio::test]
+async fn a_binary_payload_that_is_malformed_is_no_packet() {
+    for wrong in [
+        &b"\0\x05\xff40"[..],
+        b"\0\x0b\xff40",
+        b"\x01",
+        b"\0\xff\xff",
+    ] {
+        let first = AtomicUsize::new(0);
+        let server = Fake::start(move |_, _| match first.fetch_add(1, Ordering::Relaxed) {
+            0 => Reply::Bytes(binary_payload(&[(false, open("a", "").as_bytes())])),
+            _ => Reply::Bytes(wrong.to_vec()),
+        })
+        .await;
+        let socket = direct(&server.url, POLLING).version(Version::V2);
+        let error = soon(socket.connect()).await.expect_err("malformed");
+        assert!(
+            error.to_string().contains("is no packet"),
+            "{wrong:?}: {error}"
+        );
+    }
 }

@@ -11,6 +11,8 @@ use tokio::net::TcpListener;
 pub(crate) enum Reply {
     /// An answer: status, further header lines, body.
     Http(u16, &'static str, String),
+    /// An answer with a body of bytes.
+    Bytes(Vec<u8>),
     /// A WebSocket on which these texts are sent at once; then it stays open.
     WebSocket(Vec<String>),
     /// A WebSocket on which these texts are sent, and which is then closed with a code.
@@ -93,6 +95,14 @@ pub(crate) async fn serve(
                     body.len()
                 );
                 stream.write_all(answer.as_bytes()).await.ok()?;
+            }
+            Reply::Bytes(body) => {
+                let answer = format!(
+                    "HTTP/1.1 200 X\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                let answer = [answer.as_bytes(), &body].concat();
+                stream.write_all(&answer).await.ok()?;
             }
             Reply::WebSocket(texts) => {
                 websocket(&mut stream, &head, &texts).await?;
