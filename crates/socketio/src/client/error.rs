@@ -337,6 +337,7 @@ impl fmt::Display for Disconnected {
 fn hint(reason: DisconnectReason, error: Option<&TransportError>) -> Option<&'static str> {
     match error.and_then(TransportError::hint) {
         None if reason == DisconnectReason::PingTimeout => Some(Hint::PingTimeout.as_str()),
+        None if reason == DisconnectReason::ParseError => Some(hints::NOT_PARSED),
         // A request or a connection that broke below HTTP.
         None if reason == DisconnectReason::TransportError
             && error.is_some_and(|error| error.status.is_none()) =>
@@ -370,7 +371,9 @@ struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
 impl fmt::Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let is_bad = |c: char| {
-            c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            c.is_control()
+                || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+                || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         };
         for (n, part) in text.split(is_bad).enumerate() {
             if n > 0 {
@@ -517,7 +520,7 @@ pub(crate) struct Came {
 /// How much of a body is kept.
 pub(crate) const MAX_BODY: usize = 16 * 1024;
 /// How much of a body or packet is printed.
-const LINE: usize = 200;
+pub(crate) const LINE: usize = 200;
 
 impl TransportError {
     fn write(&self, f: &mut impl fmt::Write) -> fmt::Result {

@@ -10,6 +10,8 @@ pub(crate) const NOT_JOINED: &str = "the session is open, but the server does no
 
 pub(crate) const SENT_AWAY: &str = "the server sent the client away before it had let it into the namespace: look for a middleware of it that calls `disconnect`";
 
+pub(crate) const NOT_PARSED: &str = "what the server sent is no packet of Socket.IO: look whether it uses another parser (MessagePack, say), or whether something in between changes messages";
+
 /// The hint for an answer that is not what it should be.
 pub(crate) fn answer(is_websocket: bool, status: u16, body: &str) -> Option<Hint> {
     if let Some(hint) = engine_error(is_websocket, status, body) {

@@ -164,9 +164,13 @@ async fn each_end_says_what_came_and_what_to_do() {
         (Opening, Packet("0{}"), WEBSOCKET, "0{}"),
         (Joined, Packet("what\u{1b}[31m"), WEBSOCKET, "what"),
         (Joined, Packet("what"), POLLING, "what"),
-        (Joined, Packet("4nonsense"), WEBSOCKET, "parse error: "),
-        (Joined, Packet("4nonsense"), POLLING, "parse error: "),
-        (Joining, Packet("4nonsense"), WEBSOCKET, "parse error: "),
+        // What could not be read is shown.
+        (Joined, Packet("4nonsense"), WEBSOCKET, r#": "nonsense""#),
+        (Joined, Packet("4nonsense"), POLLING, r#": "nonsense""#),
+        (Joining, Packet("4nonsense"), WEBSOCKET, r#": "nonsense""#),
+        (Joining, Packet("4nonsense"), POLLING, r#": "nonsense""#),
+        (Joined, Packet("42[\"a\""), WEBSOCKET, r#": "2[\"a\""#),
+        (Joined, Packet("bAQID"), POLLING, "a message of bytes"),
         (
             Joined,
             Packet("1"),
@@ -209,7 +213,7 @@ async fn each_end_says_what_came_and_what_to_do() {
             );
         }
         // What the server says in words of its own needs no more.
-        let says_all = ["parse error", "code 100", "by the server"];
+        let says_all = ["code 100", "by the server"];
         let needs_hint = !says_all.iter().any(|part| text.contains(part));
         assert!(!needs_hint || hint.is_some(), "{what}: no hint");
     }
@@ -218,11 +222,15 @@ async fn each_end_says_what_came_and_what_to_do() {
 // What a server's middleware says is printed on one line.
 #[tokio::test]
 async fn a_refusal_is_one_line() {
-    let refusal = r#"44{"message":"first\nsecond\u001b[31m\u202e","data":{"a":"b"}}"#;
+    let refusal =
+        r#"44{"message":"first\nsecond\u001b[31m\u202e\u061c\u200e\u200f","data":{"a":"b"}}"#;
     let server =
         Fake::start(move |_, _| Reply::WebSocket(vec![open("s", ""), refusal.to_owned()])).await;
     let joined = soon(builder(&server.url, WEBSOCKET).connect()).await;
     let error = joined.expect_err("refused");
-    assert_eq!(error.message(), "first\nsecond\u{1b}[31m\u{202e}");
-    assert_eq!(error.to_string(), r#"first second [31m  ({"a":"b"})"#);
+    assert_eq!(
+        error.message(),
+        "first\nsecond\u{1b}[31m\u{202e}\u{61c}\u{200e}\u{200f}"
+    );
+    assert_eq!(error.to_string(), r#"first second [31m     ({"a":"b"})"#);
 }
