@@ -21,7 +21,7 @@ use super::cookie::SessionCookie;
 use super::cors::{Cors, CorsError};
 use super::deflate::PerMessageDeflate;
 use super::ending::Farewell;
-use super::proxies::TrustedProxies;
+use super::proxies::{ForwardedHeader, TrustedProxies};
 use super::recovery::Recovery;
 use super::request::{EngineRefusal, Forbidden, RequestInfo};
 use super::routing::Routing;
@@ -109,6 +109,7 @@ pub struct ServerBuilder {
     config: Config,
     client_files: Option<PathBuf>,
     proxies: Vec<String>,
+    forwarded_header: ForwardedHeader,
     routing: Option<Routing>,
 }
 
@@ -158,6 +159,7 @@ impl Default for ServerBuilder {
             },
             client_files: None,
             proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             routing: None,
         }
     }
@@ -569,10 +571,18 @@ impl ServerBuilder {
     /// none.
     ///
     /// Where the peer is one of them, the client's address is the last one in `X-Forwarded-For` that
-    /// is none of them, and whether the connection is secure is what `X-Forwarded-Proto` says. From
-    /// anybody else these headers mean nothing.
+    /// is none of them, and whether the connection is secure is what `X-Forwarded-Proto` says. What is
+    /// no address ends the search: then it is the last proxy before it. From anybody else these headers
+    /// mean nothing.
     pub fn trusted_proxies<'a>(mut self, networks: impl IntoIterator<Item = &'a str>) -> Self {
         self.proxies = networks.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// Names the header that the [`trusted_proxies`](ServerBuilder::trusted_proxies) write. Default:
+    /// `X-Forwarded-For`. The other is not read, because proxies pass on what they do not write.
+    pub fn forwarded_header(mut self, header: ForwardedHeader) -> Self {
+        self.forwarded_header = header;
         self
     }
 
@@ -717,7 +727,7 @@ impl ServerBuilder {
                 return Err(ConfigError::RoutingId);
             }
         }
-        self.config.trusted_proxies = TrustedProxies::parse(&self.proxies)?;
+        self.config.trusted_proxies = TrustedProxies::parse(&self.proxies, self.forwarded_header)?;
         let path = self.config.path.trim_end_matches('/');
         let is_path =
             path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'?');

@@ -108,6 +108,7 @@ pub use listen::{Listening, TlsError};
 pub use metrics::{Histogram, Metrics};
 pub use middleware::Middleware;
 pub use namespace::{Namespace, ParentNamespace, ServerSideError};
+pub use proxies::ForwardedHeader;
 pub use recovery::Recovery;
 pub use remote::RemoteSocket;
 pub use request::{ConnectionError, EngineRefusal, Forbidden, RequestInfo};
