@@ -221,6 +221,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "NETWORK")]
     pub(crate) trusted_proxy: Vec<String>,
 
+    /// The header that those proxies write; the other is not read.
+    #[arg(long, value_enum, default_value_t = Forwarded::XForwardedFor, value_name = "HEADER")]
+    pub(crate) forwarded_header: Forwarded,
+
     /// Leaves out the page /_sio/doctor, on which visitors find out why their browser does not connect.
     #[arg(long)]
     pub(crate) no_doctor: bool,
@@ -258,6 +262,14 @@ pub(crate) enum RedisSubscriptions {
     DynamicPrivate,
     /// None.
     Static,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Forwarded {
+    /// X-Forwarded-For and X-Forwarded-Proto.
+    XForwardedFor,
+    /// Forwarded, as in RFC 7239.
+    Forwarded,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

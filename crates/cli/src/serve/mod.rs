@@ -10,10 +10,10 @@ use std::future::IntoFuture;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use socketio::{Cors, PerMessageDeflate, Recovery, Routing, Server};
+use socketio::{Cors, ForwardedHeader, PerMessageDeflate, Recovery, Routing, Server};
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{LogFormat, ServeArgs};
+use crate::args::{Forwarded, LogFormat, ServeArgs};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -122,7 +122,11 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
             options.max_handshakes,
             options.max_handshakes.saturating_mul(2),
         )
-        .trusted_proxies(options.trusted_proxy.iter().map(String::as_str));
+        .trusted_proxies(options.trusted_proxy.iter().map(String::as_str))
+        .forwarded_header(match options.forwarded_header {
+            Forwarded::XForwardedFor => ForwardedHeader::XForwardedFor,
+            Forwarded::Forwarded => ForwardedHeader::Forwarded,
+        });
     if let Some(count) = options.max_tcp_connections {
         builder = builder.max_tcp_connections(count);
     }
