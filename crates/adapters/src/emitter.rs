@@ -62,6 +62,9 @@ pub enum Order {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EmitterError {
+    /// The address of Redis or Postgres is none.
+    #[error("{0}")]
+    Address(String),
     /// Redis or Postgres cannot be reached, or refused.
     #[error("{0}")]
     Backend(String),

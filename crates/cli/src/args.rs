@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use url::Url;
 
 use crate::bench::BenchArgs;
 use crate::connect::ConnectArgs;
@@ -280,11 +281,52 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Addresses as they may be shown: of a URL nobody sees who signs in, and what is no URL is not shown.
+pub(crate) fn without_password(urls: &str) -> String {
+    let shown = |url: &str| {
+        let url = match url.contains("://") {
+            true => Url::parse(url),
+            // NATS needs no scheme.
+            false => Url::parse(&format!("nats://{url}")),
+        };
+        match url {
+            Ok(mut url) if url.has_host() => {
+                let _ = url.set_username("").and_then(|()| url.set_password(None));
+                url.set_query(None);
+                url.to_string()
+            }
+            _ => "(not shown: it may have a password)".to_owned(),
+        }
+    };
+    let shown: Vec<_> = urls.split(',').map(|url| shown(url.trim())).collect();
+    shown.join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn no_address_is_shown_with_its_password() {
+        for (address, shown) in [
+            ("redis://localhost:6379", "redis://localhost:6379"),
+            ("redis://u:secret@h:1/2", "redis://h:1/2"),
+            ("postgres://u:secret@h/x?password=secret", "postgres://h/x"),
+            (
+                "redis://a:1, redis://:secret@b:2",
+                "redis://a:1,redis://b:2",
+            ),
+            ("u:secret@h:4222", "nats://h:4222"),
+            (
+                "host=h password=secret",
+                "(not shown: it may have a password)",
+            ),
+        ] {
+            assert_eq!(without_password(address), shown, "{address}");
+        }
+    }
 
     /// Each option of each command that takes seconds, with what no clock can add up.
     #[test]

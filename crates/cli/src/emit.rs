@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use socketio::Args;
 use socketio_adapters::{Emit as Emitter, EmitterError, Target, postgres, redis};
 
+use crate::args::without_password;
 use crate::connect::emit::Emit;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -19,8 +20,11 @@ Examples:
   sio emit --to 'user 7' --disconnect --close
   sio emit news 1 --postgres postgres://user:password@localhost/chat
 
-Exit codes: 0 handed to Postgres or to at least one server, 1 Redis or Postgres cannot be reached, 2 wrong
-arguments, 3 no server is there, as far as Redis knows; Postgres does not tell"
+Exit codes:
+  0  handed to Postgres or to at least one server
+  1  it failed: Redis or Postgres cannot be reached, or gives no answer within 5 seconds
+  2  the arguments are wrong
+  3  no server is there, as far as Redis knows; Postgres does not tell"
 )]
 pub(crate) struct EmitArgs {
     /// The event's name and its arguments.
@@ -104,11 +108,27 @@ pub(crate) async fn run(args: EmitArgs) -> ExitCode {
         Some(url) => to_postgres(&args, url, emit).await,
     };
     sent.unwrap_or_else(|error| {
-        eprintln!("sio: {error}");
-        ExitCode::from(match error {
-            EmitterError::Backend(_) => 1,
-            _ => 2,
-        })
+        let (option, url, example) = match &args.postgres {
+            None => ("--redis", &args.redis, "redis://localhost:6379"),
+            Some(url) => ("--postgres", url, "postgres://user:password@localhost/name"),
+        };
+        match error {
+            EmitterError::Address(_) => {
+                eprintln!("sio: {option}: {error}; it looks like {example}");
+                ExitCode::from(2)
+            }
+            EmitterError::Backend(_) => {
+                let address = without_password(url);
+                eprintln!(
+                    "sio: {option} {address}: {error}; is it running, and is this its address?"
+                );
+                ExitCode::FAILURE
+            }
+            _ => {
+                eprintln!("sio: {error}");
+                ExitCode::from(2)
+            }
+        }
     })
 }
 

@@ -49,7 +49,8 @@ impl Emitter {
     ///
     /// When the address is none, or Postgres cannot be reached.
     pub async fn connect(url: &str) -> Result<Emitter, EmitterError> {
-        let address = Address::new(url).map_err(|error| failed(&error))?;
+        let address = Address::new(url);
+        let address = address.map_err(|error| EmitterError::Address(error.to_string()))?;
         let emitter = Emitter {
             address,
             line: Arc::default(),

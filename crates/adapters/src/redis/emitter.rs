@@ -6,11 +6,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use redis::aio::ConnectionManager;
-use redis::{Client, RedisError};
+use redis::Client;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use socketio_proto::cluster::Uid;
 use socketio_proto::cluster::classic::{Broadcast, Channels, Request, RequestBody, Which};
 
+use super::line::{ANSWER, in_time, patient};
 use crate::emitter::{Emit, EmitterError, Order, Target};
 
 /// Emits to the clients of all servers that share a Redis.
@@ -35,10 +36,8 @@ pub struct Emitter {
     prefix: Arc<str>,
 }
 
-impl From<RedisError> for EmitterError {
-    fn from(error: RedisError) -> EmitterError {
-        EmitterError::Backend(format!("Redis: {error}"))
-    }
+fn failed(error: impl fmt::Display) -> EmitterError {
+    EmitterError::Backend(format!("Redis: {error}"))
 }
 
 impl Emitter {
@@ -47,11 +46,19 @@ impl Emitter {
     ///
     /// # Errors
     ///
-    /// When the URL is none, or Redis cannot be reached.
+    /// When the URL is none, or Redis cannot be reached, or has not answered within 5 seconds.
     pub async fn connect(url: &str) -> Result<Emitter, EmitterError> {
-        let client = Client::open(url)?;
+        let client = Client::open(url).map_err(|error| EmitterError::Address(error.to_string()))?;
+        // The manager would try several times, with pauses, before it says that nobody is there.
+        let config = patient();
+        let once = client.get_multiplexed_async_connection_with_config(&config);
+        drop(in_time(once).await.map_err(failed)?);
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(ANSWER))
+            .set_response_timeout(Some(ANSWER));
+        let connection = ConnectionManager::new_lazy_with_config(client, config);
         Ok(Emitter {
-            connection: ConnectionManager::new(client).await?,
+            connection: connection.map_err(failed)?,
             prefix: "socket.io".into(),
         })
     }
@@ -110,7 +117,8 @@ impl Emit for Emitter {
         let mut connection = self.connection.clone();
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(channel).arg(message);
-        Ok(publish.query_async(&mut connection).await?)
+        let publishing = publish.query_async(&mut connection);
+        in_time(publishing).await.map_err(failed)
     }
 }
 

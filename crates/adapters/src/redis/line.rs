@@ -99,7 +99,7 @@ impl Backend {
 }
 
 /// The client's own patience is half a second: a Redis that is merely slow would count as lost.
-fn patient() -> AsyncConnectionConfig {
+pub(super) fn patient() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER))
 }
 
@@ -111,7 +111,9 @@ fn cluster(nodes: &[ConnectionInfo]) -> ClusterClientBuilder {
         .response_timeout(ANSWER)
 }
 
-async fn in_time<T>(doing: impl Future<Output = Result<T, RedisError>>) -> Result<T, String> {
+pub(super) async fn in_time<T>(
+    doing: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, String> {
     match timeout(ANSWER, doing).await {
         Ok(done) => done.map_err(|error| error.to_string()),
         Err(_) => Err("no answer".to_owned()),

@@ -5,10 +5,24 @@ use socketio_adapters::nats::NatsBus;
 use socketio_adapters::postgres::PostgresBus;
 use socketio_adapters::redis::{RedisBus, ShardedBus, StreamsBus, SubscriptionMode};
 
-use crate::args::{RedisAdapter, RedisSubscriptions, ServeArgs};
+use crate::args::{RedisAdapter, RedisSubscriptions, ServeArgs, without_password};
 
 /// Gives the server the bus that the options name.
 pub(super) fn join(builder: ServerBuilder, options: &ServeArgs) -> Result<ServerBuilder, String> {
+    let options_of_buses = [
+        ("--nats", &options.nats),
+        ("--postgres", &options.postgres),
+        ("--redis", &options.redis),
+    ];
+    for (option, url) in options_of_buses {
+        if let Some(url) = url {
+            // What the bus logs later names no option.
+            tracing::info!(
+                address = without_password(url),
+                "joining the cluster of {option}; until it is reached this server is alone"
+            );
+        }
+    }
     if let Some(urls) = &options.nats {
         // This and the other addresses may have passwords.
         let bus = NatsBus::new(urls)
