@@ -10,6 +10,8 @@ use socketio_doctor::{
     Authority, Backend, Client, Cookie, Emit, Header, Id, Options, Origin, PayloadSize, Transport,
 };
 
+use crate::args::not_empty;
+
 #[derive(Clone, Debug, clap::Args)]
 #[command(override_usage = "sio doctor <URL> [OPTIONS]", after_help = HELP)]
 pub(crate) struct DoctorArgs {
@@ -18,7 +20,7 @@ pub(crate) struct DoctorArgs {
     url: Option<String>,
 
     /// The path of the Socket.IO requests.
-    #[arg(long, default_value = "/socket.io/")]
+    #[arg(long, default_value = "/socket.io/", value_parser = not_empty)]
     path: String,
 
     /// The namespace, instead of the URL's path.
@@ -94,7 +96,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) har: Option<PathBuf>,
 
-    /// Exits with 1 if there are warnings.
+    /// Exits with 3 if there are warnings.
     #[arg(long)]
     pub(super) strict: bool,
 
@@ -240,8 +242,8 @@ in reports.
 
 Exit codes:
   0  healthy
-  1  only warnings, with --strict
-  2  a fault was found
-  3  it cannot run: the arguments are wrong
+  1  a fault was found
+  2  it cannot run: the arguments are wrong, or a file that they name
+  3  only warnings, with --strict
   4  inconclusive: nothing was found, but something could not be examined
 "#;
