@@ -1,8 +1,13 @@
 //! The command line.
 
+use std::net::Ipv6Addr;
+use std::num::ParseIntError;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use url::Url;
 
 use crate::bench::BenchArgs;
@@ -50,7 +55,7 @@ pub(crate) enum Command {
   sio serve --trusted-proxy 10.0.0.0/8 --metrics 127.0.0.1:9090 --recovery 120")]
 pub(crate) struct ServeArgs {
     /// The address to listen on.
-    #[arg(long, default_value = "127.0.0.1")]
+    #[arg(long, default_value = "127.0.0.1", value_parser = not_empty)]
     pub(crate) host: String,
 
     /// The port to listen on; 0 lets the system choose one.
@@ -58,12 +63,12 @@ pub(crate) struct ServeArgs {
     pub(crate) port: u16,
 
     /// The path of the Socket.IO requests.
-    #[arg(long, default_value = "/socket.io")]
+    #[arg(long, default_value = "/socket.io", value_parser = path)]
     pub(crate) path: String,
 
     /// An origin (scheme, host and port) that browsers may connect from; * for all. Can be
     /// given several times.
-    #[arg(long = "cors", value_name = "ORIGIN")]
+    #[arg(long = "cors", value_name = "ORIGIN", value_parser = not_empty)]
     pub(crate) cors: Vec<String>,
 
     /// Lets browsers of the origins send cookies.
@@ -79,11 +84,11 @@ pub(crate) struct ServeArgs {
     pub(crate) tls_key: Option<PathBuf>,
 
     /// A second address that answers /metrics (for Prometheus), /healthz and /readyz.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(crate) metrics: Option<String>,
 
     /// The seconds over which clients are sent away when the server is asked to end, so that they do
-    /// not all come back at once. A second signal ends it at once.
+    /// not all come back at once; 0 sends them all at once. A second signal ends it at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 10,
         value_parser = clap::value_parser!(u64).range(..=YEAR))]
     pub(crate) drain: u64,
@@ -100,37 +105,37 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) compress: bool,
 
-    /// The largest message a client may send, in bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000)]
+    /// The largest message a client may send, in bytes; at least 1.
+    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000, value_parser = at_least_1::<usize>)]
     pub(crate) max_payload: usize,
 
     /// How many clients may be connected.
-    #[arg(long, value_name = "COUNT", default_value_t = 100_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = at_least_1::<usize>)]
     pub(crate) max_connections: usize,
 
     /// How many TCP connections there may be; three times as many as clients and 64 more unless given,
     /// and never more than the limit of open files allows.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_1::<usize>)]
     pub(crate) max_tcp_connections: Option<usize>,
 
     /// How many clients may be connected from one address.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_1::<u32>)]
     pub(crate) max_connections_per_address: Option<u32>,
 
     /// How many clients may connect each second, and twice as many at once; more are told to try
     /// again.
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = at_least_1::<u32>)]
     pub(crate) max_handshakes: u32,
 
     /// Joins the cluster of all servers, of Node too, that use this Redis in the same way, such as
     /// redis://localhost:6379. Several nodes of a Redis Cluster, separated by commas, need the sharded
     /// adapter.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = not_empty)]
     pub(crate) redis: Option<String>,
 
     /// The name of the master that sentinels watch: --redis then has the addresses of sentinels,
     /// separated by commas. A user, password and database in them are those of the master.
-    #[arg(long, value_name = "MASTER", requires = "redis")]
+    #[arg(long, value_name = "MASTER", value_parser = not_empty, requires = "redis")]
     pub(crate) redis_sentinel: Option<String>,
 
     /// How Redis is used, which is the adapter that servers of Node use. With streams, --recovery brings
@@ -166,7 +171,7 @@ pub(crate) struct ServeArgs {
 
     /// Joins the cluster of all servers, of Node too, that use the Postgres adapter with this database,
     /// such as postgres://user:password@localhost/chat.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["redis", "nats"])]
+    #[arg(long, value_name = "URL", value_parser = not_empty, conflicts_with_all = ["redis", "nats"])]
     pub(crate) postgres: Option<String>,
 
     /// How the names of Postgres channels begin; the servers of Node call it "channelPrefix".
@@ -182,7 +187,7 @@ pub(crate) struct ServeArgs {
     /// "tableName".
     #[arg(
         long,
-        value_name = "NAME",
+        value_name = "NAME", value_parser = not_empty,
         default_value = "socket_io_attachments",
         requires = "postgres"
     )]
@@ -190,13 +195,13 @@ pub(crate) struct ServeArgs {
 
     /// Joins the cluster of all servers that use this NATS, such as nats://localhost:4222; several
     /// addresses are separated by commas. Servers of Node cannot join it.
-    #[arg(long, value_name = "URL", conflicts_with = "redis")]
+    #[arg(long, value_name = "URL", value_parser = not_empty, conflicts_with = "redis")]
     pub(crate) nats: Option<String>,
 
     /// How the subjects on NATS begin.
     #[arg(
         long,
-        value_name = "NAME",
+        value_name = "NAME", value_parser = subject,
         default_value = "socketio",
         requires = "nats"
     )]
@@ -209,17 +214,17 @@ pub(crate) struct ServeArgs {
     pub(crate) cluster_secret: Option<String>,
 
     /// The address at which the other servers reach this one, past the load balancer.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = advertised)]
     pub(crate) advertise: Option<String>,
 
     /// Listens for the other servers here, by plain HTTP. Needed where the main address serves TLS or
     /// expects the PROXY protocol.
-    #[arg(long, value_name = "HOST:PORT", requires = "advertise")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address, requires = "advertise")]
     pub(crate) cluster_listen: Option<String>,
 
     /// A proxy in front, by address or network such as 10.0.0.0/8, whose X-Forwarded-For and
     /// X-Forwarded-Proto are believed. Can be given several times.
-    #[arg(long, value_name = "NETWORK")]
+    #[arg(long, value_name = "NETWORK", value_parser = not_empty)]
     pub(crate) trusted_proxy: Vec<String>,
 
     /// The header that those proxies write; the other is not read.
@@ -234,8 +239,9 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) proxy_protocol: bool,
 
-    /// What is logged: error, warn, info, debug, trace, or a filter such as socketio=debug.
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    /// What is logged: off, error, warn, info, debug, trace, or a filter such as socketio=debug or
+    /// warn,socketio::server=debug.
+    #[arg(long, value_name = "LEVEL", default_value = "info", value_parser = log_filter)]
     pub(crate) log: String,
 
     /// How it is logged.
@@ -281,6 +287,95 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+type Parsed<T> = Result<T, String>;
+
+fn at_least_1<T: FromStr<Err = ParseIntError> + Default + PartialEq>(text: &str) -> Parsed<T> {
+    match text.parse::<T>() {
+        Ok(number) if number != T::default() => Ok(number),
+        Ok(_) => Err("it must be at least 1".to_owned()),
+        Err(error) => Err(format!("{error}: it must be a whole number of at least 1")),
+    }
+}
+
+pub(crate) fn not_empty(text: &str) -> Parsed<String> {
+    match text.trim() {
+        "" => Err("it is empty".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// A host and a port, which is what can be listened on.
+fn address(text: &str) -> Parsed<String> {
+    let is_host = |host: &str| match host.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains([':', '/', ' ', '@']),
+    };
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("write host and port, as in 127.0.0.1:9090 or [::1]:9090".to_owned()),
+    }
+}
+
+/// Likewise, to be connected to.
+fn advertised(text: &str) -> Parsed<String> {
+    let text = address(text)?;
+    match text.ends_with(":0") {
+        true => Err("nobody can connect to port 0: write the real one".to_owned()),
+        false => Ok(text),
+    }
+}
+
+/// What a URL can have as its path, and leaves the pages theirs.
+fn path(text: &str) -> Parsed<String> {
+    let is_kept = text.split('/').all(|part| part != "." && part != "..");
+    let is_path = text
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !b"?#\\".contains(&b));
+    match text.strip_prefix('/') {
+        Some(rest) if !rest.trim_matches('/').is_empty() && is_kept && is_path => {
+            Ok(text.to_owned())
+        }
+        Some("") => Err("the pages are there: write a path below it, as in /socket.io".to_owned()),
+        _ => Err("it is no path of a URL: write it as in /socket.io".to_owned()),
+    }
+}
+
+fn subject(text: &str) -> Parsed<String> {
+    let is_part = |part: &str| {
+        !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c == '*' || c == '>')
+    };
+    match text.split('.').all(is_part) {
+        true => Ok(text.to_owned()),
+        false => Err("write words with dots between, as in socketio or app.socketio".to_owned()),
+    }
+}
+
+/// A filter takes any word for the name of a module, and then logs nothing but that.
+fn log_filter(text: &str) -> Parsed<String> {
+    let is_known = |word: &str| {
+        (!word.is_empty() && word.parse::<LevelFilter>().is_ok())
+            || word.starts_with("socketio")
+            || word.contains([':', '=', '[', ']', '{', '}'])
+    };
+    let levels = "off, error, warn, info, debug or trace";
+    for word in text.split(',').map(str::trim) {
+        if !is_known(word) {
+            return Err(format!(
+                "{word:?} is no level: write {levels}, or a module with its level, as in \
+                 socketio=debug"
+            ));
+        }
+    }
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "{error}: write {levels}, or a module with its level, as in socketio=debug"
+        )),
+    }
+}
+
 /// Addresses as they may be shown: of a URL nobody sees who signs in, and what is no URL is not shown.
 pub(crate) fn without_password(urls: &str) -> String {
     let shown = |url: &str| {
@@ -305,6 +400,7 @@ pub(crate) fn without_password(urls: &str) -> String {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use clap::error::ErrorKind;
 
     use super::*;
 
@@ -325,6 +421,176 @@ mod tests {
             ),
         ] {
             assert_eq!(without_password(address), shown, "{address}");
+        }
+    }
+
+    /// The option of each command that takes a value, and its whole line with that value.
+    fn lines(value: &str) -> Vec<(String, String, Vec<String>)> {
+        let root = Args::command();
+        let mut lines = Vec::new();
+        for command in std::iter::once(&root).chain(root.get_subcommands()) {
+            for argument in command.get_arguments() {
+                let Some(long) = argument.get_long() else {
+                    continue;
+                };
+                if !argument.get_action().takes_values() {
+                    continue;
+                }
+                let option = format!("--{long}");
+                let mut line = vec!["sio".to_owned()];
+                match command.get_name() {
+                    "sio" => {}
+                    "serve" => line.push("serve".to_owned()),
+                    name => line.extend([name.to_owned(), "http://localhost:1".to_owned()]),
+                }
+                line.push(format!("{option}={value}"));
+                let help = argument.get_long_help().or(argument.get_help());
+                let help = help.map(ToString::to_string).unwrap_or_default();
+                lines.push((option, help, line));
+            }
+        }
+        lines
+    }
+
+    fn is_refused(line: &[String]) -> Option<String> {
+        let error = Args::try_parse_from(line).err()?;
+        // Another option that is needed, too, is no word on this one's value.
+        let is_about_the_value = error.kind() != ErrorKind::MissingRequiredArgument;
+        is_about_the_value.then(|| error.to_string())
+    }
+
+    #[test]
+    fn what_can_be_0_says_what_that_means() {
+        let mut tried = 0;
+        for ((option, help, line), (_, _, word)) in lines("0").into_iter().zip(lines("x y")) {
+            let is_number = is_refused(&word)
+                .is_some_and(|error| error.contains("number") || error.contains("digit"));
+            if !is_number {
+                continue;
+            }
+            tried += 1;
+            match is_refused(&line) {
+                Some(error) => assert!(error.contains(&option), "{line:?}: {error}"),
+                None => assert!(help.contains(" 0 "), "{line:?} is accepted: {help}"),
+            }
+        }
+        assert!(tried > 20, "{tried}");
+    }
+
+    #[test]
+    fn what_is_empty_is_refused_in_words_of_its_option() {
+        // Here nothing is a value like others: a prefix, a room, a header, an event that has no name.
+        let may_be_empty = [
+            "--emit",
+            "--event",
+            "--except",
+            "--join",
+            "--leave",
+            "--listen",
+            "--namespace",
+            "--postgres-prefix",
+            "--prefix",
+            "--redis-prefix",
+            "--reply-event",
+            "--to",
+            "--cluster-secret",
+        ];
+        for (option, _, line) in lines("") {
+            match is_refused(&line) {
+                Some(error) => assert!(error.contains(&option), "{line:?}: {error}"),
+                None => assert!(may_be_empty.contains(&&*option), "{line:?} is accepted"),
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_end_somewhere() {
+        for (option, _, line) in lines("99999999999999999999") {
+            if let Some(error) = is_refused(&line) {
+                assert!(error.contains(&option), "{line:?}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn addresses_paths_and_filters_are_what_they_have_to_be() {
+        let cases: [(&str, &[&str], &[&str]); 5] = [
+            (
+                "--metrics",
+                &["127.0.0.1:0", "localhost:9090", "[::1]:9090", "0.0.0.0:1"],
+                &[
+                    "9090",
+                    ":9090",
+                    "127.0.0.1",
+                    "127.0.0.1:",
+                    "::1:9090",
+                    "http://localhost:9090",
+                    "localhost:65536",
+                    "[::1]",
+                ],
+            ),
+            (
+                "--advertise",
+                &["10.0.0.5:3000", "host:1"],
+                &["10.0.0.5", "host:0", "http://host:1"],
+            ),
+            (
+                "--path",
+                &["/socket.io", "/socket.io/", "/a/b", "/%20"],
+                &[
+                    "/",
+                    "//",
+                    "socket.io",
+                    "/a b",
+                    "/a?b",
+                    "/a#b",
+                    "/../a",
+                    "/é",
+                    "http://a/b",
+                ],
+            ),
+            (
+                "--log",
+                &[
+                    "off",
+                    "info",
+                    "WARN",
+                    "3",
+                    "socketio=debug",
+                    "socketio",
+                    "warn,socketio::server=debug",
+                    "[request]=trace",
+                    "info,hyper=off",
+                ],
+                &[
+                    "loud",
+                    "infos",
+                    "info,loud",
+                    "socketio=loud",
+                    "info,",
+                    ",",
+                    "6",
+                    "=",
+                    "hyper",
+                ],
+            ),
+            (
+                "--nats-prefix",
+                &["a", "a.b"],
+                &["a b", "a.*", ">", ".", "a..b"],
+            ),
+        ];
+        for (option, right, wrong) in cases {
+            let parse = |value: &str| {
+                is_refused(&["sio".into(), "serve".into(), format!("{option}={value}")])
+            };
+            for value in right {
+                assert_eq!(parse(value), None, "{option} {value}");
+            }
+            for value in wrong {
+                let error = parse(value).unwrap_or_else(|| panic!("{option} {value} is accepted"));
+                assert!(error.contains(option) && error.contains(value), "{error}");
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use socketio::Args;
 use socketio_adapters::{Emit as Emitter, EmitterError, Target, postgres, redis};
 
-use crate::args::without_password;
+use crate::args::{not_empty, without_password};
 use crate::connect::emit::Emit;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -32,11 +32,11 @@ pub(crate) struct EmitArgs {
     words: Vec<String>,
 
     /// The Redis that the servers share.
-    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
+    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379", value_parser = not_empty)]
     redis: String,
 
     /// The Postgres that the servers share, instead of a Redis.
-    #[arg(long, value_name = "URL", conflicts_with = "redis")]
+    #[arg(long, value_name = "URL", conflicts_with = "redis", value_parser = not_empty)]
     postgres: Option<String>,
 
     /// The prefix of the adapter's channels (its option `key` or `channelPrefix`).
@@ -48,6 +48,7 @@ pub(crate) struct EmitArgs {
         long,
         value_name = "NAME",
         default_value = "socket_io_attachments",
+        value_parser = not_empty,
         requires = "postgres"
     )]
     table: String,

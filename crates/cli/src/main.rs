@@ -38,12 +38,6 @@ fn main() -> ExitCode {
             code
         }
         Command::Emit(options) => runtime.block_on(emit::run(options)),
-        Command::Serve(options) => match runtime.block_on(serve::run(options)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("sio: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Serve(options) => runtime.block_on(serve::run(options)),
     }
 }

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::stamp::SMALLEST;
+use crate::args::not_empty;
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = HELP)]
@@ -47,7 +48,7 @@ pub(crate) struct BenchArgs {
     #[arg(long = "for", value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
     pub(crate) duration: Duration,
 
-    /// The seconds of load before those that are measured.
+    /// The seconds of load before those that are measured; 0 for none.
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     pub(crate) warm_up: Duration,
 
@@ -83,7 +84,7 @@ pub(crate) struct BenchArgs {
     pub(crate) namespace: Option<String>,
 
     /// The path of the Socket.IO requests.
-    #[arg(long, default_value = "/socket.io")]
+    #[arg(long, default_value = "/socket.io", value_parser = not_empty)]
     pub(crate) path: String,
 
     /// What the server gets as `auth`: a JSON object.

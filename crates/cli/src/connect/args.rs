@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches, ValueEnum};
 
 use super::emit::{Emit, QUOTATION, for_shell};
-use crate::args::YEAR;
+use crate::args::{YEAR, not_empty};
 
 #[derive(Clone, Debug, clap::Args)]
 #[command(
@@ -52,7 +52,7 @@ pub(crate) struct ConnectArgs {
     pub(super) namespace: Option<String>,
 
     /// The path of the Socket.IO requests.
-    #[arg(long, help_heading = CONNECTION)]
+    #[arg(long, help_heading = CONNECTION, value_parser = not_empty)]
     pub(super) path: Option<String>,
 
     /// What the server's middlewares get: a JSON object, or @file to read it from one.
@@ -84,7 +84,7 @@ pub(crate) struct ConnectArgs {
     pub(super) parser: Parser,
 
     /// An HTTP proxy to go through.
-    #[arg(long, help_heading = CONNECTION, value_name = "URL", conflicts_with = "unix_socket")]
+    #[arg(long, help_heading = CONNECTION, value_name = "URL", conflicts_with = "unix_socket", value_parser = not_empty)]
     pub(super) proxy: Option<String>,
 
     /// A file with the certificates (PEM) of the authorities to be trusted.

@@ -6,27 +6,60 @@ mod pages;
 mod watch;
 
 use std::error::Error;
+use std::fmt;
 use std::future::IntoFuture;
 use std::io::{self, IsTerminal};
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use socketio::{Cors, ForwardedHeader, PerMessageDeflate, Recovery, Routing, Server};
+use socketio::{
+    ConfigError, Cors, CorsError, ForwardedHeader, PerMessageDeflate, Recovery, Routing, Server,
+    TlsError,
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Forwarded, LogFormat, ServeArgs};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Serves until Ctrl-C or SIGTERM.
-pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
-    log(&options)?;
+/// Serves until Ctrl-C or SIGTERM; the exit code says how it went.
+pub(crate) async fn run(options: ServeArgs) -> ExitCode {
+    match serve(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sio: {error}");
+            match error.is::<Usage>() {
+                true => ExitCode::from(2),
+                false => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+/// The options are wrong, or a file that they name.
+#[derive(Debug)]
+struct Usage(String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Usage {}
+
+async fn serve(options: ServeArgs) -> Result<(), BoxError> {
+    log(&options);
     let io = server(&options)?;
     chat::register(&io);
 
+    let mut taken = Vec::new();
     if let Some(address) = &options.metrics {
         let listener = tokio::net::TcpListener::bind(address).await;
         let listener = listener
             .map_err(|error| format!("cannot listen on {address} for --metrics: {error}"))?;
+        taken.push(("--metrics", listener.local_addr()?.port()));
         tracing::info!(address = %listener.local_addr()?, "answering /metrics, /healthz and /readyz");
         let router = watch::router(&io);
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -36,18 +69,13 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
             .listen(address)
             .await
             .map_err(|error| format!("cannot listen on {address} for --cluster-listen: {error}"))?;
+        taken.push(("--cluster-listen", listening.local_addr()?.port()));
         tracing::info!(address = %listening.local_addr()?, "listening for the other servers");
         tokio::spawn(listening.into_future());
     }
     let address = (options.host.as_str(), options.port);
-    let listening = io.listen(address).await.map_err(|error| {
-        let remedy = match error.kind() {
-            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => "try another --port",
-            _ => "--host has to be an address or a name of this machine",
-        };
-        let (host, port) = address;
-        format!("cannot listen on {host}:{port}: {error}; {remedy}")
-    })?;
+    let listening = io.listen(address).await;
+    let listening = listening.map_err(|error| cannot_listen(address, &error, &taken))?;
     let address = listening.local_addr()?;
     let listening = listening.fallback(pages::router(&options.path, !options.no_doctor));
     let scheme = match (&options.tls_cert, &options.tls_key) {
@@ -55,7 +83,10 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
         _ => "http",
     };
     let listening = match (&options.tls_cert, &options.tls_key) {
-        (Some(certificate), Some(key)) => listening.tls(certificate, key)?,
+        (Some(certificate), Some(key)) => {
+            let listening = listening.tls(certificate, key);
+            listening.map_err(|error| wrong_tls(&error, certificate, key))?
+        }
         _ => listening,
     };
     let listening = match options.proxy_protocol {
@@ -91,6 +122,67 @@ pub(crate) async fn run(options: ServeArgs) -> Result<(), BoxError> {
     };
     let serving = tokio::spawn(listening.into_future());
     ending_or(serving, ending).await
+}
+
+/// Says why there is no listener at the main address; others have listened before.
+fn cannot_listen(
+    (host, port): (&str, u16),
+    error: &io::Error,
+    taken: &[(&'static str, u16)],
+) -> BoxError {
+    let is_in_use = error.kind() == io::ErrorKind::AddrInUse;
+    if let Some((option, _)) = taken.iter().find(|(_, other)| is_in_use && *other == port) {
+        return Usage(format!(
+            "{option} has the port of the server itself, {port} (--port): give it another one"
+        ))
+        .into();
+    }
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => "try another --port",
+        _ => "--host has to be an address or a name of this machine",
+    };
+    format!("cannot listen on {host}:{port}: {error}; {remedy}").into()
+}
+
+/// Says which file of a certificate and its key is to blame.
+fn wrong_tls(error: &TlsError, certificate: &Path, key: &Path) -> Usage {
+    let (certificate, key) = (certificate.display(), key.display());
+    Usage(match error {
+        TlsError::File { path, reason } if certificate.to_string() == key.to_string() => {
+            format!("--tls-cert and --tls-key {path}: {reason}")
+        }
+        TlsError::File { path, reason } if *path == certificate.to_string() => {
+            format!("--tls-cert {path}: {reason}")
+        }
+        TlsError::File { path, reason } => format!("--tls-key {path}: {reason}"),
+        error => format!("--tls-cert {certificate} and --tls-key {key}: {error}"),
+    })
+}
+
+/// Says in words of the options what the library says in its own.
+fn wrong_options(error: ConfigError) -> Usage {
+    Usage(match error {
+        ConfigError::Cors(CorsError::CredentialsForAll) => {
+            "--cors '*' cannot be with --cors-credentials: browsers refuse that combination; name \
+             the origins, as in --cors https://app.example.com"
+                .to_owned()
+        }
+        ConfigError::Cors(CorsError::NotAnOrigin(given, right)) => format!(
+            "--cors {given}: it is no origin: write it as {right}, without a path or a slash at \
+             the end"
+        ),
+        ConfigError::Proxy(given) => format!(
+            "--trusted-proxy {given}: it is neither an address nor a network: write it as 10.1.2.3 \
+             or 10.0.0.0/8"
+        ),
+        ConfigError::RoutingSecret => {
+            format!("--cluster-secret or {SECRET} is too short: it needs at least 16 bytes")
+        }
+        ConfigError::RoutingAddress(given) => {
+            format!("--advertise {given}: write host and port, as in 10.0.0.5:3000")
+        }
+        error => error.to_string(),
+    })
 }
 
 /// Serves until the end that was asked for, or until serving fails.
@@ -137,7 +229,7 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
         let recovery = Recovery::new().max_disconnection(Duration::from_secs(seconds));
         builder = builder.recovery(recovery);
     }
-    builder = cluster::join(builder, options)?;
+    builder = cluster::join(builder, options).map_err(Usage)?;
     if let Some(routing) = routing(options)? {
         builder = builder.routing(routing);
     }
@@ -158,32 +250,31 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
         }
         builder = builder.cors(cors);
     }
-    Ok(builder.try_build()?)
+    Ok(builder.try_build().map_err(wrong_options)?)
 }
 
-fn routing(options: &ServeArgs) -> Result<Option<Routing>, BoxError> {
+fn routing(options: &ServeArgs) -> Result<Option<Routing>, Usage> {
     let secret = options.cluster_secret.clone();
     let secret = secret.or_else(|| std::env::var(SECRET).ok());
     match (&options.advertise, secret) {
         (Some(address), Some(secret)) => {
             let speaks_plainly = options.tls_cert.is_none() && !options.proxy_protocol;
             if !speaks_plainly && options.cluster_listen.is_none() {
-                return Err(
+                return Err(Usage(
                     "the other servers speak plain HTTP to this one: give them an address \
                      of their own with --cluster-listen, and --advertise that"
-                        .into(),
-                );
+                        .to_owned(),
+                ));
             }
             Ok(Some(Routing::new(address, secret)))
         }
-        (Some(_), None) => {
-            Err(format!("--advertise needs a secret: set {SECRET} or --cluster-secret").into())
-        }
-        (None, Some(_)) => Err(format!(
+        (Some(_), None) => Err(Usage(format!(
+            "--advertise needs a secret: set {SECRET} or --cluster-secret"
+        ))),
+        (None, Some(_)) => Err(Usage(format!(
             "{SECRET} is set, but not the address at which the other servers reach this one: \
              give --advertise, or unset it"
-        )
-        .into()),
+        ))),
         (None, None) => Ok(None),
     }
 }
@@ -191,13 +282,9 @@ fn routing(options: &ServeArgs) -> Result<Option<Routing>, BoxError> {
 /// The environment variable with the secret of all servers.
 const SECRET: &str = "SIO_CLUSTER_SECRET";
 
-fn log(options: &ServeArgs) -> Result<(), BoxError> {
-    let filter = EnvFilter::try_new(&options.log).map_err(|error| {
-        format!(
-            "--log {:?}: {error}; use a level such as info or debug",
-            options.log
-        )
-    })?;
+fn log(options: &ServeArgs) {
+    // The arguments were refused if it were no filter.
+    let filter = EnvFilter::new(&options.log);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -205,7 +292,6 @@ fn log(options: &ServeArgs) -> Result<(), BoxError> {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().init(),
     }
-    Ok(())
 }
 
 /// Waits for Ctrl-C or SIGTERM.

@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower_service::Service;
 
@@ -147,7 +147,10 @@ impl<S> Listening<S> {
         if chain.is_empty() {
             return Err(file_error(certificate, &"there is no certificate in it"));
         }
-        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| file_error(key, &error))?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| match error {
+            pem::Error::NoItemsFound => file_error(key, &"there is no private key in it"),
+            error => file_error(key, &error),
+        })?;
         let config = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(chain, key)
