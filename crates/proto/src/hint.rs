@@ -271,8 +271,8 @@ impl Hint {
             }
             Hint::Revision => {
                 "client and server speak different revisions of the protocol: use a client of \
-                 version 3 or 4, or let older ones in on the server (`allow_eio3`, in JavaScript \
-                 `allowEIO3`); for a server of version 2 use a client of version 2 (in Rust \
+                 version 3 or 4, or let older ones in on the server (`allow_eio3`, `sio serve \
+                 --allow-eio3`, in JavaScript `allowEIO3`); for a server of version 2 use a client of version 2 (in Rust \
                  `version(Version::V2)`)"
             }
             Hint::Redirect => "the server redirects: connect to the final address",
@@ -283,8 +283,9 @@ impl Hint {
                  itself"
             }
             Hint::SessionEnded => {
-                "the request has reached its server, and the session timed out there or the server \
-                 restarted: the client connects again by itself"
+                "the request has reached its server, where the session has ended: it was closed and \
+                 the request is late, it timed out, or the server restarted; a client that was not \
+                 sent away connects again by itself"
             }
             Hint::SessionId => {
                 "the server's own `generate_id` failed or gave an id that is in use: see the error \

@@ -104,13 +104,13 @@ pub(super) fn spanish(hint: Hint) -> &'static str {
         Hint::Redirect => "el servidor redirige: conecte con la dirección final",
         Hint::Refused => "nada escucha ahí: ¿está en marcha el servidor, y es correcto el puerto?",
         Hint::Revision => {
-            "cliente y servidor hablan revisiones distintas del protocolo: use un cliente de la versión 3 o 4, o deje entrar a los antiguos en el servidor (`allow_eio3`, en JavaScript `allowEIO3`); para un servidor de la versión 2 use un cliente de la versión 2 (en Rust `version(Version::V2)`)"
+            "cliente y servidor hablan revisiones distintas del protocolo: use un cliente de la versión 3 o 4, o deje entrar a los antiguos en el servidor (`allow_eio3`, `sio serve --allow-eio3`, en JavaScript `allowEIO3`); para un servidor de la versión 2 use un cliente de la versión 2 (en Rust `version(Version::V2)`)"
         }
         Hint::ServerUnreachable => {
             "el servidor de la sesión, que nombra el contexto, no responde: ha terminado, o desde aquí no se llega a la dirección que anuncia; el cliente conecta de nuevo solo"
         }
         Hint::SessionEnded => {
-            "la petición llegó a su servidor, y allí la sesión expiró o el servidor se reinició: el cliente conecta de nuevo solo"
+            "la petición llegó a su servidor, donde la sesión ha terminado: se cerró y la petición llega tarde, expiró, o el servidor se reinició; un cliente que no fue despedido conecta de nuevo solo"
         }
         Hint::SessionId => {
             "el propio `generate_id` del servidor falló o dio un id en uso: el error está en el contexto"

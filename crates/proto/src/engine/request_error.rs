@@ -30,6 +30,13 @@ pub enum RequestError {
         /// The id in the query.
         sid: String,
     },
+    /// This server has closed the session with this id not long ago (code 1).
+    ///
+    /// A request was late, as after a namespace that the client may not join.
+    Closed {
+        /// The id in the query.
+        sid: String,
+    },
     /// The id names this server, and there is no such session any more (code 1).
     SessionEnded {
         /// The server that the id names.
@@ -114,6 +121,7 @@ impl RequestError {
         match self {
             RequestError::UnknownTransport { .. } => 0,
             RequestError::UnknownSid { .. }
+            | RequestError::Closed { .. }
             | RequestError::SessionEnded { .. }
             | RequestError::WrongServer { .. }
             | RequestError::ServerUnreachable { .. }
@@ -179,7 +187,9 @@ impl RequestError {
     pub fn context(&self) -> Value {
         match self {
             RequestError::UnknownTransport { transport } => json!({ "transport": transport }),
-            RequestError::UnknownSid { sid } => json!({ "sid": sid }),
+            RequestError::UnknownSid { sid } | RequestError::Closed { sid } => {
+                json!({ "sid": sid })
+            }
             RequestError::SessionEnded { server } => {
                 json!({ "name": "SESSION_ENDED", "server": server })
             }
@@ -231,7 +241,7 @@ impl RequestError {
         match self {
             RequestError::UnknownTransport { .. } => Hint::Transport,
             RequestError::UnknownSid { .. } => Hint::Sticky,
-            RequestError::SessionEnded { .. } => Hint::SessionEnded,
+            RequestError::Closed { .. } | RequestError::SessionEnded { .. } => Hint::SessionEnded,
             RequestError::WrongServer { .. } => Hint::WrongServer,
             RequestError::ServerUnreachable { .. } => Hint::ServerUnreachable,
             RequestError::Misdirected { .. } => Hint::Misdirected,
@@ -292,6 +302,14 @@ mod tests {
             ),
             (
                 RequestError::UnknownSid {
+                    sid: "a".to_owned(),
+                },
+                1,
+                "Session ID unknown",
+                json!({ "sid": "a" }),
+            ),
+            (
+                RequestError::Closed {
                     sid: "a".to_owned(),
                 },
                 1,

@@ -269,6 +269,9 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
         Some(view)
     });
     let verified = match (verified, shared.router()) {
+        (Err(RequestError::UnknownSid { sid }), None) if shared.sessions().has_ended(&sid) => {
+            return Err(RequestError::Closed { sid });
+        }
         (Err(RequestError::UnknownSid { sid }), Some(router)) => {
             return Err(router.explain(sid, parts));
         }

@@ -42,8 +42,8 @@ impl Rare {
 #[derive(Debug)]
 struct Cause {
     code: u8,
-    /// The name in the context, for the several causes of code 3.
-    name: String,
+    /// For the several causes of a code.
+    hint: &'static str,
     logged: Instant,
     suppressed: u64,
 }
@@ -51,16 +51,15 @@ struct Cause {
 /// The time between two lines for the same cause.
 const PAUSE: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
-/// Codes and names are a dozen.
+/// Codes and hints are a dozen.
 const MAX_CAUSES: usize = 32;
 
 impl Refusals {
     /// Says whether to log a refusal now; then how many like it were not logged since the last line.
     fn admit(&self, error: &ConnectionError, now: Instant) -> Option<u64> {
-        let name = error.context["name"].as_str().unwrap_or_default();
         let mut causes = self.causes.lock();
         let known = causes.len();
-        let same = |cause: &&mut Cause| cause.code == error.code && cause.name == name;
+        let same = |cause: &&mut Cause| cause.code == error.code && cause.hint == error.hint;
         match causes.iter_mut().find(same) {
             Some(cause) if now.saturating_duration_since(cause.logged) < PAUSE => {
                 cause.suppressed += 1;
@@ -74,7 +73,7 @@ impl Refusals {
             None => {
                 causes.push(Cause {
                     code: error.code,
-                    name: name.to_owned(),
+                    hint: error.hint,
                     logged: now,
                     suppressed: 0,
                 });

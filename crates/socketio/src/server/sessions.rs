@@ -26,7 +26,14 @@ struct Table {
     free: Vec<u32>,
     /// The most sessions there were since a crowd has left.
     peak: usize,
+    /// The hashes of the last ids that are gone, in a ring.
+    ended: Vec<u64>,
+    /// The place of the next one in it.
+    next_ended: usize,
 }
+
+/// So many ids are remembered once their sessions have ended. Requests that are late are so by a second.
+const REMEMBERED: usize = 1024;
 
 /// So many sessions are a crowd.
 const CROWD: usize = 1000;
@@ -41,6 +48,7 @@ impl Sessions {
             slots,
             free,
             peak,
+            ..
         } = &mut *table;
         let same = |&key: &u32| {
             slots[key as usize]
@@ -79,6 +87,11 @@ impl Sessions {
             .and_then(|&key| table.slots[key as usize].clone())
     }
 
+    /// Says whether a session with this id has ended here not long ago.
+    pub(crate) fn has_ended(&self, id: &str) -> bool {
+        self.table.read().ended.contains(&self.hasher.hash_one(id))
+    }
+
     pub(crate) fn by_key(&self, key: u32) -> Option<Arc<Session>> {
         self.table.read().slots.get(key as usize).cloned().flatten()
     }
@@ -92,11 +105,18 @@ impl Sessions {
             slots,
             free,
             peak,
+            ended,
+            next_ended,
         } = &mut *table;
         let Ok(entry) = by_id.find_entry(hash, |&found| found == key) else {
             return false;
         };
         entry.remove();
+        match ended.get_mut(*next_ended) {
+            Some(oldest) => *oldest = hash,
+            None => ended.push(hash),
+        }
+        *next_ended = (*next_ended + 1) % REMEMBERED;
         slots[key as usize] = None;
         free.push(key);
         while slots.last().is_some_and(Option::is_none) {

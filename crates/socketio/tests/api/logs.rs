@@ -92,6 +92,53 @@ async fn a_storm_of_refusals_is_one_line_with_cause_and_remedy() {
     assert_eq!(io.stats().refused_requests, 100);
 }
 
+/// How a session came to its end.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    ByClient,
+    ByServer,
+    NamespaceRefused,
+}
+
+// A session that was here has not lost its way: only ids that nobody knows may belong to another server.
+#[tokio::test]
+async fn a_late_request_is_not_told_to_stick() {
+    for end in [End::ByClient, End::ByServer, End::NamespaceRefused] {
+        let (lines, _guard) = Lines::capture(Level::WARN);
+        let (io, address) = start(Server::builder()).await;
+        io.of("/closed")
+            .middleware(async |_: Socket| Err::<(), _>("no"));
+        let client = Polling::connect(address).await;
+        match end {
+            End::ByClient => drop(client.post("1").await),
+            End::ByServer => {
+                io.disconnect_and_close_sockets();
+                client.get().await;
+            }
+            End::NamespaceRefused => {
+                client.post("40/closed,").await;
+                assert!(client.get().await.contains("44/closed,"), "{end:?}");
+                client.post("1").await;
+            }
+        }
+        until(|| io.stats().clients == 0).await;
+        for late in [client.get().await, client.post("3").await.body] {
+            assert!(late.contains("Session ID unknown"), "{end:?}: {late}");
+        }
+        let unknown = http(address, "GET", &format!("{HANDSHAKE}&sid=none"), "").await;
+        assert_eq!(unknown.status, 400);
+        let refused = lines.of("WARN", "refused: Session ID unknown");
+        let [late, unknown] = &refused[..] else {
+            panic!("{end:?}: {refused:?}");
+        };
+        assert!(
+            late.contains("has ended") && !late.contains("sticky"),
+            "{end:?}: {late}"
+        );
+        assert!(unknown.contains("sticky"), "{unknown}");
+    }
+}
+
 #[tokio::test]
 async fn a_parse_error_says_what_could_not_be_read() {
     let (lines, _guard) = Lines::capture(Level::DEBUG);
