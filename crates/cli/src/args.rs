@@ -47,12 +47,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = "Examples:
-  sio serve
-  sio serve --port 8080 --cors https://app.example.com
-  sio serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --log-format json
-  sio serve --redis redis://redis:6379 --advertise 10.0.0.5:3000 --host 0.0.0.0
-  sio serve --trusted-proxy 10.0.0.0/8 --metrics 127.0.0.1:9090 --recovery 120")]
+#[command(after_help = SERVE_HELP)]
 pub(crate) struct ServeArgs {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1", value_parser = not_empty)]
@@ -286,6 +281,30 @@ pub(crate) enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+const SERVE_HELP: &str = r#"Events from clients, in the namespace /:
+  join     {"name":"Ada","room":"1"}                answers {"ok":true,"users":[{"id","name"}]}
+  leave                                             answers nothing
+  message  {"text":"hello"}                         answers true, or false without a room
+  typing   true                                     answers nothing
+  image    {"name":"a.png","type":"image/png","data":bytes}    answers true or false
+  ping                                              answers nothing
+Events to the others in the room:
+  message  {"id","name","text","at"}                image   {"id","name","type","data","at"}
+  typing   {"id","name","typing"}                   system  {"text"}
+  users    [{"id","name"}]
+
+Exit codes:
+  0  it was asked to end, and has
+  1  it failed: an address that it listens on is in use, say
+  2  the arguments are wrong, or a file that they name
+
+Examples:
+  sio serve
+  sio serve --port 8080 --cors https://app.example.com
+  sio serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --log-format json
+  sio serve --redis redis://redis:6379 --advertise 10.0.0.5:3000 --host 0.0.0.0
+  sio serve --trusted-proxy 10.0.0.0/8 --metrics 127.0.0.1:9090 --recovery 120"#;
 
 type Parsed<T> = Result<T, String>;
 

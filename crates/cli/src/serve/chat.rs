@@ -213,3 +213,31 @@ fn now() -> u64 {
         .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use crate::args::Args;
+
+    #[test]
+    fn help_and_guide_name_each_event() {
+        let mut command = Args::command();
+        let serve = command.find_subcommand_mut("serve").expect("a command");
+        let help = serve.render_long_help().to_string();
+        let guide = include_str!("../../../../docs/serve.md");
+        let (code, _) = include_str!("chat.rs")
+            .split_once("#[cfg(test)]")
+            .expect("tests");
+        let handled = code.split("io.on(\"").skip(1);
+        let emitted = code.split("emit(\"").skip(1);
+        let mut tried = 0;
+        for event in handled.chain(emitted) {
+            let (event, _) = event.split_once('"').expect("a name");
+            tried += 1;
+            assert!(help.contains(&format!("  {event} ")), "{event}: {help}");
+            assert!(guide.contains(&format!("| `{event}` |")), "{event}");
+        }
+        assert!(tried >= 11, "{tried}");
+    }
+}
