@@ -42,8 +42,24 @@ pub(crate) struct Outbox {
     revision: Revision,
     /// Bytes are written as base64 in texts, for a WebSocket that has asked for that.
     base64: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What only a few outboxes have at a time.
+#[derive(Default)]
+struct Rare {
     /// Emitters that wait until the queue is below its mark, and readers that wait for the end.
     waiting: Vec<Waker>,
+    late: Late,
+}
+
+/// Answers to pings that could not be written at once: of each kind only the last matters.
+#[derive(Default)]
+struct Late {
+    /// The payload of the last WebSocket ping.
+    pong: Option<Vec<u8>>,
+    /// A pong of revision 3, where clients ping.
+    packet: bool,
 }
 
 enum Chunk {
@@ -172,6 +188,8 @@ pub(crate) enum Flushed {
     Broken,
 }
 
+/// The engine's answer to a client's ping.
+const PONG: &[u8] = b"3";
 /// A unicast buffer is sealed at this size and the next one begun.
 const OWN_CHUNK: usize = 64 * 1024;
 /// Awaited emits continue when the queue is below this mark, in bytes.
@@ -211,8 +229,66 @@ impl Outbox {
             deflate: None,
             revision,
             base64: false,
-            waiting: Vec::new(),
+            rare: None,
         }
+    }
+
+    /// Answers a ping: a WebSocket's where there is a payload, else the engine's. Behind what is stuck
+    /// waits one answer of each kind, the last.
+    pub(crate) fn push_pong(&mut self, payload: Option<&[u8]>) -> Pushed {
+        if !self.is_open() {
+            return Pushed::Closed;
+        }
+        let is_stuck = self.blocked
+            || self.queued > OWN_CHUNK
+            || matches!(self.link, Link::None) && !self.chunks.is_empty();
+        if is_stuck {
+            let late = &mut self.rare.get_or_insert_default().late;
+            match payload {
+                Some(payload) => late.pong = Some(payload.to_vec()),
+                None => late.packet = true,
+            }
+            return Pushed::Queued;
+        }
+        self.compress = false;
+        match payload {
+            Some(payload) => self.push(Opcode::Pong, payload),
+            None => self.push(Opcode::Text, PONG),
+        }
+        match std::mem::replace(&mut self.dirty, true) {
+            true => Pushed::Queued,
+            false => Pushed::Mark,
+        }
+    }
+
+    /// Puts answers that had to wait in front of what is not written yet, in a write of their own: the
+    /// queue may never become empty.
+    #[cold]
+    fn push_late(&mut self) {
+        let Some(rare) = &mut self.rare else {
+            return;
+        };
+        let late = std::mem::take(&mut rare.late);
+        if !self.is_open() {
+            return;
+        }
+        let mut frames = Vec::new();
+        if let Some(payload) = late.pong {
+            websocket::header(&mut frames, Opcode::Pong, payload.len());
+            frames.extend_from_slice(&payload);
+        }
+        if late.packet {
+            websocket::header(&mut frames, Opcode::Text, PONG.len());
+            frames.extend_from_slice(PONG);
+        }
+        if frames.is_empty() {
+            return;
+        }
+        self.queued += frames.len();
+        if !self.chunks.is_empty() {
+            self.chunks.push_front(Chunk::End);
+        }
+        self.chunks.push_front(Chunk::Own(frames));
     }
 
     /// Appends one frame for this receiver alone.
@@ -477,6 +553,9 @@ impl Outbox {
     pub(crate) fn discard(&mut self) {
         self.written = 0;
         self.queued = 0;
+        if let Some(rare) = &mut self.rare {
+            rare.late = Late::default();
+        }
         let chunks = std::mem::take(&mut self.chunks);
         recycle(chunks);
         self.wake_waiting();
@@ -488,7 +567,7 @@ impl Outbox {
         if !self.is_open() || self.queued <= mark {
             return false;
         }
-        let waiting = &mut self.waiting;
+        let waiting = &mut self.rare.get_or_insert_default().waiting;
         if !waiting.iter().any(|w| w.will_wake(waker)) {
             waiting.push(waker.clone());
         }
@@ -555,16 +634,25 @@ impl Outbox {
 
     /// Remembers who waits for the end; false if it has come.
     pub(crate) fn wait_closed(&mut self, waker: &Waker) -> bool {
-        if !self.is_closed() && !self.waiting.iter().any(|w| w.will_wake(waker)) {
-            self.waiting.push(waker.clone());
+        if self.is_closed() {
+            return false;
         }
-        !self.is_closed()
+        let waiting = &mut self.rare.get_or_insert_default().waiting;
+        if !waiting.iter().any(|w| w.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        true
     }
 
     fn wake_waiting(&mut self) {
-        if !self.is_open() || self.queued <= LOW_WATER {
-            for waker in std::mem::take(&mut self.waiting) {
+        if let Some(rare) = &mut self.rare
+            && (self.gate != Gate::Open || self.queued <= LOW_WATER)
+        {
+            for waker in std::mem::take(&mut rare.waiting) {
                 waker.wake();
+            }
+            if rare.late.pong.is_none() && !rare.late.packet {
+                self.rare = None;
             }
         }
     }
@@ -649,6 +737,9 @@ impl Outbox {
             }
         }
         self.written = n;
+        if n == 0 && self.rare.is_some() {
+            self.push_late();
+        }
         if self.chunks.is_empty() {
             let chunks = std::mem::take(&mut self.chunks);
             recycle(chunks);
@@ -672,6 +763,12 @@ impl Outbox {
                 Chunk::Shared(_) => {}
                 Chunk::End => break,
             }
+        }
+        if let Some(rare) = &mut self.rare
+            && std::mem::take(&mut rare.late.packet)
+            && self.gate == Gate::Open
+        {
+            each(Opcode::Text, PONG);
         }
         if self.chunks.is_empty() {
             recycle(std::mem::take(&mut self.chunks));

@@ -640,6 +640,10 @@ impl Session {
                 let mut outbox = self.outbox.lock();
                 match packet {
                     ControlPacket::Close => outbox.push_close_packet(),
+                    ControlPacket::Pong => {
+                        told.flush |= outbox.push_pong(None) == Pushed::Mark;
+                        return;
+                    }
                     packet => outbox.push(Opcode::Text, control_text(packet)),
                 }
                 drop(outbox);
@@ -874,11 +878,11 @@ impl Session {
         turn::mark(self);
     }
 
-    /// Answers a WebSocket ping, unless the client does not read what it is sent.
+    /// Answers a WebSocket ping; while the client does not read, only the last.
     pub(crate) fn send_pong(self: &Arc<Session>, payload: &[u8]) {
-        self.try_queue(payload.len() + 10, &Flags::default(), |outbox| {
-            outbox.push(Opcode::Pong, payload);
-        });
+        if self.outbox.lock().push_pong(Some(payload)) == Pushed::Mark {
+            turn::mark(self);
+        }
     }
 
     pub(crate) fn flush(&self) -> Flushed {

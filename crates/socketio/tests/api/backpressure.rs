@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use socketio::{EmitError, QueuePolicy, Server, Socket, Transport};
 use socketio_proto::websocket::{Opcode, masked_frame};
 
-use crate::support::{Polling, Received, Ws, soon, start, until};
+use crate::support::{Polling, Received, Ws, http, soon, start, until};
 
 const PIECE: usize = 100_000;
 
@@ -410,4 +410,96 @@ async fn a_client_that_floods_is_slowed_by_tcp() {
     ws.raw(&frame[full % frame.len()..]).await;
     let whole = full / frame.len() + 1;
     until(|| handled.load(Ordering::SeqCst) == whole).await;
+}
+
+// RFC 6455, section 5.5.3: who has not answered a ping yet may answer the last one only.
+#[tokio::test(flavor = "multi_thread")]
+async fn pongs_for_a_client_that_does_not_read_do_not_pile_up() {
+    for revision in [3, 4] {
+        for is_upgraded in [false, true] {
+            let (io, address) = start(Server::builder()).await;
+            let path = format!("/socket.io/?EIO={revision}&transport=websocket");
+            let mut deaf = match is_upgraded {
+                false => Ws::upgrade(address, &path).await,
+                true => {
+                    let polling = format!("/socket.io/?EIO={revision}&transport=polling");
+                    let body = http(address, "GET", &polling, "").await.body;
+                    let (_, rest) = body.split_once("\"sid\":\"").expect("an id");
+                    let (sid, _) = rest.split_once('"').expect("an id");
+                    let mut ws = Ws::upgrade(address, &format!("{path}&sid={sid}")).await;
+                    ws.send("2probe").await;
+                    assert_eq!(ws.text().await, "3probe");
+                    ws.send("5").await;
+                    ws
+                }
+            };
+            if revision == 4 {
+                deaf.send("40").await;
+            }
+            until(|| io.sockets().len() == 1).await;
+            let socket = io.sockets().pop().expect("the client");
+            let connection = socket.connection();
+            until(|| connection.transport() == Transport::WebSocket).await;
+            let piece = "x".repeat(PIECE);
+            while connection.queued_bytes() < PIECE {
+                socket.emit("x", &piece).now().expect("room");
+            }
+            let before = connection.queued_bytes();
+            let (seen, counted) = (Arc::new(AtomicUsize::new(0)), 20_000);
+            io.on("seen", {
+                let seen = seen.clone();
+                async move |_: Socket| {
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let mut pings = Vec::new();
+            for number in 0..counted {
+                masked_frame(&mut pings, Opcode::Ping, &[number as u8; 125], [1, 2, 3, 4]);
+                if revision == 3 {
+                    masked_frame(&mut pings, Opcode::Text, b"2", [1, 2, 3, 4]);
+                }
+            }
+            deaf.raw(&pings).await;
+            deaf.send("42[\"seen\"]").await;
+            until(|| seen.load(Ordering::Relaxed) == 1).await;
+            let case = format!("revision {revision}, upgraded: {is_upgraded}");
+            assert!(connection.queued_bytes() <= before, "{case}");
+            socket.emit("end", ());
+            let (mut pongs, mut packets) = (Vec::new(), 0);
+            loop {
+                match deaf.item().await {
+                    (Opcode::Pong, payload) => pongs.push(payload),
+                    (Opcode::Text, text) if text == b"3" => packets += 1,
+                    (_, text) if text == b"42[\"end\"]" => break,
+                    _ => {}
+                }
+            }
+            assert_eq!(pongs, [vec![(counted - 1) as u8; 125]], "{case}");
+            assert_eq!(packets, usize::from(revision == 3), "{case}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_get_takes_one_pong_for_many_pings() {
+    let (_io, address) = start(Server::builder()).await;
+    let target = "/socket.io/?EIO=3&transport=polling";
+    let open = http(address, "GET", target, "").await.body;
+    let (_, rest) = open.split_once("\"sid\":\"").expect("an id");
+    let target = format!("{target}&sid={}", rest.split('"').next().expect("an id"));
+    if !open.contains("40") {
+        http(address, "GET", &target, "").await;
+    }
+    for _ in 0..3 {
+        assert_eq!(
+            http(address, "POST", &target, &"1:2".repeat(1000))
+                .await
+                .body,
+            "ok"
+        );
+    }
+    let taken = http(address, "GET", &target, "").await.body;
+    assert!(matches!(&*taken, "1:3" | "1:31:3"), "{} bytes", taken.len());
+    assert_eq!(http(address, "POST", &target, "1:2").await.body, "ok");
+    assert_eq!(http(address, "GET", &target, "").await.body, "1:3");
 }

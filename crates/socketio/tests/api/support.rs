@@ -276,6 +276,29 @@ impl Ws {
         }
     }
 
+    /// The next text, bytes or pong, as it came.
+    pub(crate) async fn item(&mut self) -> (Opcode, Vec<u8>) {
+        loop {
+            let decoded = self.decoder.decode(&mut self.buffer).expect("valid frames");
+            let Some(decoded) = decoded else {
+                let read = soon(self.stream.read_buf(&mut self.buffer)).await;
+                assert!(read.is_ok_and(|n| n > 0), "the connection has ended");
+                continue;
+            };
+            let consumed = decoded.consumed;
+            let item = match decoded.item {
+                Item::Text(text) => Some((Opcode::Text, text.into_owned().into_bytes())),
+                Item::Binary(bytes) => Some((Opcode::Binary, bytes.into_owned())),
+                Item::Pong(payload) => Some((Opcode::Pong, payload.to_vec())),
+                Item::Close(_) | Item::Ping(_) | Item::Fragment => None,
+            };
+            self.buffer.drain(..consumed);
+            if let Some(item) = item {
+                return item;
+            }
+        }
+    }
+
     pub(crate) async fn text(&mut self) -> String {
         match self.next().await {
             Received::Text(text) => text,
