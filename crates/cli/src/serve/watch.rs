@@ -143,6 +143,7 @@ fn text(metrics: &Metrics) -> String {
         ("long head", stats.long_heads),
         ("large message", stats.large_messages),
         ("awaited answers", stats.refused_acks),
+        ("auth", stats.large_auths),
     ] {
         out.value("sio_limits_total", &[("limit", limit)], count as f64);
     }

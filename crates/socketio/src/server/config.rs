@@ -91,6 +91,7 @@ pub(crate) struct Config {
     pub(crate) initial_packet: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) max_pending_acks: usize,
+    pub(crate) max_auth: Option<usize>,
     pub(crate) max_header_bytes: usize,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) per_message_deflate: Option<PerMessageDeflate>,
@@ -152,6 +153,7 @@ impl Default for ServerBuilder {
                     handshakes: None,
                 },
                 max_pending_acks: 10_000,
+                max_auth: None,
                 max_header_bytes: 64 * 1024,
                 trusted_proxies: TrustedProxies::default(),
                 per_message_deflate: None,
@@ -423,6 +425,16 @@ impl ServerBuilder {
     /// Sets how many namespaces one client may join. Default: 1,000.
     pub fn max_namespaces(mut self, count: usize) -> Self {
         self.connection.max_namespaces = count;
+        self
+    }
+
+    /// Sets how many bytes of `auth` are kept for one client, over all namespaces that it has joined or
+    /// is joining. Default: [`max_payload`](ServerBuilder::max_payload).
+    ///
+    /// Beyond it a namespace is refused with the `connect_error` "auth too large", but for a client's only
+    /// one. [`Stats::large_auths`](crate::Stats::large_auths) counts them.
+    pub fn max_auth(mut self, bytes: usize) -> Self {
+        self.config.max_auth = Some(bytes);
         self
     }
 

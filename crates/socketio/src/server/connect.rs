@@ -1,6 +1,7 @@
 //! How a client joins a namespace: found or made, asked of the middlewares, announced.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -27,17 +28,21 @@ use crate::id::{Pid, SocketId};
 /// Answers a CONNECT packet, at once where nothing has to be waited for.
 pub(crate) fn connect(session: &Arc<Session>, nsp: &str, auth: &str, running: &mut Running) {
     let shared = session.shared();
+    let Some(auth) = Auth::keep(session, auth) else {
+        shared.counters().large_auths();
+        return refuse(session, nsp, &ConnectError::new("auth too large"));
+    };
     if let Some(namespace) = shared.namespaces().enter(nsp) {
         join(session, namespace, auth, running);
     } else if shared.namespaces().has_parents() {
-        let (joining, name, auth) = (session.clone(), nsp.to_owned(), auth.to_owned());
+        let (joining, name) = (session.clone(), nsp.to_owned());
         let join_dynamic = async move {
             let session = joining;
             let shared = session.shared().clone();
-            match Namespaces::enter_dynamic(shared, name.clone(), auth.clone()).await {
+            match Namespaces::enter_dynamic(shared, name.clone(), auth.to_string()).await {
                 Some(namespace) => {
                     let mut running = Running::default();
-                    join(&session, namespace, &auth, &mut running);
+                    join(&session, namespace, auth, &mut running);
                     std::future::poll_fn(|cx| running.poll(cx)).await;
                 }
                 None => refuse(&session, &name, &ConnectError::new("Invalid namespace")),
@@ -51,6 +56,41 @@ pub(crate) fn connect(session: &Arc<Session>, nsp: &str, auth: &str, running: &m
     }
 }
 
+/// The `auth` of one CONNECT. It counts for its session for as long as it is kept, here or by the socket.
+pub(crate) struct Auth {
+    text: Box<str>,
+    session: Arc<Session>,
+}
+
+impl Auth {
+    /// `None` if the client has too much of it kept already.
+    fn keep(session: &Arc<Session>, text: &str) -> Option<Auth> {
+        session.keep_auth(text.len()).then(|| Auth {
+            text: text.into(),
+            session: session.clone(),
+        })
+    }
+
+    /// Gives the text to the socket, which says when it goes.
+    pub(crate) fn into_text(mut self) -> Box<str> {
+        std::mem::take(&mut self.text)
+    }
+}
+
+impl Deref for Auth {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Drop for Auth {
+    fn drop(&mut self) {
+        self.session.forget_auth(self.text.len());
+    }
+}
+
 /// A client that has come back.
 enum Back {
     Here(Claim),
@@ -58,24 +98,24 @@ enum Back {
     Anywhere(Return),
 }
 
-fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, running: &mut Running) {
+fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: Auth, running: &mut Running) {
     if session.dialect().revision == Revision::V3 {
         return enter(session, namespace, auth, None, running);
     }
     match namespace.local().recoveries().cloned() {
         None => enter(session, namespace, auth, None, running),
         Some(Recoveries::Log(log)) => {
-            let claim = log.claim(auth).map(|claim| counted(session, claim));
+            let claim = log.claim(&auth).map(|claim| counted(session, claim));
             match claim.and_then(Result::ok) {
                 Some(claim) if claim.is_unsure() => ask(session, &namespace, claim),
                 claim => enter(session, namespace, auth, claim.map(Back::Here), running),
             }
         }
         Some(Recoveries::Returns(returns)) => {
-            let Some((pid, offset)) = recovery::proof(auth) else {
+            let Some((pid, offset)) = recovery::proof(&auth) else {
                 return enter(session, namespace, auth, None, running);
             };
-            let (joining, auth) = (session.clone(), auth.to_owned());
+            let joining = session.clone();
             let look_up = async move {
                 let session = joining;
                 let claim = returns.claim(&namespace, &pid, offset.as_deref()).await;
@@ -88,7 +128,7 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
                     Err(NotRecovered::Offset | NotRecovered::Unknown) => None,
                 };
                 let mut running = Running::default();
-                enter(&session, namespace, &auth, back, &mut running);
+                enter(&session, namespace, auth, back, &mut running);
                 std::future::poll_fn(|cx| running.poll(cx)).await;
             };
             running.start(session, Callback::Store, || Some(Box::pin(look_up)));
@@ -100,7 +140,7 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: &str, runn
 fn enter(
     session: &Arc<Session>,
     namespace: Arc<NamespaceInner>,
-    auth: &str,
+    auth: Auth,
     back: Option<Back>,
     running: &mut Running,
 ) {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
@@ -48,6 +48,8 @@ pub(crate) struct Session {
     running: AtomicU32,
     /// Whether there are sockets that have left.
     has_left: AtomicBool,
+    /// Bytes of `auth` that are kept for its sockets.
+    auth_bytes: AtomicUsize,
 }
 
 /// How a client speaks, as its first request says.
@@ -173,6 +175,7 @@ impl Session {
             outbox: Mutex::new(Outbox::new(dialect.revision)),
             running: AtomicU32::new(0),
             has_left: AtomicBool::new(false),
+            auth_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -587,6 +590,22 @@ impl Session {
 
     pub(crate) fn accept(&self, nsp: &str, socket: &Socket) -> bool {
         self.state.lock().connection.accept(nsp, socket.clone())
+    }
+
+    /// Says whether so much more `auth` may be kept, which then counts; a client's only one always may.
+    pub(crate) fn keep_auth(&self, bytes: usize) -> bool {
+        let max = self.shared.config().max_auth;
+        let max = max.unwrap_or(self.shared.max_payload());
+        let add = |kept: usize| match kept.saturating_add(bytes) {
+            sum if sum <= max || kept == 0 => Some(sum),
+            _ => None,
+        };
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.auth_bytes.fetch_update(set, fetch, add).is_ok()
+    }
+
+    pub(crate) fn forget_auth(&self, bytes: usize) {
+        self.auth_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn refuse_namespace(&self, nsp: &str) {

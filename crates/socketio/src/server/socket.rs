@@ -23,6 +23,7 @@ use super::ack::{AckFuture, Waiter, Waiters};
 use super::broadcast::{Broadcast, Flags, RoomNames};
 use super::cluster::KeptClient;
 use super::config::QueuePolicy;
+use super::connect::Auth;
 use super::emit::{Emit, Waiting};
 use super::ending::Close;
 use super::handlers::Handlers;
@@ -91,7 +92,7 @@ impl Socket {
         id: SocketId,
         namespace: Arc<NamespaceInner>,
         session: Arc<Session>,
-        auth: &str,
+        auth: Auth,
     ) -> Socket {
         // Clients of version 2 know nothing of recovery.
         let recoveries = match session.dialect().revision {
@@ -110,7 +111,7 @@ impl Socket {
         memory: Memory,
         namespace: Arc<NamespaceInner>,
         session: Arc<Session>,
-        auth: &str,
+        auth: Auth,
     ) -> Socket {
         let id = memory.sid().clone();
         Socket::with(id, namespace, session, auth, Some(memory), true)
@@ -120,7 +121,7 @@ impl Socket {
         id: SocketId,
         namespace: Arc<NamespaceInner>,
         session: Arc<Session>,
-        auth: &str,
+        auth: Auth,
         memory: Option<Memory>,
         is_recovered: bool,
     ) -> Socket {
@@ -131,7 +132,7 @@ impl Socket {
             slot: AtomicU32::new(u32::MAX),
             stage: AtomicU8::new(JOINING),
             was_sent_away: AtomicBool::new(false),
-            auth: auth.into(),
+            auth: auth.into_text(),
             memory,
             is_recovered,
             is_forgotten: AtomicBool::new(false),
@@ -752,6 +753,7 @@ impl SocketInner {
 
 impl Drop for SocketInner {
     fn drop(&mut self) {
+        self.session.forget_auth(self.auth.len());
         if self.extra.get_mut().is_some() {
             self.forget_extensions();
         }

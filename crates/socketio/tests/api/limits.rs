@@ -581,6 +581,60 @@ async fn namespaces_of_a_connection_are_limited() {
 }
 
 #[tokio::test]
+async fn auth_is_limited_over_all_namespaces_of_a_client() {
+    for is_v3 in [false, true] {
+        let builder = Server::builder().max_auth(1000).allow_eio3();
+        let (io, address) = start(builder).await;
+        io.of_pattern("^/pattern").on_connect(async |_: Socket| {});
+        io.of_fn(async |name, _| name.starts_with("/fn"));
+        io.of("/waits").middleware(async |_: Socket| {
+            std::future::pending::<()>().await;
+            Ok::<_, &str>(())
+        });
+        io.of("/refuses")
+            .middleware(async |_: Socket| Err::<(), _>("no"));
+        for nsp in ["/static", "/pattern", "/fn", "/waits"] {
+            io.of("/static");
+            let mut ws = match is_v3 {
+                false => Ws::open(address).await,
+                true => {
+                    let mut ws =
+                        Ws::upgrade(address, "/socket.io/?EIO=3&transport=websocket").await;
+                    assert!(ws.text().await.starts_with('0'));
+                    assert_eq!(ws.text().await, "40");
+                    ws
+                }
+            };
+            let join = |nsp: &str, length: usize| match is_v3 {
+                false => format!("40{nsp},{{\"a\":\"{}\"}}", "x".repeat(length)),
+                true => format!("40{nsp}?a={},", "x".repeat(length)),
+            };
+            let before = io.stats().large_auths;
+            // What was refused, or left, does not count any more.
+            for _ in 0..3 {
+                ws.send(&join("/refuses", 600)).await;
+                assert!(ws.text().await.starts_with("44/refuses"));
+            }
+            ws.send(&join(nsp, 900)).await;
+            if nsp != "/waits" {
+                assert!(ws.text().await.starts_with(&format!("40{nsp}")));
+            }
+            for other in ["/refuses", "/static2", "/fn2"] {
+                ws.send(&join(other, 200)).await;
+                let answer = ws.text().await;
+                assert!(answer.contains("auth too large"), "{nsp}: {answer}");
+            }
+            assert_eq!(io.stats().large_auths, before + 3);
+            if nsp != "/waits" {
+                ws.send(&format!("41{nsp},")).await;
+                ws.send(&join("/fn2", 900)).await;
+                assert!(ws.text().await.starts_with("40/fn2"));
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn attachments_of_an_event_are_limited() {
     let (io, address) = start(Server::builder().max_attachments(1)).await;
     let mut ws = Ws::connect(address).await;

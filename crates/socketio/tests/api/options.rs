@@ -39,6 +39,7 @@ const SERVER_NUMBERS: &[(&str, On<ServerBuilder, usize>)] = &[
     ("max_client_bytes", |b, n| {
         b.recovery(Recovery::new().max_client_bytes(n))
     }),
+    ("max_auth", ServerBuilder::max_auth),
     ("max_connections", ServerBuilder::max_connections),
     ("max_connections_per_address", |b, n| {
         b.max_connections_per_address(n as u32)
