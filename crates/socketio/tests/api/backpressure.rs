@@ -417,7 +417,7 @@ async fn a_client_that_floods_is_slowed_by_tcp() {
 async fn pongs_for_a_client_that_does_not_read_do_not_pile_up() {
     for revision in [3, 4] {
         for is_upgraded in [false, true] {
-            let (io, address) = start(Server::builder()).await;
+            let (io, address) = start(Server::builder().allow_eio3()).await;
             let path = format!("/socket.io/?EIO={revision}&transport=websocket");
             let mut deaf = match is_upgraded {
                 false => Ws::upgrade(address, &path).await,
@@ -482,7 +482,7 @@ async fn pongs_for_a_client_that_does_not_read_do_not_pile_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_get_takes_one_pong_for_many_pings() {
-    let (_io, address) = start(Server::builder()).await;
+    let (_io, address) = start(Server::builder().allow_eio3()).await;
     let target = "/socket.io/?EIO=3&transport=polling";
     let open = http(address, "GET", target, "").await.body;
     let (_, rest) = open.split_once("\"sid\":\"").expect("an id");
