@@ -43,6 +43,13 @@ fn text(metrics: &Metrics) -> String {
         out.value("sio_connections", &labels, *count as f64);
     }
     out.family(
+        "sio_dynamic_namespaces",
+        "gauge",
+        "Children of dynamic namespaces.",
+    );
+    let children = metrics.dynamic_namespaces as f64;
+    out.value("sio_dynamic_namespaces", &[], children);
+    out.family(
         "sio_handshakes_total",
         "counter",
         "Handshakes and other requests, by outcome.",
@@ -144,6 +151,7 @@ fn text(metrics: &Metrics) -> String {
         ("large message", stats.large_messages),
         ("awaited answers", stats.refused_acks),
         ("auth", stats.large_auths),
+        ("dynamic namespaces", stats.refused_namespaces),
     ] {
         out.value("sio_limits_total", &[("limit", limit)], count as f64);
     }

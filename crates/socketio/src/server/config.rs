@@ -92,6 +92,7 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     pub(crate) max_pending_acks: usize,
     pub(crate) max_auth: Option<usize>,
+    pub(crate) max_dynamic_namespaces: usize,
     pub(crate) max_header_bytes: usize,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) per_message_deflate: Option<PerMessageDeflate>,
@@ -154,6 +155,7 @@ impl Default for ServerBuilder {
                 },
                 max_pending_acks: 10_000,
                 max_auth: None,
+                max_dynamic_namespaces: 100_000,
                 max_header_bytes: 64 * 1024,
                 trusted_proxies: TrustedProxies::default(),
                 per_message_deflate: None,
@@ -435,6 +437,17 @@ impl ServerBuilder {
     /// one. [`Stats::large_auths`](crate::Stats::large_auths) counts them.
     pub fn max_auth(mut self, bytes: usize) -> Self {
         self.config.max_auth = Some(bytes);
+        self
+    }
+
+    /// Sets how many children of dynamic namespaces clients may have made at a time. Default: 100,000.
+    ///
+    /// Beyond it a client that asks for one more is refused as for one that does not exist, and
+    /// [`Stats::refused_namespaces`](crate::Stats::refused_namespaces) counts it. With
+    /// [`cleanup_empty_child_namespaces`](ServerBuilder::cleanup_empty_child_namespaces) those without
+    /// sockets make room.
+    pub fn max_dynamic_namespaces(mut self, count: usize) -> Self {
+        self.config.max_dynamic_namespaces = count;
         self
     }
 

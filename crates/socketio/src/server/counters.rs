@@ -117,6 +117,8 @@ counters! {
     long_heads,
     /// Bodies that were refused, and WebSockets that were closed, because a message was too large.
     large_messages,
+    /// Namespaces that were refused to clients because there were too many dynamic ones.
+    refused_namespaces,
     /// Namespaces that were refused to a client because too much `auth` was kept for it already.
     large_auths,
     /// Events to be acknowledged that were refused because too many answers were awaited.

@@ -28,6 +28,8 @@ pub struct Metrics {
     pub queue_bytes: Histogram,
     /// Requests and WebSockets that are on their way to other servers now.
     pub forwarding: usize,
+    /// Children of dynamic namespaces that there are now.
+    pub dynamic_namespaces: usize,
     /// Says whether clients are let in.
     pub is_ready: bool,
 }
@@ -150,6 +152,7 @@ impl Shared {
             ack_seconds: self.counters().ack_times.histogram(),
             queue_bytes: Histogram::of(&QUEUE_BYTES, queued),
             forwarding: self.router().map_or(0, |router| router.in_flight()),
+            dynamic_namespaces: self.namespaces().children(),
             is_ready: self.is_ready(),
         }
     }

@@ -479,6 +479,8 @@ impl fmt::Debug for ParentNamespace {
 pub(crate) struct Namespaces {
     by_name: RwLock<HashMap<Box<str>, Arc<NamespaceInner>>>,
     parents: RwLock<Vec<Arc<Parent>>>,
+    /// How many children of dynamic namespaces there are. Changed under the lock of `by_name`.
+    children: AtomicUsize,
     created: RwLock<Vec<Arc<Created>>>,
 }
 
@@ -518,17 +520,28 @@ impl Namespaces {
             .iter()
             .find(|parent| parent.has_pattern_for(name))
             .cloned();
-        self.create(server, name, parent.as_ref())
+        self.create(server, name, parent.as_ref(), usize::MAX)
+            .expect("there is no limit for the application")
     }
 
+    /// How many children of dynamic namespaces there are.
+    pub(crate) fn children(&self) -> usize {
+        self.children.load(Ordering::Relaxed)
+    }
+
+    /// `None` if it is not there and there are `max` children already.
     fn create(
         &self,
         server: &Arc<Shared>,
         name: &str,
         parent: Option<&Arc<Parent>>,
-    ) -> Arc<NamespaceInner> {
+        max: usize,
+    ) -> Option<Arc<NamespaceInner>> {
         if let Some(namespace) = self.get(name) {
-            return namespace;
+            return Some(namespace);
+        }
+        if self.children() >= max {
+            return None;
         }
         let application = server.application();
         let recovery = server.config().recovery.as_ref();
@@ -545,7 +558,12 @@ impl Namespaces {
             if let Some(namespace) = by_name.get(name).cloned() {
                 drop(by_name);
                 application.discard(adapter);
-                return namespace;
+                return Some(namespace);
+            }
+            if self.children() >= max {
+                drop(by_name);
+                application.discard(adapter);
+                return None;
             }
             let namespace = Arc::new(NamespaceInner {
                 name: name.into(),
@@ -561,13 +579,15 @@ impl Namespaces {
                 is_child: parent.is_some(),
             });
             by_name.insert(name.into(), namespace.clone());
+            if parent.is_some() {
+                self.children.fetch_add(1, Ordering::Relaxed);
+            }
             namespace
         };
         namespace.adapter.init(&Namespace(namespace.clone()));
         if let Some(parent) = parent {
             let mut children = parent.children.write();
-            children.retain(|child| child.strong_count() > 0);
-            children.push(Arc::downgrade(&namespace));
+            push_child(&mut children, &namespace);
         }
         if name != "/" {
             let listeners = self.created.read().clone();
@@ -576,7 +596,7 @@ impl Namespaces {
                 let _ = application.call(Callback::NamespaceListener, tell);
             }
         }
-        namespace
+        Some(namespace)
     }
 
     pub(crate) fn add_pattern(
@@ -640,7 +660,15 @@ impl Namespaces {
             }
             // Again if it is cleaned up before it could be entered.
             loop {
-                server.namespaces().create(&server, &name, Some(&parent));
+                let max = server.config().max_dynamic_namespaces;
+                let namespaces = server.namespaces();
+                if namespaces
+                    .create(&server, &name, Some(&parent), max)
+                    .is_none()
+                {
+                    server.counters().refused_namespaces();
+                    return None;
+                }
                 if let Some(entered) = server.namespaces().enter(&name) {
                     return Some(entered);
                 }
@@ -658,6 +686,7 @@ impl Namespaces {
             let mut by_name = self.by_name.write();
             match by_name.get(namespace.name()) {
                 Some(found) if found.members.load(Ordering::Acquire) == 0 => {
+                    self.children.fetch_sub(1, Ordering::Relaxed);
                     by_name.remove(namespace.name())
                 }
                 _ => None,
@@ -672,5 +701,42 @@ impl Namespaces {
 impl Parent {
     fn has_pattern_for(&self, name: &str) -> bool {
         matches!(&self.matcher, Matcher::Pattern(pattern) if pattern.is_match(name))
+    }
+}
+
+/// Adds a child and forgets those that are gone, only when the list would grow: each costs the same,
+/// however many there are.
+fn push_child<T>(children: &mut Vec<Weak<T>>, child: &Arc<T>) {
+    if children.len() == children.capacity() {
+        children.retain(|child| child.strong_count() > 0);
+        // Room for as many again, so that the next look is as far away as it is long.
+        children.reserve(children.len().max(4));
+    }
+    children.push(Arc::downgrade(child));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_looked_through_seldom_and_the_gone_are_forgotten() {
+        for keeps in [1, 2, 10, usize::MAX] {
+            let (mut children, mut kept, mut looked_at) = (Vec::new(), Vec::new(), 0);
+            for number in 0..10_000 {
+                if children.len() == children.capacity() {
+                    looked_at += children.len();
+                }
+                let child = Arc::new(number);
+                push_child(&mut children, &child);
+                if kept.len() < keeps {
+                    kept.push(child);
+                }
+            }
+            assert!(looked_at < 3 * 10_000, "{looked_at} for {keeps}");
+            assert!(children.len() < 3 * kept.len() + 8, "{}", children.len());
+            let alive = children.iter().filter(|child| child.strong_count() > 0);
+            assert_eq!(alive.count(), kept.len());
+        }
     }
 }

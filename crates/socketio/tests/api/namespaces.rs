@@ -32,6 +32,44 @@ async fn empty_children_are_freed() {
     until(|| parent.children().is_empty()).await;
 }
 
+// S048, with the children of all dynamic namespaces limited, whoever asks for one more.
+#[tokio::test]
+async fn children_are_limited_in_number() {
+    for cleans_up in [false, true] {
+        let mut builder = Server::builder().max_dynamic_namespaces(3);
+        if cleans_up {
+            builder = builder.cleanup_empty_child_namespaces();
+        }
+        let (io, address) = start(builder).await;
+        io.of_pattern("^/pattern");
+        io.of_fn(async |name, _| name.starts_with("/fn"));
+        let mut clients = Vec::new();
+        for nsp in ["/pattern-1", "/fn-1", "/pattern-2"] {
+            clients.push(Ws::join(address, nsp).await.0);
+        }
+        let mut other = Ws::open(address).await;
+        for (count, nsp) in (1..).zip(["/pattern-3", "/fn-2", "/fn-2"]) {
+            other.send(&format!("40{nsp},")).await;
+            let refusal = format!("44{nsp},{{\"message\":\"Invalid namespace\"}}");
+            assert_eq!(other.text().await, refusal);
+            assert_eq!(io.stats().refused_namespaces, count);
+        }
+        assert_eq!(io.metrics().dynamic_namespaces, 3);
+        // Those that are there stay open to all, and the application is not bound.
+        other.send("40/fn-1,").await;
+        assert!(other.text().await.starts_with("40/fn-1,"));
+        io.of("/pattern-of-the-application");
+        assert_eq!(io.metrics().dynamic_namespaces, 4);
+        drop(clients);
+        let left = if cleans_up { 2 } else { 4 };
+        until(|| io.metrics().dynamic_namespaces == left && io.clients_count() == 1).await;
+        other.send("40/fn-2,").await;
+        let answer = other.text().await;
+        let expected = if cleans_up { "40/fn-2," } else { "44/fn-2," };
+        assert!(answer.starts_with(expected), "{answer}");
+    }
+}
+
 // S044: a predicate decides, with the client's auth, and may wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_predicate_makes_namespaces() {

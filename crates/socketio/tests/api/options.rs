@@ -44,6 +44,10 @@ const SERVER_NUMBERS: &[(&str, On<ServerBuilder, usize>)] = &[
     ("max_connections_per_address", |b, n| {
         b.max_connections_per_address(n as u32)
     }),
+    (
+        "max_dynamic_namespaces",
+        ServerBuilder::max_dynamic_namespaces,
+    ),
     ("max_forwarded", |b, n| {
         b.routing(Routing::new("127.0.0.1:1", [7; 16]).max_forwarded(n))
     }),
