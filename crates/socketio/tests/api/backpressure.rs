@@ -464,14 +464,18 @@ async fn pongs_for_a_client_that_does_not_read_do_not_pile_up() {
             until(|| seen.load(Ordering::Relaxed) == 1).await;
             let case = format!("revision {revision}, upgraded: {is_upgraded}");
             assert!(connection.queued_bytes() <= before, "{case}");
-            socket.emit("end", ());
-            let (mut pongs, mut packets) = (Vec::new(), 0);
+            // The answers may be overtaken by what is behind them in the queue, but do come.
+            let (mut pongs, mut packets, mut is_last) = (Vec::new(), 0, false);
             loop {
                 match deaf.item().await {
                     (Opcode::Pong, payload) => pongs.push(payload),
                     (Opcode::Text, text) if text == b"3" => packets += 1,
                     (_, text) if text == b"42[\"end\"]" => break,
                     _ => {}
+                }
+                if !pongs.is_empty() && (revision == 4 || packets > 0) && !is_last {
+                    is_last = true;
+                    socket.emit("end", ());
                 }
             }
             assert_eq!(pongs, [vec![(counted - 1) as u8; 125]], "{case}");
