@@ -10,8 +10,6 @@ use socketio_doctor::{
     Authority, Backend, Client, Cookie, Emit, Header, Id, Options, Origin, PayloadSize, Transport,
 };
 
-use crate::args::not_empty;
-
 #[derive(Clone, Debug, clap::Args)]
 #[command(override_usage = "sio doctor <URL> [OPTIONS]", after_help = HELP)]
 pub(crate) struct DoctorArgs {
@@ -20,7 +18,7 @@ pub(crate) struct DoctorArgs {
     url: Option<String>,
 
     /// The path of the Socket.IO requests.
-    #[arg(long, default_value = "/socket.io/", value_parser = not_empty)]
+    #[arg(long, default_value = "/socket.io/")]
     path: String,
 
     /// The namespace, instead of the URL's path.
@@ -96,7 +94,7 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) har: Option<PathBuf>,
 
-    /// Exits with 3 if there are warnings.
+    /// Exits with 1 if there are warnings.
     #[arg(long)]
     pub(super) strict: bool,
 
@@ -242,8 +240,8 @@ in reports.
 
 Exit codes:
   0  healthy
-  1  a fault was found
-  2  it cannot run: the arguments are wrong, or a file that they name
-  3  only warnings, with --strict
+  1  only warnings, with --strict
+  2  a fault was found
+  3  it cannot run: the arguments are wrong
   4  inconclusive: nothing was found, but something could not be examined
 "#;

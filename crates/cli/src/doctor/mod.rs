@@ -16,8 +16,8 @@ use socketio_doctor::{
 pub(crate) use args::DoctorArgs;
 
 /// The exit codes beyond those of the report, which `--help` tells.
-const CANNOT_RUN: u8 = 2;
-const WARNINGS: u8 = 3;
+const WARNINGS: u8 = 1;
+const CANNOT_RUN: u8 = 3;
 
 /// Runs the command.
 pub(crate) async fn run(args: DoctorArgs) -> ExitCode {

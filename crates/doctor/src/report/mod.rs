@@ -114,12 +114,12 @@ impl Report {
         }
     }
 
-    /// The exit code of `sio doctor` without `--strict`, which stands in JSON too: 0 healthy, 1 a
+    /// The exit code of `sio doctor` without `--strict`, which stands in JSON too: 0 healthy, 2 a
     /// fault, 4 inconclusive.
     pub fn exit_code(&self) -> u8 {
         match self.conclusion() {
             Conclusion::Healthy | Conclusion::Warnings => 0,
-            Conclusion::Fault => 1,
+            Conclusion::Fault => 2,
             Conclusion::Inconclusive => 4,
         }
     }
