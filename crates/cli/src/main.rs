@@ -14,7 +14,19 @@ use clap::Parser;
 use args::{Args, Command};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            // A 2 of the doctor is a fault of the server.
+            let is_doctor = std::env::args().nth(1).is_some_and(|word| word == "doctor");
+            return match error.exit_code() {
+                0 => ExitCode::SUCCESS,
+                _ if is_doctor => doctor::CANNOT_RUN.into(),
+                _ => 2.into(),
+            };
+        }
+    };
     let command = args.command.unwrap_or(Command::Serve(args.serve));
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -17,7 +17,7 @@ pub(crate) use args::DoctorArgs;
 
 /// The exit codes beyond those of the report, which `--help` tells.
 const WARNINGS: u8 = 1;
-const CANNOT_RUN: u8 = 3;
+pub(crate) const CANNOT_RUN: u8 = 3;
 
 /// Runs the command.
 pub(crate) async fn run(args: DoctorArgs) -> ExitCode {
