@@ -71,12 +71,16 @@ def register(nsp):
     async def echo(sid, *args):
         await emit(sid, "echo", *args)
 
+    @on("echo bytes")
+    async def echo_bytes(sid, value):
+        await emit(sid, "echo bytes", value)
+
     @on("ack")
     async def ack(sid, *args):
         return args
 
     @on("ask")
-    async def ask(sid, value, ms):
+    async def ask(sid, value, ms=0):
         timeout = ms / 1000 if ms else 60
         try:
             answer = await io.call("question", value, to=sid, namespace=nsp, timeout=timeout)
@@ -95,6 +99,10 @@ def register(nsp):
         for name in listed(names):
             await io.leave_room(sid, name, namespace=nsp)
         return io.rooms(sid, namespace=nsp)
+
+    @on("news")
+    async def news(sid, room):
+        await io.emit("news", room, room=room, namespace=nsp)
 
     @on("send to")
     async def send_to(sid, rooms, without, event, value):
