@@ -93,10 +93,12 @@ export class Program {
 /** A running server. */
 export class Server extends Program {
   /** The server under test, or another one: the words that start it; at a port of its own, or a given one. */
-  static async start(options = {}, flags = {}, words = underTest, port = 0) {
+  static async start(options = {}, flags = {}, words = underTest, port = 0, ms = DEADLINE) {
     const args = ["--port", String(port), "--options", JSON.stringify(options), "--flags", JSON.stringify(flags)];
     const server = new Server([...words, ...args]);
-    server.port = (await server.fact("listening")).listening;
+    const listening = server.fact("listening", undefined, ms);
+    listening.catch(() => server.stop());
+    server.port = (await listening).listening;
     server.url = `http://127.0.0.1:${server.port}`;
     return server;
   }

@@ -289,6 +289,12 @@ pub(crate) static SERVERS: &[ServerRow] = &[
         note: "It takes 16 packets in a body of polling, unless `Payload.max_decode_packets` says more.",
         shown: "interop/test/rust-client.test.mjs",
     },
+    ServerRow {
+        title: "netty-socketio 2.0.13",
+        revisions: "4 and 3",
+        note: "It closes its connections after answers, and does not read the bytes of clients rightly (JavaScript too).",
+        shown: "interop/test/servers.test.mjs",
+    },
 ];
 
 #[cfg(test)]
