@@ -8,7 +8,9 @@ mod base64;
 pub mod cluster;
 pub mod engine;
 mod hint;
+mod printable;
 pub mod socket;
 pub mod websocket;
 
 pub use hint::Hint;
+pub use printable::{Printable, is_unprintable};

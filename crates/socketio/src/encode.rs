@@ -3,6 +3,7 @@
 //! Everything is encoded into buffers that belong to the thread and are used again, so that sending
 //! to one socket allocates nothing of its own.
 
+use socketio_proto::Printable;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -178,7 +179,10 @@ pub(crate) fn unfinished<T: Serialize + ?Sized, R>(
     then: impl FnOnce(Unfinished<'_>) -> R,
 ) -> Result<R, EmitError> {
     if socket::is_reserved(head.name) {
-        tracing::warn!(event = head.name, "a reserved event name cannot be emitted");
+        tracing::warn!(
+            event = Printable::new(&head.name).to_string(),
+            "a reserved event name cannot be emitted"
+        );
         return Err(EmitError::Reserved(head.name.to_owned()));
     }
     with_args(args, |scratch| then(Unfinished { head, scratch }))

@@ -3,6 +3,7 @@
 //! Servers know each other by heartbeats. NATS forgets what it cannot deliver at once: while a server
 //! has no connection to it, what the others publish does not reach its clients.
 
+use socketio_proto::Printable;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -205,7 +206,9 @@ async fn run(
     let (settled, is_settled) = watch::channel(true);
     let client = match connect(addresses, settled).await {
         Ok(client) => shared.get_or_init(|| client).clone(),
-        Err(error) => return tracing::error!(%error, "there is no way to NATS"),
+        Err(error) => {
+            return tracing::error!(error = %Printable::new(&error), "there is no way to NATS");
+        }
     };
     let too_late = async {
         let _ = gone.await;
@@ -231,7 +234,7 @@ async fn work(
                 match (own, client.subscribe(subjects.all()).await) {
                     (Ok(own), Ok(all)) => drop(tokio::spawn(listen(own, all, ears, gone))),
                     (Err(error), _) | (_, Err(error)) => {
-                        tracing::error!(%error, nsp = ears.nsp, "cannot listen");
+                        tracing::error!(error = %Printable::new(&error), nsp = Printable::new(&ears.nsp).to_string(), "cannot listen");
                     }
                 }
             }
@@ -241,7 +244,7 @@ async fn work(
                 let _ = is_settled.wait_for(|settled| *settled).await;
                 if let Err(error) = client.publish(subject, payload.into()).await {
                     dropped.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!(%error, "other servers do not get a message");
+                    tracing::warn!(error = %Printable::new(&error), "other servers do not get a message");
                 }
                 drop(permit);
             }
@@ -295,7 +298,7 @@ async fn told(event: Event, settled: &watch::Sender<bool>) {
         Event::SlowConsumer(_) => {
             tracing::warn!("messages of other servers are lost: too many wait to be handled");
         }
-        other => tracing::warn!(event = %other, "NATS"),
+        other => tracing::warn!(event = %Printable::new(other), "NATS"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Postgres forgets what it cannot deliver at once: while a server has no connection to it, what the
 //! others publish does not reach its clients.
 
+use socketio_proto::Printable;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -157,7 +158,7 @@ async fn clean(address: Address, table: Arc<Table>, interval: Duration) {
         if let Ok(Err(error)) = cleaning.await
             && !std::mem::replace(&mut has_failed, true)
         {
-            tracing::warn!(%error, "old messages are not removed from Postgres");
+            tracing::warn!(error = %Printable::new(&error), "old messages are not removed from Postgres");
         }
     }
 }
@@ -180,7 +181,7 @@ impl Bus for PostgresBus {
     fn open(&self, nsp: &str, uid: &Uid, inbox: Arc<dyn Inbox>) -> Arc<dyn Channel> {
         let Some(channel) = postgres::channel(&self.prefix, nsp) else {
             tracing::warn!(
-                nsp,
+                nsp = Printable::new(nsp).to_string(),
                 "Postgres has no channel for a name as long: other servers are not reached"
             );
             return Arc::new(NoChannel);

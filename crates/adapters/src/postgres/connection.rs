@@ -1,5 +1,6 @@
 //! How Postgres is reached.
 
+use socketio_proto::Printable;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +98,9 @@ async fn tls(needs_roots: bool) -> MakeRustlsConnect {
         let loading = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs);
         match loading.await {
             Ok(loaded) => drop(roots.add_parsable_certificates(loaded.certs)),
-            Err(error) => tracing::warn!(%error, "the platform's certificates cannot be read"),
+            Err(error) => {
+                tracing::warn!(error = %Printable::new(&error), "the platform's certificates cannot be read")
+            }
         }
     }
     let config = ClientConfig::builder_with_provider(ring::default_provider().into())

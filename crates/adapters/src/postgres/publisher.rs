@@ -1,5 +1,6 @@
 //! What a server publishes: one connection, one queue, in order.
 
+use socketio_proto::Printable;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -131,7 +132,7 @@ async fn run(this: Arc<Shared>, mut tasks: mpsc::UnboundedReceiver<Task>) {
                         line = Some(opened);
                     }
                     Err(error) => {
-                        tracing::warn!(%error, "cannot publish: Postgres cannot be reached");
+                        tracing::warn!(error = %Printable::new(&error), "cannot publish: Postgres cannot be reached");
                         if tasks.is_closed() {
                             return;
                         }
@@ -144,7 +145,9 @@ async fn run(this: Arc<Shared>, mut tasks: mpsc::UnboundedReceiver<Task>) {
         };
         match this.send(&opened, &mut waiting, &mut tasks).await {
             Ok(()) => line = Some(opened),
-            Err(error) => tracing::warn!(%error, "the connection to Postgres is lost"),
+            Err(error) => {
+                tracing::warn!(error = %Printable::new(&error), "the connection to Postgres is lost")
+            }
         }
     }
 }
@@ -201,7 +204,7 @@ impl Shared {
             match failure {
                 Failure::Refused(error) => {
                     if !self.has_refused.swap(true, Ordering::Relaxed) {
-                        tracing::warn!(%error, "Postgres refuses a message");
+                        tracing::warn!(error = %Printable::new(&error), "Postgres refuses a message");
                     }
                 }
                 Failure::Ended(error) => {

@@ -1,5 +1,6 @@
 //! What a server hears: one connection for all namespaces, which comes back by itself.
 
+use socketio_proto::Printable;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -105,7 +106,7 @@ async fn run(this: Arc<Shared>) {
             },
             Err(error) => error,
         };
-        tracing::warn!(%error, "does not hear the other servers through Postgres");
+        tracing::warn!(error = %Printable::new(&error), "does not hear the other servers through Postgres");
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
     }

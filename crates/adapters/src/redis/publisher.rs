@@ -1,5 +1,6 @@
 //! What a server publishes: one connection, one queue, in order.
 
+use socketio_proto::Printable;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -151,7 +152,7 @@ async fn run(this: Arc<Shared>) {
                     was_away = false;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "cannot publish: Redis cannot be reached");
+                    tracing::warn!(error = %Printable::new(&error), "cannot publish: Redis cannot be reached");
                     was_away = true;
                     if this.is_closed.load(Ordering::Acquire) {
                         return;
@@ -164,7 +165,7 @@ async fn run(this: Arc<Shared>) {
             continue;
         };
         if let Err(error) = this.send(line).await {
-            tracing::warn!(%error, "the connection to Redis is lost");
+            tracing::warn!(error = %Printable::new(&error), "the connection to Redis is lost");
             connection = None;
             was_away = true;
         }

@@ -3,6 +3,7 @@
 //! Redis, its connection and the application each change subscriptions at any time. So nothing here
 //! follows single changes: a channel of which anything has changed is brought to what is wanted.
 
+use socketio_proto::Printable;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,7 +133,9 @@ async fn run(this: Arc<Shared>) {
                     continue;
                 }
             }
-            Err(error) => tracing::warn!(%error, "cannot listen: Redis cannot be reached"),
+            Err(error) => {
+                tracing::warn!(error = %Printable::new(&error), "cannot listen: Redis cannot be reached")
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_PAUSE);
@@ -193,7 +196,7 @@ impl Shared {
             let changes = self.changes();
             if !changes.is_empty() {
                 if let Err(error) = self.change(&line, changes).await {
-                    tracing::warn!(%error, "cannot listen: Redis, or a node of it, does not let us");
+                    tracing::warn!(error = %Printable::new(&error), "cannot listen: Redis, or a node of it, does not let us");
                     if matches!(line, Line::Single(_)) {
                         return is_settled;
                     }

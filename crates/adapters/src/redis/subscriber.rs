@@ -1,5 +1,6 @@
 //! What a server hears: one connection for all namespaces, which comes back by itself.
 
+use socketio_proto::Printable;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +155,7 @@ async fn run(
                 tracing::warn!("the subscription to Redis is lost");
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot listen: Redis cannot be reached");
+                tracing::warn!(error = %Printable::new(&error), "cannot listen: Redis cannot be reached");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LAST_PAUSE);
             }

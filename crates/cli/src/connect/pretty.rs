@@ -5,6 +5,7 @@
 use std::fmt::{self, Write};
 
 use socketio::Value;
+use socketio_proto::is_unprintable;
 
 use super::record::Record;
 
@@ -201,11 +202,6 @@ impl fmt::Display for Printable<'_> {
             false => f.write_char(c),
         })
     }
-}
-
-/// Says whether a character is a control character, or changes the direction of the text.
-fn is_unprintable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Bytes: how many, and how they begin.

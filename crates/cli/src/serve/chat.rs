@@ -1,5 +1,6 @@
 //! The chat of `sio serve`: an ordinary Socket.IO application.
 
+use socketio_proto::Printable;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -151,7 +152,7 @@ async fn join(socket: Socket, join: Join) -> Joined {
         room: format!("room:{room}"),
     };
     if let Err(error) = socket.set_data(&seat) {
-        tracing::error!(%error, "the seat of a socket cannot be kept");
+        tracing::error!(error = %Printable::new(&error), "the seat of a socket cannot be kept");
     }
     socket.join(&seat.room);
     let text = format!("{} joined", seat.name);
@@ -169,7 +170,7 @@ async fn leave(socket: &Socket) {
     socket.leave(&seat.room);
     // `null`: without a seat again.
     if let Err(error) = socket.set_data(()) {
-        tracing::error!(%error, "the seat of a socket cannot be given up");
+        tracing::error!(error = %Printable::new(&error), "the seat of a socket cannot be given up");
     }
     let text = format!("{} left", seat.name);
     socket.to(&seat.room).emit("system", System { text });

@@ -5,9 +5,9 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use serde_json::Value;
-use socketio_proto::Hint;
 use socketio_proto::engine::CloseReason;
 use socketio_proto::socket::{DisconnectReason, OldServer};
+use socketio_proto::{Hint, is_unprintable};
 use thiserror::Error;
 
 use super::dial::{DialError, TlsError};
@@ -370,12 +370,7 @@ struct OneLine<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl fmt::Write for OneLine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let is_bad = |c: char| {
-            c.is_control()
-                || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
-                || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
-        for (n, part) in text.split(is_bad).enumerate() {
+        for (n, part) in text.split(is_unprintable).enumerate() {
             if n > 0 {
                 self.0.write_str(" ")?;
             }

@@ -1,5 +1,6 @@
 //! The handlers of one socket.
 
+use socketio_proto::Printable;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -172,7 +173,7 @@ impl Handlers {
     pub(crate) fn unhandled(&self, event: &str) {
         if !self.told_unhandled.swap(true, Ordering::AcqRel) {
             tracing::warn!(
-                event,
+                event = Printable::new(event).to_string(),
                 "nobody handles this event; of others like it nothing is said"
             );
         }

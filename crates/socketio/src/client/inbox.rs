@@ -1,5 +1,6 @@
 //! What comes from the server: from messages to handlers.
 
+use socketio_proto::Printable;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -280,7 +281,7 @@ impl Inbox {
         | ServerPacket::Event { nsp, .. }) = &packet;
         let Some(core) = self.core(nsp) else {
             tracing::debug!(
-                namespace = &**nsp,
+                namespace = Printable::new(&**nsp).to_string(),
                 "a packet for a namespace that is not joined"
             );
             return Ok(());
@@ -408,7 +409,7 @@ impl Inbox {
             self.running.start(|| match (registered.handler)(call) {
                 Ok(future) => Some(future),
                 Err(error) => {
-                    tracing::warn!(event = call.event, %error, "the arguments of an event are not those that its handler takes");
+                    tracing::warn!(event = Printable::new(&call.event).to_string(), error = %Printable::new(&error), "the arguments of an event are not those that its handler takes");
                     None
                 }
             });

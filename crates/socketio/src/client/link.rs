@@ -1,5 +1,6 @@
 //! One session's transports, driven by proto's machine: bytes in, bytes out.
 
+use socketio_proto::Printable;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -175,7 +176,7 @@ impl Link {
                     polling.unread = Some(body);
                 }
                 Err(error) if error.is_late_poll() && self.engine.handle_poll_refused() => {
-                    tracing::debug!(%error, "a GET was refused since the session moves");
+                    tracing::debug!(error = %Printable::new(&error), "a GET was refused since the session moves");
                 }
                 Err(error) => self.broken(error),
             }

@@ -1,5 +1,6 @@
 //! One namespace of a connection: what applications use.
 
+use socketio_proto::Printable;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -303,7 +304,10 @@ impl Socket {
         let outcome = match self.transmit(event, args, None, flags) {
             Ok(_) => Ok(()),
             Err(EmitError::Dropped) => {
-                tracing::debug!(event, "a volatile event was dropped");
+                tracing::debug!(
+                    event = Printable::new(event).to_string(),
+                    "a volatile event was dropped"
+                );
                 Ok(())
             }
             Err(error) => Err(error),

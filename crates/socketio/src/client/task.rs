@@ -2,6 +2,7 @@
 //!
 //! There is one for each client, and none while a client neither is connected nor wants to be.
 
+use socketio_proto::Printable;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -245,7 +246,7 @@ impl Task {
                 self.shared.tell(&ManagerEvent::Upgraded(transport));
             }
             ClientEvent::UpgradeFailed(detail) => {
-                tracing::debug!(%detail, "the upgrade failed; the session goes on with polling");
+                tracing::debug!(detail = %Printable::new(&detail), "the upgrade failed; the session goes on with polling");
                 self.shared
                     .tell(&ManagerEvent::UpgradeFailed(detail.into_owned()));
             }
@@ -325,7 +326,7 @@ impl Task {
             !state.machine.is_closed()
         });
         let gone = Disconnected::new(reason, again, failure);
-        tracing::debug!(%gone, "the connection is lost");
+        tracing::debug!(gone = %Printable::new(&gone), "the connection is lost");
         self.shared.tell(&ManagerEvent::Closed(gone.clone()));
         for core in self.shared.sockets() {
             let (was_active, lost) = {
@@ -362,7 +363,7 @@ impl Task {
             state.machine.handle_open_failed(now, rand::random());
             !state.machine.is_closed()
         });
-        tracing::debug!(%error, "the connection could not be opened");
+        tracing::debug!(error = %Printable::new(&error), "the connection could not be opened");
         for core in self.shared.sockets() {
             if !core.inner.lock().machine.is_active() {
                 continue;

@@ -1,6 +1,7 @@
 //! Events that were not sent, and whose senders did not wait to be told: counted, and logged now and
 //! then.
 
+use socketio_proto::Printable;
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ impl UnsentEvents {
 
     pub(crate) fn note(&self, event: &str, error: &dyn Display) {
         if let Some(more) = self.admit(Instant::now()) {
-            tracing::warn!(event, %error, more, "an event was not sent");
+            tracing::warn!(event = Printable::new(event).to_string(), error = %Printable::new(&error), more, "an event was not sent");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The server standing alone: a listener, HTTP/1.1, and TLS if wanted.
 
+use socketio_proto::Printable;
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
@@ -333,7 +334,7 @@ async fn within<T>(
     match select(pin!(beginning), end).await {
         Either::Left((Ok(Ok(done)), _)) => return Some(done),
         Either::Left((Ok(Err(error)), _)) => {
-            tracing::debug!(%address, %error, "{what}: a handshake failed");
+            tracing::debug!(%address, error = %Printable::new(&error), "{what}: a handshake failed");
         }
         Either::Right((End::CrowdedOut, _)) => {}
         Either::Left((Err(_), _)) | Either::Right((End::Idle, _)) => {
@@ -430,7 +431,7 @@ where
             server.counters().long_heads();
             server.refusals().log_long_head(max_bytes, MAX_HEADER_LINES);
         }
-        tracing::trace!(%error, "an HTTP connection ended");
+        tracing::trace!(error = %Printable::new(&error), "an HTTP connection ended");
     }
 }
 

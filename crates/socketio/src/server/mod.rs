@@ -54,6 +54,7 @@ mod upgrade;
 mod websocket;
 mod wheel;
 
+use socketio_proto::Printable;
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
@@ -632,7 +633,11 @@ impl Shared {
     pub(crate) fn unhandled(&self, nsp: &str, event: &str) {
         self.counters.unhandled_events();
         if self.complains_first(nsp, event) {
-            tracing::warn!(namespace = nsp, event, "an event came that has no handler");
+            tracing::warn!(
+                namespace = Printable::new(nsp).to_string(),
+                event = Printable::new(event).to_string(),
+                "an event came that has no handler"
+            );
         }
     }
 
@@ -641,7 +646,7 @@ impl Shared {
         self.counters.undecodable_events();
         let nsp = socket.0.namespace.name();
         if self.complains_first(nsp, &format!("{event} (undecodable)")) {
-            tracing::warn!(namespace = nsp, event, %error, "the arguments of an event do not fit its handler");
+            tracing::warn!(namespace = Printable::new(nsp).to_string(), event = Printable::new(event).to_string(), error = %Printable::new(&error), "the arguments of an event do not fit its handler");
         }
     }
 

@@ -3,6 +3,7 @@
 //! A cluster without sticky sessions refuses thousands of requests each second. One line with a number
 //! says as much as all of them.
 
+use socketio_proto::Printable;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -143,7 +144,7 @@ impl Refusals {
         }
         tracing::warn!(
             code = error.code,
-            %context,
+            context = %Printable::new(&context),
             address = error.request.address.map(tracing::field::display),
             suppressed,
             "refused: {}; {}",

@@ -4,6 +4,7 @@
 //! own set of running handlers, which the connection's task polls; no task is spawned per event.
 //! A panic ends that one handler.
 
+use socketio_proto::Printable;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -292,8 +293,8 @@ fn prepare(registered: &Registered<Socket>, call: Call<'_, Socket>) -> Option<Ha
 pub(crate) fn in_span(socket: &Socket, event: &str, future: HandlerFuture) -> HandlerFuture {
     let span = tracing::trace_span!(
         "event",
-        namespace = socket.0.namespace.name(),
-        event,
+        namespace = Printable::new(socket.0.namespace.name()).to_string(),
+        event = Printable::new(event).to_string(),
         socket = %socket.id()
     );
     match span.is_disabled() {

@@ -3,6 +3,7 @@
 //! Decisions of the protocol are the machines'; this file feeds, drains and tells. Locks are taken in
 //! the order state, outbox, and never held while handlers run.
 
+use socketio_proto::Printable;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -320,7 +321,7 @@ impl Session {
     /// Ends the connection after a malformed packet, or one that does not fit the state.
     fn refuse(self: &Arc<Session>, invalid: &Invalid, running: &mut Running) {
         self.shared.counters().invalid_packets();
-        tracing::debug!(session = ?self.id, %invalid, "closing after an invalid packet");
+        tracing::debug!(session = ?self.id, invalid = %Printable::new(&invalid), "closing after an invalid packet");
         if let Invalid::Parse(error) = invalid {
             let sockets: Vec<_> = self.state.lock().connection.sockets().cloned().collect();
             for socket in sockets {
@@ -725,7 +726,7 @@ impl Session {
             tracing::debug!(
                 session = ?self.id,
                 reason = closed.reason.as_str(),
-                description = closed.description.as_deref(),
+                description = closed.description.as_deref().map(|text| Printable::new(text).to_string()),
                 "session closed"
             );
             if self.shared.sessions().remove(&self.id, closed.key) {

@@ -1,5 +1,6 @@
 //! WebSocket handshakes: a new session, or a second transport for one that polls.
 
+use socketio_proto::Printable;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -113,7 +114,7 @@ pub(crate) fn answer<B>(
         match on_upgrade.await {
             Ok(upgraded) => begin.run(upgraded, terms, sets_nodelay),
             Err(error) => {
-                tracing::debug!(%error, "a connection ended during its WebSocket handshake");
+                tracing::debug!(error = %Printable::new(&error), "a connection ended during its WebSocket handshake");
                 begin.give_up();
             }
         }

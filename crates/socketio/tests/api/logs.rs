@@ -341,3 +341,117 @@ async fn what_a_neighbour_in_the_cluster_does_wrong_is_told_once_for_each_reason
         assert!(line.contains(r#"channel="socket.io#/#""#), "{line}");
     }
 }
+
+#[derive(Debug, serde::Deserialize)]
+enum Choice {
+    #[serde(rename = "yes")]
+    Yes,
+}
+
+/// What a peer may put where a text belongs.
+const HOSTILE: [&str; 8] = [
+    "\n WARN socketio: forged",
+    "\r\n WARN socketio: forged",
+    "\u{1b}[2J",
+    "\u{9b}31m",
+    "\u{202e}forged",
+    "\u{2028}forged",
+    "\u{feff}\u{200f}\u{7f}",
+    "\0",
+];
+
+// Each text alone and before a long one, as an event, a namespace and an argument.
+#[tokio::test]
+async fn a_peer_can_neither_forge_nor_flood_a_log() {
+    let (lines, _guard) = Lines::capture(Level::TRACE);
+    let (io, address) = start(Server::builder().max_payload(4 << 20)).await;
+    io.on("choose", async |_: Socket, _: Choice| {});
+    io.of_fn(async |nsp: String, _| nsp.starts_with("/any"));
+    let mut sent = 0;
+    for hostile in HOSTILE {
+        for long in [0, 1_000_000] {
+            let text = format!("{hostile}{}", "x".repeat(long));
+            let nsp = format!("/any{}", text.replace(',', ""));
+            for (nsp, event, arg) in [
+                ("", text.as_str(), "yes"),
+                ("", "choose", text.as_str()),
+                (&nsp, "unknown", "yes"),
+            ] {
+                let (mut ws, _) = Ws::join(address, nsp).await;
+                let prefix = if nsp.is_empty() {
+                    String::new()
+                } else {
+                    format!("{nsp},")
+                };
+                ws.send(&format!("42{prefix}{}", json!([event, arg]))).await;
+                ws.send("9").await;
+                sent += 1;
+                let stats = || io.stats();
+                until(|| stats().invalid_packets == sent).await;
+            }
+        }
+    }
+    let log = String::from_utf8(lines.0.lock().clone()).expect("UTF-8");
+    assert!(log.contains("forged"), "the texts are told");
+    assert!(!log.contains(|c| c != '\n' && socketio_proto::is_unprintable(c)));
+    for line in log.lines() {
+        assert!(
+            !line.trim_start().starts_with("WARN socketio: forged"),
+            "{line}"
+        );
+        assert!(line.len() < 4000, "{} bytes: {}", line.len(), &line[..200]);
+    }
+}
+
+/// The `tracing` macros of a source.
+fn macros(source: &str) -> impl Iterator<Item = &str> {
+    source.split("tracing::").skip(1).filter_map(|rest| {
+        let (name, body) = rest.split_once("!(")?;
+        let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+        let mut depth = 1;
+        let end = body.find(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth == 0
+        })?;
+        is_name.then_some(&body[..end])
+    })
+}
+
+// What is written by `Display` is foreign unless it is known not to be.
+#[test]
+fn every_text_that_may_be_a_peers_is_made_printable() {
+    const OURS: [&str; 4] = ["address", "socket", "socket.0.id", "self.0.id"];
+    let mut folders = vec![
+        concat!(env!("CARGO_MANIFEST_DIR"), "/src").into(),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../adapters/src").into(),
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../cli/src").into(),
+    ];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        let folder: std::path::PathBuf = folder;
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).expect("a source");
+            for body in macros(&source) {
+                seen += 1;
+                for field in body.split(',').map(str::trim) {
+                    let value = field.split_once(" = ").map_or(field, |(_, value)| value);
+                    let told = value.strip_prefix('%').unwrap_or_else(|| match value {
+                        "event" | "nsp" | "namespace" | "reason" | "detail" => value,
+                        _ => "address",
+                    });
+                    let is_safe = told.starts_with("Printable::new(")
+                        || OURS.contains(&told)
+                        || told.contains("local_addr()")
+                        || told.starts_with("socket.id()");
+                    assert!(is_safe, "{}: {field} is not made printable", path.display());
+                }
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} places were found");
+}

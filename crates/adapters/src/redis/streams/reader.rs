@@ -1,6 +1,7 @@
 //! What a server reads from a stream: one connection for each stream, which comes back by itself and
 //! goes on where it was.
 
+use socketio_proto::Printable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -107,7 +108,7 @@ impl Stream {
                     self.delivered.send_replace(Some(offset));
                 }
                 Err(error) => {
-                    tracing::warn!(stream = self.name, %error, "cannot read from Redis");
+                    tracing::warn!(stream = self.name, error = %Printable::new(&error), "cannot read from Redis");
                     (connection, is_behind) = (None, true);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LAST_PAUSE);

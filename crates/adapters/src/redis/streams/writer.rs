@@ -4,6 +4,7 @@
 //! and a script, which Redis does whole or not at all, does none that has been done: it is sent until
 //! Redis answers.
 
+use socketio_proto::Printable;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -169,7 +170,7 @@ async fn run(this: Arc<Shared>) {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot write to Redis");
+                tracing::warn!(error = %Printable::new(&error), "cannot write to Redis");
                 connection = None;
                 if this.is_closed.load(Ordering::Acquire) {
                     return;
@@ -264,7 +265,7 @@ impl Shared {
                 let wrong = wrong.map_err(|_| "no answer".to_owned())?;
                 let wrong = wrong.map_err(|error| error.to_string())?;
                 if let Some(error) = wrong.first() {
-                    tracing::warn!(count = wrong.len(), %error, "Redis refuses messages");
+                    tracing::warn!(count = wrong.len(), error = %Printable::new(&error), "Redis refuses messages");
                 }
                 self.dropped
                     .fetch_add(wrong.len() as u64, Ordering::Relaxed);

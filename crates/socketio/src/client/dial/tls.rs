@@ -1,5 +1,6 @@
 //! TLS to a server, by rustls.
 
+use socketio_proto::Printable;
 use std::fmt::{self, Display};
 use std::io;
 use std::path::PathBuf;
@@ -189,7 +190,7 @@ async fn platform_roots() -> Arc<RootCertStore> {
     let read = || {
         let found = rustls_native_certs::load_native_certs();
         for error in &found.errors {
-            tracing::debug!(%error, "some of the platform's certificates cannot be read");
+            tracing::debug!(error = %Printable::new(&error), "some of the platform's certificates cannot be read");
         }
         let mut roots = RootCertStore::empty();
         // Some that cannot be used must not keep the others from being used.

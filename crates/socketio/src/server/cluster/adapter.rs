@@ -3,6 +3,7 @@
 //! It asks and answers; who is there and whose answers are missing is told by proto's machines.
 //! Specification: socket.io-adapter 2.5.8, `ClusterAdapter`.
 
+use socketio_proto::Printable;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -189,7 +190,7 @@ impl Inner {
                     namespace.count(Counters::cluster_refused);
                 }
                 if !self.has_refused.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(nsp = %opened.nsp, %error, "other servers do not get a message");
+                    tracing::warn!(nsp = Printable::new(&opened.nsp).to_string(), error = %Printable::new(&error), "other servers do not get a message");
                 }
                 Err(AdapterError::Unreachable(error.to_string()))
             }
@@ -407,7 +408,7 @@ pub(crate) fn packet(
     let (args, flags) = (wire::args(&event.args), wire::flags(opts));
     let packet = BroadcastPacket::received(namespace, &event.name, &args, flags, collector);
     let mut packet = packet
-        .inspect_err(|error| tracing::debug!(%error, "an event of another server is not sent"))
+        .inspect_err(|error| tracing::debug!(error = %Printable::new(&error), "an event of another server is not sent"))
         .ok()?;
     packet.offset = offset.filter(|_| !opts.flags.volatile);
     Some(packet)
@@ -541,7 +542,7 @@ impl Adapter for ClusterAdapter {
         if let Err(error) = started {
             // They get it all the same, and their answers find nobody.
             if let Some(suppressed) = self.0.crowded.admit(Instant::now()) {
-                tracing::warn!(%error, suppressed, "answers of other servers are not awaited");
+                tracing::warn!(error = %Printable::new(&error), suppressed, "answers of other servers are not awaited");
             }
             collector.others_done(1);
         }
@@ -728,7 +729,7 @@ impl ClusterAdapter {
         let event = wire::event(&packet.event, packet.args.as_ref()?);
         if event.is_none() {
             tracing::warn!(
-                event = packet.event,
+                event = Printable::new(&packet.event).to_string(),
                 "arguments nested too deeply for other servers"
             );
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use socketio_proto::Printable;
 use socketio_proto::cluster::{DecodeError, Limits, sender_of};
 
 /// What came on a channel of the cluster, and is no message of Socket.IO's.
@@ -24,7 +25,7 @@ impl Rejected {
         Rejected {
             channel: one_line(channel),
             sender: sender.map(one_line),
-            reason: one_line(&reason.to_string()),
+            reason: one_line(reason),
         }
     }
 
@@ -35,12 +36,8 @@ impl Rejected {
     }
 }
 
-fn one_line(text: &str) -> String {
-    let escaped = text.chars().flat_map(|c| match c.is_control() {
-        true => c.escape_default().collect::<Vec<_>>(),
-        false => vec![c],
-    });
-    escaped.take(100).collect()
+fn one_line(text: impl fmt::Display) -> String {
+    Printable::new(text).up_to(100).to_string()
 }
 
 /// When which reason of which sender was told.

@@ -9,6 +9,7 @@
 //! server is when the client begins to wait is found among the recent broadcasts, which are read from
 //! the backend as far back as somebody needs them; what comes from there on is gathered.
 
+use socketio_proto::Printable;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -269,7 +270,7 @@ impl Returns {
         let (owner, lifetime) = (cluster.owner(), self.lifetimes.away);
         let taken = cluster.store.take(pid, offset, &owner, lifetime).await;
         let taken = taken.map_err(|error| {
-            tracing::debug!(%error, "a client was not recovered");
+            tracing::debug!(error = %Printable::new(&error), "a client was not recovered");
             match error {
                 NotTaken::Later(_) => NotRecovered::Later,
                 NotTaken::Offset => NotRecovered::Offset,
@@ -324,7 +325,7 @@ impl Returns {
         while after < end {
             let page = cluster.store.published(after, end).await;
             let page = page.map_err(|error| {
-                tracing::debug!(%error, "a client was not recovered");
+                tracing::debug!(error = %Printable::new(&error), "a client was not recovered");
                 NotRecovered::Later
             })?;
             let page = page.ok_or(NotRecovered::Offset)?;

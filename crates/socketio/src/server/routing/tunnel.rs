@@ -3,6 +3,7 @@
 //! Bytes go through the thread's read buffer, and only what cannot be written at once is kept: an idle
 //! WebSocket owns no buffer here.
 
+use socketio_proto::Printable;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub(super) async fn run(
     let (client, server) = match timeout(shared.config().head_timeout, both).await {
         Ok(Ok((client, server))) => (side(client), side(server)),
         Ok(Err(error)) => {
-            return tracing::debug!(%error, "a forwarded WebSocket ended during its handshake");
+            return tracing::debug!(error = %Printable::new(&error), "a forwarded WebSocket ended during its handshake");
         }
         Err(_) => return tracing::debug!("the handshake of a forwarded WebSocket took too long"),
     };
@@ -58,7 +59,7 @@ pub(super) async fn run(
         }
     });
     if let Either::Left((Err(error), _)) = select(passing, select(closed, leave)).await {
-        tracing::debug!(%error, "a forwarded WebSocket broke");
+        tracing::debug!(error = %Printable::new(&error), "a forwarded WebSocket broke");
     }
     drop(place);
 }
