@@ -1,5 +1,7 @@
 //! The report for people. What the server said is printed without what could steer a terminal.
 
+use socketio_proto::is_unprintable;
+
 use super::{Layer, Report};
 use crate::check::{Finding, Outcome, Severity};
 use crate::texts::{Texts, Words};
@@ -158,10 +160,10 @@ fn paint(text: &str, color: &str, has_colors: bool) -> String {
     }
 }
 
-/// Without control characters.
+/// Without control characters and marks of direction.
 fn plain(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '·' } else { c })
+        .map(|c| if is_unprintable(c) { '·' } else { c })
         .collect()
 }
 
