@@ -10,6 +10,8 @@ use socketio_doctor::{
     Authority, Backend, Client, Cookie, Emit, Header, Id, Options, Origin, PayloadSize, Transport,
 };
 
+use crate::args::not_empty;
+
 #[derive(Clone, Debug, clap::Args)]
 #[command(override_usage = "sio doctor <URL> [OPTIONS]", after_help = HELP)]
 pub(crate) struct DoctorArgs {
@@ -18,7 +20,7 @@ pub(crate) struct DoctorArgs {
     url: Option<String>,
 
     /// The path of the Socket.IO requests.
-    #[arg(long, default_value = "/socket.io/")]
+    #[arg(long, default_value = "/socket.io/", value_parser = not_empty)]
     path: String,
 
     /// The namespace, instead of the URL's path.

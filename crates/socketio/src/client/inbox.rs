@@ -19,7 +19,7 @@ use socketio_proto::socket::{
 
 use super::auth::{self, Auth};
 use super::config::Version;
-use super::error::{ConnectError, Disconnected};
+use super::error::{ConnectError, Disconnected, LINE};
 use super::running::Running;
 use super::shared::{Shared, SocketCore, Unsent, Waiter};
 use crate::args::Args;
@@ -250,6 +250,21 @@ impl Inbox {
             });
             return Ok(());
         }
+        let text = match &message {
+            Message::Text(text) => Some(*text),
+            Message::Binary(_) => None,
+        };
+        self.read(message).map_err(|broken| match (broken, text) {
+            (Broken::Parse(why), Some(text)) => {
+                let start: String = text.chars().take(LINE).collect();
+                Broken::Parse(format!("{why}: {start:?}"))
+            }
+            (Broken::Parse(why), None) => Broken::Parse(format!("{why}: a message of bytes")),
+            (join @ Broken::Join(_), _) => join,
+        })
+    }
+
+    fn read(&mut self, message: Message<'_>) -> Result<(), Broken> {
         let parse = |error: ParseError| Broken::Parse(error.to_string());
         let decoded = match (&mut self.decoder, message) {
             (PacketReader::Json(decoder), Message::Text(text)) => {

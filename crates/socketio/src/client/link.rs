@@ -14,7 +14,7 @@ use socketio_proto::engine::{
 use socketio_proto::websocket::{Item, Opcode, header_length};
 
 use super::ConnectError;
-use super::error::{Came, LINE, MAX_BODY, TransportError};
+use super::error::{Came, MAX_BODY, TransportError};
 use super::hints;
 use super::inbox::{Broken, Inbox};
 use super::polling::{Polling, is_binary, payload};
@@ -616,26 +616,11 @@ impl<'a> Reader<'a> {
             return self.engine.handle_bad_packet(self.via);
         };
         let message = self.engine.handle_packet(self.via, packet, self.now);
-        let Some(message) = message.filter(|_| self.broken.is_none()) else {
-            return;
-        };
-        let text = match &message {
-            Message::Text(text) => Some(*text),
-            Message::Binary(_) => None,
-        };
-        self.broken = self
-            .inbox
-            .message(message)
-            .err()
-            .map(|broken| match broken {
-                Broken::Parse(why) => Broken::Parse(match text {
-                    Some(text) => {
-                        let start: String = text.chars().take(LINE).collect();
-                        format!("{why}: {start:?}")
-                    }
-                    None => format!("{why}: a message of bytes"),
-                }),
-                join @ Broken::Join(_) => join,
-            });
+        if let Some(message) = message
+            && self.broken.is_none()
+            && let Err(broken) = self.inbox.message(message)
+        {
+            self.broken = Some(broken);
+        }
     }
 }

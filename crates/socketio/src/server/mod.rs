@@ -608,9 +608,11 @@ impl Shared {
         self.counters.failed_emits();
         let bit = 1 << cause;
         if self.told_emits.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            let source = error.source().map(ToString::to_string);
+            let source = error
+                .source()
+                .map(|source| Printable::new(source).to_string());
             tracing::warn!(
-                %error,
+                error = %Printable::new(error),
                 source,
                 "an emit failed, and nobody has looked at its outcome; of others like it nothing is \
                  said, but they are counted"

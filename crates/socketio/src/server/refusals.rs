@@ -87,7 +87,7 @@ impl Refusals {
     pub(crate) fn log_accept(&self, error: &io::Error) {
         if let Some(suppressed) = self.accepts.admit(Instant::now()) {
             tracing::error!(
-                %error,
+                error = %Printable::new(error),
                 suppressed,
                 "no connection can be accepted; connections without a request are dropped, and it is \
                  tried again: raise the limit of open files (`ulimit -n`)"

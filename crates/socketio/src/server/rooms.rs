@@ -41,6 +41,9 @@ pub(crate) trait Member {
     fn id(&self) -> &SocketId;
 }
 
+/// Is told of each room that a socket leaves: its name, and whether nobody is in it any more.
+type OnLeft<'a> = dyn FnMut(&str, bool) + 'a;
+
 /// The place of a socket in [`Rooms`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Slot(pub(crate) u32);
@@ -109,11 +112,7 @@ impl<S: Member> Rooms<S> {
     ///
     /// `left`, if there is one, gets the name of each room, the own one first, then in order of joining,
     /// and whether the room has no socket any more.
-    pub(crate) fn remove(
-        &mut self,
-        slot: Slot,
-        mut left: Option<&mut dyn FnMut(&str, bool)>,
-    ) -> Option<S> {
+    pub(crate) fn remove(&mut self, slot: Slot, mut left: Option<&mut OnLeft<'_>>) -> Option<S> {
         let id = self.sockets.get(slot.0)?.id();
         let hash = self.hash(id.as_bytes());
         if self.own.remove(slot.0)

@@ -89,7 +89,10 @@ impl Sessions {
 
     /// Says whether a session with this id has ended here not long ago.
     pub(crate) fn has_ended(&self, id: &str) -> bool {
-        self.table.read().ended.contains(&self.hasher.hash_one(id))
+        self.table
+            .read()
+            .ended
+            .contains(&self.hasher.hash_one(id.as_bytes()))
     }
 
     pub(crate) fn by_key(&self, key: u32) -> Option<Arc<Session>> {

@@ -244,7 +244,7 @@ async fn a_client_s_timeout_is_set_without_a_runtime_too() {
 // --- Names ---
 
 /// Says what a registration panics with.
-fn refusal(register: impl FnOnce()) -> String {
+pub(crate) fn refusal(register: impl FnOnce()) -> String {
     let register = std::panic::AssertUnwindSafe(register);
     let panic = std::panic::catch_unwind(register).expect_err("refused");
     panic.downcast_ref::<String>().expect("a text").clone()

@@ -367,7 +367,6 @@ async fn a_peer_can_neither_forge_nor_flood_a_log() {
     let (io, address) = start(Server::builder().max_payload(4 << 20)).await;
     io.on("choose", async |_: Socket, _: Choice| {});
     io.of_fn(async |nsp: String, _| nsp.starts_with("/any"));
-    let mut sent = 0;
     for hostile in HOSTILE {
         for long in [0, 1_000_000] {
             let text = format!("{hostile}{}", "x".repeat(long));
@@ -385,9 +384,7 @@ async fn a_peer_can_neither_forge_nor_flood_a_log() {
                 };
                 ws.send(&format!("42{prefix}{}", json!([event, arg]))).await;
                 ws.send("9").await;
-                sent += 1;
-                let stats = || io.stats();
-                until(|| stats().invalid_packets == sent).await;
+                until(|| io.stats().clients == 0).await;
             }
         }
     }
@@ -440,7 +437,7 @@ fn every_text_that_may_be_a_peers_is_made_printable() {
                 seen += 1;
                 for field in body.split(',').map(str::trim) {
                     let value = field.split_once(" = ").map_or(field, |(_, value)| value);
-                    let told = value.strip_prefix('%').unwrap_or_else(|| match value {
+                    let told = value.strip_prefix('%').unwrap_or(match value {
                         "event" | "nsp" | "namespace" | "reason" | "detail" => value,
                         _ => "address",
                     });

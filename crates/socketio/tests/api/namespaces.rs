@@ -12,6 +12,7 @@ use socketio::{
 };
 use tokio::sync::mpsc;
 
+use crate::emits::refusal;
 use crate::support::{Ws, soon, start, until};
 
 // S048: a child of a dynamic namespace is freed when its last socket has left.
@@ -284,14 +285,15 @@ async fn a_server_alone_reaches_no_other_server() {
         .await
         .expect("no answers");
     assert!(answers.is_empty());
-    let refused = io
-        .server_side_emit("connection", ())
-        .await
-        .expect_err("reserved");
-    assert_eq!(
-        refused.to_string(),
-        "\"connection\" is a reserved event name"
-    );
+    for name in ["connect", "connection", "new_namespace"] {
+        let refused = io.server_side_emit(name, ()).await.expect_err("reserved");
+        assert_eq!(
+            refused.to_string(),
+            format!("\"{name}\" is a reserved event name")
+        );
+        let refused = refusal(|| _ = io.on_server_side(name, |_| None));
+        assert_eq!(refused, format!("no server can send the event \"{name}\""));
+    }
 }
 
 // S013: rooms that a middleware joined are kept. S015: the client is told before the handlers run.

@@ -132,7 +132,8 @@ mod tests {
         let rejected = Rejected::new(&long, Some(&long), &long);
         for text in [&rejected.channel, &rejected.reason] {
             assert!(text.starts_with("a\\nb\\u{1b}[31mc"), "{text}");
-            assert_eq!(text.chars().count(), 100);
+            // The escapes of two characters, and the mark of the cut.
+            assert_eq!(text.chars().count(), 100 + 1 + 5 + 1);
         }
         assert_eq!(rejected.sender, Some(rejected.channel));
     }
