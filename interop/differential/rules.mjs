@@ -44,6 +44,16 @@ const ODD_LENGTH = /(\s\d+|\+\d+|\d\.0*|\d\s+):[\db]/;
 const bytesOf = (value) => Buffer.from(value?.hex ?? String(value).slice(1), value?.hex ? "hex" : "base64").toString("latin1");
 const text = (value) => (value === undefined ? "" : JSON.stringify(value));
 
+/** Whether a body, a byte a character, is a whole binary payload of Engine.IO 3. */
+function isBinaryPayload(body) {
+  const found = /^([\0\x01])([\0-\x09]+)\xff/.exec(body);
+  if (!found) return body === "";
+  const length = [...found[2]].reduce((sum, digit) => sum * 10 + digit.charCodeAt(0), 0);
+  const rest = body.slice(found[0].length);
+  const isType = found[1] === "\0" ? /^[0-6]/ : /^[\0-\x06]/;
+  return length > 0 && length <= rest.length && isType.test(rest) && isBinaryPayload(rest.slice(length));
+}
+
 export const RULES = [
   {
     row: "a request that is not well-formed HTTP",
@@ -89,7 +99,9 @@ export const RULES = [
   {
     row: "a WebSocket that says `transport=polling`, as native clients in Dart do by default",
     parts: true,
-    of: (d, both) => stepOf(d, both)?.do === "websocket" && d.field === "status" && d.reference === 101 && d.ours === 400 && /transport=(p|%70)olling/.test(target(stepOf(d, both))),
+    of: (d, both) => d.ours?.fact?.connection_error?.context?.name === "UPGRADE_OF_POLLING" ||
+      (stepOf(d, both)?.do === "websocket" && /transport=(p|%70)olling/.test(target(stepOf(d, both))) &&
+        both.ours.some(({ step, status, body }) => step === parseInt(d.at) && status === 400 && body === "Bad request")),
   },
   { row: "compression over WebSocket", of: (d) => d.field === "sec-websocket-extensions" },
   { row: "compression over WebSocket", of: (d) => d.reference?.compressed && text({ ...d.reference, compressed: undefined }) === text({ ...d.ours, compressed: undefined }) },
@@ -107,7 +119,19 @@ export const RULES = [
   {
     row: "a placeholder without its attachment",
     parts: true,
-    of: (d, both) => after(d, both, (_, text) => /4[56]\d+-/.test(text) && /"num":(1|-1|"0"|0\.5)|"_placeholder":true\}|"_placeholder":1/.test(text)),
+    of: (d, both) =>
+      after(d, both, (_, text) => /4[56]\d+-/.test(text)) &&
+      after(d, both, (_, text) => /"num":(1|-1|"0"|0\.5)|"_placeholder":true(\}|,"n":)|"_placeholder":1/.test(text)),
+  },
+  {
+    row: "a binary payload of Engine.IO 3 that is cut short, or has a length or a type that is none",
+    parts: true,
+    of: (d, both) =>
+      after(d, both, (step, text) => /octet-stream/.test(header(step, "content-type")) && !/EIO=4/.test(target(step)) && !isBinaryPayload(text)),
+  },
+  {
+    row: "a space or a letter beyond ASCII in the namespace of an Engine.IO 3 client",
+    of: (d) => typeof d.reference?.text === "string" && /%/.test(d.reference.text) && decoded(d.reference.text) === d.ours?.text,
   },
   { row: "an attachment that two placeholders name", parts: true, of: (d) => /^452-/.test(d.reference?.text) && /^451-/.test(d.ours?.text) },
   { row: "an event called `error`", parts: true, of: (d, both) => d.reference?.fact?.error === "" && after(d, both, (_, text) => text.includes('["error"')) },
