@@ -153,7 +153,7 @@ describe("sio serve --advertise", { skip: skip || !existsSync(sio) }, () => {
     for (const [args, message] of [
       [["--advertise", "127.0.0.1:3000"], /set SIO_CLUSTER_SECRET or --cluster-secret/],
       [secret, /--advertise/],
-      [["--advertise", "127.0.0.1", ...secret], /"127\.0\.0\.1" for the other servers has no host and port/],
+      [["--advertise", "127.0.0.1", ...secret], /--advertise <HOST:PORT>.*: write host and port/],
       [["--advertise", "127.0.0.1:3000", "--cluster-secret", "short"], /at least 16 bytes/],
       [["--advertise", "127.0.0.1:3000", ...secret, ...tls], /--cluster-listen/],
       [["--advertise", "127.0.0.1:3000", ...secret, "--proxy-protocol"], /--cluster-listen/],
