@@ -41,7 +41,11 @@ const running = new Set();
 if (process.env.NODE_TEST_CONTEXT) {
   after(() => {
     for (const child of running) child.kill("SIGKILL");
-    setTimeout(() => process.exit(), 5_000).unref();
+    const end = () => {
+      console.error(`${process.argv[1]} has left something open, and is ended`);
+      process.exit();
+    };
+    setTimeout(end, 5_000).unref();
   });
 }
 
