@@ -277,7 +277,7 @@ impl HttpConnection {
         self.begun.load(Ordering::Relaxed) > 0
     }
 
-    fn is_pending(&self) -> bool {
+    pub(crate) fn is_pending(&self) -> bool {
         self.begun.load(Ordering::Relaxed) != self.ended.load(Ordering::Relaxed)
     }
 

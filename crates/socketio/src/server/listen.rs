@@ -34,6 +34,7 @@ use tower_service::Service;
 
 use super::admission::Limits;
 use super::body::ResponseBody;
+use super::early_end::EarlyEnd;
 use super::first_head::Begun;
 use super::http::{self, Answer, Peer};
 use super::http_connections::{End, Entry, HttpConnection, Pending};
@@ -410,7 +411,7 @@ where
         builder.max_headers(MAX_HEADER_LINES);
     }
     let connection = builder
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(EarlyEnd::new(stream, http.clone())), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let mut closing = false;

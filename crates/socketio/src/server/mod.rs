@@ -19,6 +19,7 @@ mod counters;
 mod deadlines;
 mod deflate;
 mod drain;
+mod early_end;
 mod emit;
 mod ending;
 mod farewell;

@@ -20,6 +20,7 @@ use socketio_proto::websocket::{self, HandshakeError, UpgradeHeaders};
 
 use super::Shared;
 use super::admission::NotStarted;
+use super::early_end::EarlyEnd;
 use super::ending::Close;
 use super::farewell::dismiss;
 use super::first_head::Begun;
@@ -206,9 +207,9 @@ impl Begin {
 
 /// Takes the TCP connection out of hyper, so that nothing of hyper's stays with an idle one.
 pub(crate) fn plain_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
-    let upgraded = match upgraded.downcast::<TokioIo<Begun<TcpStream>>>() {
+    let upgraded = match upgraded.downcast::<TokioIo<EarlyEnd<Begun<TcpStream>>>>() {
         Ok(parts) => {
-            let (stream, rest) = parts.io.into_inner().into_parts();
+            let (stream, rest) = parts.io.into_inner().into_inner().into_parts();
             let rest = match rest.is_empty() {
                 true => parts.read_buf,
                 false => [&parts.read_buf[..], &rest].concat().into(),

@@ -15,6 +15,7 @@ mod client_reasons;
 mod client_silence;
 mod client_wire;
 mod cluster;
+mod early_end;
 mod emits;
 mod endings;
 mod fake;

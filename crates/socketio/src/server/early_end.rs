@@ -1,0 +1,103 @@
+//! A request with the end of the client's stream right behind it, as scripts and probes send it.
+//!
+//! The HTTP library looks for the end before it answers, and then drops the request. Here the end is
+//! told a little later: what can be answered at once is, as by the reference, and what has to wait
+//! ends, because a client that has gone looks the same.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::http_connections::HttpConnection;
+
+/// A connection whose end is told to its reader when what was asked before has had its chance.
+pub(crate) struct EarlyEnd<S> {
+    stream: S,
+    http: Arc<HttpConnection>,
+    /// How often the end was kept back.
+    kept_back: u8,
+    /// What was to be written last did not fit: the writing goes on when there is room.
+    is_blocked: bool,
+}
+
+/// So many times the task of a connection runs before it learns of the end: a request whose body has
+/// come takes two or three, one for each time that the body's reader asks for more.
+const TURNS: u8 = 8;
+
+impl<S> EarlyEnd<S> {
+    pub(crate) fn new(stream: S, http: Arc<HttpConnection>) -> EarlyEnd<S> {
+        EarlyEnd {
+            stream,
+            http,
+            kept_back: 0,
+            is_blocked: false,
+        }
+    }
+
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
+    }
+
+    fn wrote<T>(&mut self, wrote: Poll<T>) -> Poll<T> {
+        self.is_blocked = wrote.is_pending();
+        wrote
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for EarlyEnd<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            return Poll::Ready(Ok(()));
+        }
+        if self.is_blocked {
+            return Poll::Pending;
+        }
+        if self.kept_back < TURNS && self.http.is_pending() {
+            self.kept_back += 1;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for EarlyEnd<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(wrote)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.wrote(wrote)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
