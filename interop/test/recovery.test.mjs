@@ -1,5 +1,6 @@
 // Connection state recovery with the official client, and raw.
 import assert from "node:assert/strict";
+import net from "node:net";
 import { describe, it } from "node:test";
 import { io } from "socket.io-client";
 import { Ws, expected, once, within, withServer } from "../harness.mjs";
@@ -186,4 +187,68 @@ describe("recovery", { concurrency: true }, () => {
     second.socket.terminate();
     other.disconnect();
   }));
+
+  // The client has some of what it missed, and does not say so; what it kept while it was offline is handled all the same.
+  it("a client whose answer was cut ahead of CONNECT loses and doubles nothing", withServer(ON, {}, async (server) => {
+    const other = await connected(server);
+    for (const transports of [["websocket"], ["polling"]]) {
+      const relay = await Relay.start(server.port);
+      const socket = await connected({ url: relay.url }, "", { transports });
+      const got = [];
+      socket.on("missed", (n) => got.push(n));
+      socket.emit("echo", "first");
+      await once(socket, "echo");
+      let acks;
+      relay.cutAheadOfConnect(1);
+      await lose(server, socket, async () => {
+        for (let n = 1; n <= 3; n++) other.emit("emit to", [], [], "missed", n);
+        await ask(other, "ack", 1);
+        acks = Promise.all([1, 2, 3, 4].map((n) => ask(socket, "ack", n)));
+      });
+      assert.deepEqual(await acks, [[1], [2], [3], [4]].map(([n]) => n));
+      other.emit("emit to", [], [], "missed", 4);
+      while (got.at(-1) !== 4) await once(socket, "missed");
+      const doubled = transports[0] === "websocket" && expected({ reference: true, ours: false });
+      assert.deepEqual(got, doubled ? [1, 2, 3, 1, 2, 3, 4] : [1, 2, 3, 4]);
+      assert.equal(relay.cuts, 1);
+      socket.disconnect();
+      relay.stop();
+    }
+    other.disconnect();
+  }));
 });
+
+/** Passes bytes on, and cuts connections ahead of the packet CONNECT as often as it is told. */
+class Relay {
+  cuts = 0;
+  #due = 0;
+
+  static async start(port) {
+    const relay = new Relay();
+    relay.listener = net.createServer((client) => {
+      const server = net.connect({ port, host: "127.0.0.1" });
+      const end = () => [client, server].forEach((socket) => socket.destroy());
+      [client, server].forEach((socket) => socket.on("error", end).on("close", end).setNoDelay(true));
+      client.on("data", (bytes) => server.write(bytes));
+      server.on("data", (bytes) => {
+        const at = relay.#due > 0 ? bytes.indexOf('40{"sid"') : -1;
+        if (at < 0) return client.write(bytes);
+        relay.#due -= 1;
+        relay.cuts += 1;
+        // With the head of the WebSocket's frame.
+        client.write(bytes.subarray(0, at - 2), end);
+      });
+    });
+    await new Promise((resolve) => relay.listener.listen(0, "127.0.0.1", resolve));
+    relay.url = `http://127.0.0.1:${relay.listener.address().port}`;
+    return relay;
+  }
+
+  cutAheadOfConnect(times) {
+    this.#due += times;
+  }
+
+  stop() {
+    this.listener.close();
+  }
+}

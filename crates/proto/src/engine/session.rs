@@ -404,6 +404,30 @@ impl Session {
 
     // --- Commands ---
 
+    /// Sends a ping now, whatever the heartbeat: its answer shows that the client has read what was sent
+    /// before it. Revision 4 only; in revision 3 the client pings.
+    pub fn ping(&mut self, now: Instant) {
+        match self.heartbeat {
+            Heartbeat::Listening { .. } => return,
+            Heartbeat::Waiting { .. } => {}
+            Heartbeat::Idle { .. } => {
+                self.heartbeat = Heartbeat::Waiting {
+                    since: now,
+                    extended: false,
+                };
+            }
+        }
+        if let Phase::Open = self.phase {
+            self.outputs.insert(Outputs::PING);
+        }
+    }
+
+    /// Says whether the answer to a ping is awaited.
+    #[must_use]
+    pub fn awaits_pong(&self) -> bool {
+        matches!(self.heartbeat, Heartbeat::Waiting { .. })
+    }
+
     /// Closes the session from this side: [`CloseReason::ForcedClose`]. The caller queues no message
     /// from here on.
     ///

@@ -106,10 +106,8 @@ fn join(session: &Arc<Session>, namespace: Arc<NamespaceInner>, auth: Auth, runn
         None => enter(session, namespace, auth, None, running),
         Some(Recoveries::Log(log)) => {
             let claim = log.claim(&auth).map(|claim| counted(session, claim));
-            match claim.and_then(Result::ok) {
-                Some(claim) if claim.is_unsure() => ask(session, &namespace, claim),
-                claim => enter(session, namespace, auth, claim.map(Back::Here), running),
-            }
+            let back = claim.and_then(Result::ok).map(Back::Here);
+            enter(session, namespace, auth, back, running)
         }
         Some(Recoveries::Returns(returns)) => {
             let Some((pid, offset)) = recovery::proof(&auth) else {
@@ -260,17 +258,6 @@ fn counted<T>(session: &Session, claim: Result<T, NotRecovered>) -> Result<T, No
         }
         tracing::debug!(session = ?session.id(), ?cause, "a client was not recovered");
     })
-}
-
-/// Makes a client that may have got a part of what it had missed come back once more: after a CONNECT
-/// its offset is exact.
-fn ask(session: &Arc<Session>, namespace: &NamespaceInner, claim: Claim) {
-    let welcome = welcome(claim.trail().sid(), Some(claim.trail().pid()));
-    session.refuse_namespace(namespace.name());
-    send_control(session, PacketKind::Connect, namespace.name(), &welcome);
-    namespace.not_entered();
-    claim.ask();
-    session.close(Close::FORCED);
 }
 
 /// The socket is in, unless its `auth` is not what the handlers take: it is told first, then they are.

@@ -29,6 +29,7 @@ use super::handshake::Handshake;
 use super::http::{New, open_packet};
 use super::memory;
 use super::outbox::{Flushed, LOW_WATER, Link, Outbox, Pushed, SharedFrames};
+use super::recovery::AfterPong;
 use super::running::{self, Running};
 use super::socket::Socket;
 use super::{QueuePolicy, Shared, turn};
@@ -254,10 +255,19 @@ impl Session {
         let mut state = self.state.lock();
         let is_pong = matches!(packet, Packet::Pong(_));
         let Some(message) = state.engine.handle_packet(via, packet, now) else {
+            let mut next = AfterPong::Nothing;
             if is_pong && self.shared.config().recovery.is_some() {
-                state.connection.sockets().for_each(Socket::ponged);
+                let ponged = state.connection.sockets().map(Socket::ponged);
+                next = ponged.max().unwrap_or(next);
             }
-            return self.settle(state);
+            if next == AfterPong::Ping {
+                state.engine.ping(now);
+            }
+            let has_upgraded = self.settle(state);
+            if next == AfterPong::Close {
+                self.close(Close::FORCED);
+            }
+            return has_upgraded;
         };
         let decoder = state.rare.as_ref().and_then(|rare| rare.decoder.clone());
         let incoming = match decoder {
@@ -527,6 +537,17 @@ impl Session {
         state.is_awaited |= has_words || state.engine.is_upgrading();
         state.engine.close(close);
         self.settle(state);
+    }
+
+    /// Sends a ping behind what is queued.
+    pub(crate) fn ping(self: &Arc<Session>) {
+        let mut state = self.state.lock();
+        state.engine.ping(Instant::now());
+        self.settle(state);
+    }
+
+    pub(crate) fn awaits_pong(&self) -> bool {
+        self.state.lock().engine.awaits_pong()
     }
 
     /// Says whether this session's client, which is being sent away, can be expected to hear of it: it

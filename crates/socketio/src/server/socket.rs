@@ -29,7 +29,7 @@ use super::ending::Close;
 use super::handlers::Handlers;
 use super::handshake::Handshake;
 use super::namespace::{Namespace, NamespaceInner};
-use super::recovery::{Memory, Recoveries, Trail};
+use super::recovery::{AfterPong, Memory, Recoveries, Trail};
 use super::rooms::Slot;
 use super::session::Session;
 use crate::application::Application;
@@ -225,9 +225,9 @@ impl Socket {
     }
 
     /// The client has answered a ping.
-    pub(crate) fn ponged(&self) {
+    pub(crate) fn ponged(&self) -> AfterPong {
         match &self.0.memory {
-            Some(Memory::Trail(trail)) => trail.ponged(),
+            Some(Memory::Trail(trail)) => return trail.ponged(),
             Some(Memory::Kept(client)) => {
                 if let Some(returns) = self.0.namespace.local().returns() {
                     returns.ponged(client);
@@ -235,6 +235,7 @@ impl Socket {
             }
             None => {}
         }
+        AfterPong::Nothing
     }
 
     /// Joins the namespace; false if the connection has ended in the meantime.

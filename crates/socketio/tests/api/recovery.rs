@@ -350,6 +350,96 @@ async fn a_client_cut_off_ahead_of_connect_is_asked_before_it_gets_anything_twic
     assert_eq!(args(&missed), [json!(["missed", 2])]);
 }
 
+// It is in, and the official client empties into it what it had kept offline. Over each transport, with an
+// ack and without, and whatever the server sends it meanwhile.
+#[tokio::test]
+async fn what_a_client_that_is_asked_emits_is_handled_and_what_it_is_sent_comes_later() {
+    for polls in [false, true] {
+        let (io, address) = start(builder()).await;
+        io.on_connect(async |socket: Socket| socket.join("room"));
+        io.on("kept", async |socket: Socket, n: u32| {
+            socket.join(format!("joined {n}"));
+            socket.emit("own", n);
+            socket.namespace().to("room").emit("all", n);
+            n
+        });
+        let client = Client::connect(address).await;
+        drop(client.ws);
+        gone(&io).await;
+        io.emit("missed", 1);
+        let proof = json!({ "pid": client.pid });
+        let (back, missed) = Client::back(address, &proof).await;
+        drop(back.ws);
+        gone(&io).await;
+        let kept = ["42[\"kept\",1]", "4217[\"kept\",2]", "42[\"kept\",3]"];
+        if polls {
+            let asked = Polling::open(address).await;
+            asked.post(&format!("40{proof}")).await;
+            let answer = asked.get().await;
+            assert!(
+                answer.starts_with("40{") && answer.ends_with("\x1e2"),
+                "{answer}"
+            );
+            // The official client answers the first ping before it has seen CONNECT.
+            let body = format!("3\x1e{}", kept.join("\x1e"));
+            assert_eq!(asked.post(&body).await.body, "ok");
+            let answer = asked.get().await;
+            assert!(
+                ["2\x1e4317[2]", "4317[2]\x1e2"].contains(&&*answer),
+                "{answer:?}"
+            );
+            assert_eq!(asked.post("3").await.body, "ok");
+            let end = asked.get().await;
+            assert!(["1", "6\x1e1"].contains(&&*end), "{end:?}");
+        } else {
+            let mut asked = Ws::open(address).await;
+            asked.send(&format!("40{proof}")).await;
+            let welcome = asked.text().await;
+            assert!(welcome.starts_with("40{"), "{welcome}");
+            for event in kept {
+                asked.send(event).await;
+            }
+            assert_eq!(asked.text().await, "4317[2]");
+            // Reading answers the ping, which leads to the end.
+            assert_eq!(asked.next().await, Received::Close(None));
+        }
+        gone(&io).await;
+        io.to("joined 3").emit("missed", 2);
+        let (_, missed) = Client::back(address, &client_proof(&client.pid, &missed[0].1)).await;
+        let both = |n: u32| [json!(["own", n]), json!(["all", n])];
+        let expected: Vec<_> = (1..4)
+            .flat_map(both)
+            .chain([json!(["missed", 2])])
+            .collect();
+        assert_eq!(args(&missed), expected, "polls: {polls}");
+    }
+}
+
+// The second answer is cut as well: what the client has is still not known.
+#[tokio::test]
+async fn a_client_is_asked_again_until_it_has_answered() {
+    let (io, address) = start(builder()).await;
+    let client = Client::connect(address).await;
+    drop(client.ws);
+    gone(&io).await;
+    io.emit("missed", 1);
+    let proof = json!({ "pid": client.pid });
+    for expected in [1, 0, 0] {
+        let mut ws = Ws::open(address).await;
+        ws.send(&format!("40{proof}")).await;
+        until(|| io.clients_count() == 1).await;
+        until(|| io.sockets().len() == 1).await;
+        let text = ws.text().await;
+        assert_eq!(text.starts_with("42"), expected == 1, "{text}");
+        drop(ws);
+        gone(&io).await;
+    }
+    let (mut asked, _) = Client::back(address, &proof).await;
+    assert_eq!(asked.ws.next().await, Received::Close(None));
+    let (_, missed) = Client::back(address, &proof).await;
+    assert_eq!(args(&missed), [json!(["missed", 1])]);
+}
+
 fn client_proof(pid: &str, offset: &str) -> Value {
     json!({ "pid": pid, "offset": offset })
 }

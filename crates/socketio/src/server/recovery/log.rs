@@ -345,21 +345,12 @@ impl Claim {
         &self.trail
     }
 
-    /// Says whether the client has to tell first what it has received: see [`Claim::ask`].
-    pub(crate) fn is_unsure(&self) -> bool {
-        self.is_unsure
-    }
-
-    /// Prepares for the client's next attempt, which tells what it has received.
-    ///
-    /// Events were sent ahead of CONNECT when it was here the last time, and CONNECT has not reached
-    /// it. It may have some of them without their offset. A CONNECT makes it count them; then it is
-    /// sent away, and its next offset is exact.
-    pub(crate) fn ask(self) {
-        self.trail.asked();
-    }
-
     /// Lets the client in: it gets what it has missed, and everything from here on.
+    ///
+    /// If events were sent ahead of CONNECT when it was here the last time, and that CONNECT may not
+    /// have reached it, it may have some of them without their offset. Then it gets CONNECT alone,
+    /// which makes it count them, and is pinged until it has certainly sent what it had kept while it
+    /// was offline; it is sent away, and comes back with an exact offset.
     pub(crate) fn finish(mut self, socket: &Socket, local: &LocalAdapter) -> Finished {
         let log = self.log.clone();
         let broadcasts = log.broadcasts.lock();
@@ -371,13 +362,22 @@ impl Claim {
             return Finished::Failed;
         }
         let events = local.join_quietly(socket, &rooms);
-        self.trail.resume(socket, self.position, |missed| {
-            let sent = broadcasts.merge(missed, &rooms);
-            let is_ahead = broadcasts.replay(&sent, socket, self.trail.pid());
-            (sent, is_ahead)
-        });
+        let session = &socket.0.session;
+        if self.is_unsure {
+            self.trail.ask(socket, session.awaits_pong());
+            send_connect(socket, self.trail.pid());
+        } else {
+            self.trail.resume(socket, self.position, |missed| {
+                let sent = broadcasts.merge(missed, &rooms);
+                let is_ahead = broadcasts.replay(&sent, socket, self.trail.pid());
+                (sent, is_ahead)
+            });
+        }
         self.done = true;
         drop(broadcasts);
+        if self.is_unsure {
+            session.ping();
+        }
         local.tell(&events);
         Finished::Recovered
     }
@@ -444,14 +444,7 @@ impl Broadcasts {
             let Some(sent) = rest.next() else { break };
             ahead += send(sent);
         }
-        let parser = session.shared().parser();
-        let nsp = socket.0.namespace.name();
-        let welcome = welcome(socket.id(), Some(pid));
-        encode::control(parser, PacketKind::Connect, nsp, &welcome, |encoded| {
-            session.send_anyway(|outbox| {
-                encoded.frames(|opcode, payload| outbox.push(opcode, payload));
-            });
-        });
+        send_connect(socket, pid);
         for sent in rest {
             send(sent);
         }
@@ -482,6 +475,18 @@ impl Entry {
                 .map(|name| name.len() + size_of::<String>())
                 .sum::<usize>()
     }
+}
+
+pub(super) fn send_connect(socket: &Socket, pid: &Pid) {
+    let session = &socket.0.session;
+    let parser = session.shared().parser();
+    let nsp = socket.0.namespace.name();
+    let welcome = welcome(socket.id(), Some(pid));
+    encode::control(parser, PacketKind::Connect, nsp, &welcome, |encoded| {
+        session.send_anyway(|outbox| {
+            encoded.frames(|opcode, payload| outbox.push(opcode, payload));
+        });
+    });
 }
 
 /// What the handlers of the old connection are told.

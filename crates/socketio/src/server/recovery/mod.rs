@@ -25,7 +25,7 @@ use super::cluster::KeptClient;
 use crate::id::{Pid, SocketId};
 pub(crate) use log::{Claim, Finished, Log, NotRecovered};
 pub(crate) use returns::{Return, Returns};
-pub(crate) use trail::Trail;
+pub(crate) use trail::{AfterPong, Trail};
 
 /// The options of connection state recovery; see
 /// [`ServerBuilder::recovery`](crate::ServerBuilder::recovery).

@@ -19,20 +19,18 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use socketio_proto::cluster::streams::{Offset, StoredSession};
 use socketio_proto::cluster::{Body, Uid};
-use socketio_proto::socket::{DisconnectReason, PacketKind};
+use socketio_proto::socket::DisconnectReason;
 use tokio::sync::Semaphore;
 
 use super::super::Shared;
 use super::super::adapter::LocalAdapter;
 use super::super::broadcast::Target;
 use super::super::cluster::{self, KeptClient, Lifetimes, NotTaken, Store};
-use super::super::connect::welcome;
 use super::super::ending::Close;
 use super::super::namespace::NamespaceInner;
 use super::super::socket::Socket;
 use super::Recovery;
-use super::log::{Finished, NotRecovered, SUPERSEDED, is_recoverable};
-use crate::encode;
+use super::log::{Finished, NotRecovered, SUPERSEDED, is_recoverable, send_connect};
 use crate::id::{Pid, SocketId};
 
 /// The part of recovery across servers that a namespace's sockets share.
@@ -479,14 +477,7 @@ impl Return {
         };
         let events = local.join_quietly(socket, &rooms);
         let session = &socket.0.session;
-        let parser = session.shared().parser();
-        let welcome = welcome(socket.id(), Some(self.client.private_id()));
-        let nsp = socket.0.namespace.name();
-        encode::control(parser, PacketKind::Connect, nsp, &welcome, |encoded| {
-            session.send_anyway(|outbox| {
-                encoded.frames(|opcode, payload| outbox.push(opcode, payload));
-            });
-        });
+        send_connect(socket, self.client.private_id());
         for frame in self.missed.drain(..).chain(gathered) {
             session.send_anyway(|outbox| outbox.push_shared(frame));
         }

@@ -60,6 +60,8 @@ struct State {
     /// Set when events were sent ahead of CONNECT after this position. A client that asks from here
     /// again may have some of them.
     ahead: Option<Position>,
+    /// Set while the client is in to tell what it has received: see [`Trail::ask`].
+    asked: Option<Asked>,
     data: Value,
 }
 
@@ -77,6 +79,38 @@ struct Away {
     /// How much was sent before.
     end: u64,
     claimed: bool,
+}
+
+/// What is sent to a client that is asked is kept, as for one that is away.
+struct Asked {
+    /// Of [`Away`].
+    sequence: u64,
+    end: u64,
+    pongs: Pongs,
+}
+
+/// The pongs of a client that is asked. The official client may answer the ping behind CONNECT before
+/// it looks at CONNECT; the next ping comes to it when it has.
+///
+/// ```text
+///   Earlier ──► First ──► Second ──► Enough
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pongs {
+    /// One to a ping that was under way is to come.
+    Earlier,
+    First,
+    Second,
+    Enough,
+}
+
+/// What a session does after a pong; the greatest of its sockets' answers counts.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum AfterPong {
+    Nothing,
+    /// The client was let in for its pongs alone, and is to come again.
+    Close,
+    Ping,
 }
 
 /// One thing that is sent again.
@@ -134,6 +168,7 @@ impl Trail {
                 base: Position::Start,
                 own: 0,
                 ahead: None,
+                asked: None,
                 data: Value::Null,
             }),
         }
@@ -171,6 +206,7 @@ impl Trail {
     ) -> Result<(), EmitError> {
         let mut state = self.state.lock();
         let successor = match &state.place {
+            Place::Live(_) if state.asked.is_some() => Some(None),
             Place::Live(_) if socket.is_connected() => None,
             Place::Live(other) => Some(other.upgrade()),
             Place::Away(_) => Some(None),
@@ -217,6 +253,9 @@ impl Trail {
         send: impl FnOnce() -> Result<(), Full>,
     ) -> Result<(), Full> {
         let mut state = self.state.lock();
+        if state.asked.is_some() {
+            return Ok(());
+        }
         send()?;
         let before = state.sent.size();
         state.sent.push_broadcast(sequence);
@@ -258,18 +297,33 @@ impl Trail {
     /// A ping has been queued behind what was sent.
     pub(crate) fn pinged(&self) {
         let mut state = self.state.lock();
-        state.pinged = state.end;
+        if state.asked.is_none() {
+            state.pinged = state.end;
+        }
     }
 
     /// The ping was answered: what was sent before it has been received.
-    pub(crate) fn ponged(&self) {
+    pub(crate) fn ponged(&self) -> AfterPong {
         let mut state = self.state.lock();
+        if let Some(asked) = &mut state.asked {
+            let (pongs, next) = match asked.pongs {
+                Pongs::Earlier => (Pongs::First, AfterPong::Nothing),
+                Pongs::First => (Pongs::Second, AfterPong::Ping),
+                Pongs::Second | Pongs::Enough => (Pongs::Enough, AfterPong::Close),
+            };
+            asked.pongs = pongs;
+            if pongs == Pongs::Enough {
+                state.ahead = None;
+            }
+            return next;
+        }
         let first = state.end - state.sent.len() as u64;
         let before = state.sent.size();
         for _ in first..state.pinged {
             state.forget_first();
         }
         self.account(before, state.sent.size());
+        AfterPong::Nothing
     }
 
     // --- Leaving and coming back. The caller holds the lock of the namespace's broadcasts. ---
@@ -280,11 +334,15 @@ impl Trail {
         if !state.place.is(socket) {
             return false;
         }
+        let (sequence, end) = match state.asked.take() {
+            Some(asked) => (asked.sequence, asked.end),
+            None => (self.account.sequence.load(Ordering::Acquire), state.end),
+        };
         state.place = Place::Away(Away {
             rooms,
             since: now,
-            sequence: self.account.sequence.load(Ordering::Acquire),
-            end: state.end,
+            sequence,
+            end,
             claimed: false,
         });
         true
@@ -428,9 +486,23 @@ impl Trail {
         }
     }
 
-    /// What it has received is being found out.
-    pub(super) fn asked(&self) {
-        self.state.lock().ahead = None;
+    /// The client is in to tell what it has received: nothing that it has missed is sent, and it is to
+    /// be sent away when its pongs have come. `is_pinged` if one to an earlier ping is under way.
+    pub(super) fn ask(&self, socket: &Socket, is_pinged: bool) {
+        let mut state = self.state.lock();
+        let Place::Away(away) = &state.place else {
+            return;
+        };
+        state.asked = Some(Asked {
+            sequence: away.sequence,
+            end: away.end,
+            pongs: if is_pinged {
+                Pongs::Earlier
+            } else {
+                Pongs::First
+            },
+        });
+        state.place = Place::Live(Arc::downgrade(&socket.0));
     }
 }
 
