@@ -156,7 +156,7 @@ describe("sio serve --advertise", { skip: skip || !existsSync(sio) }, () => {
       [["--advertise", "127.0.0.1", ...secret], /--advertise <HOST:PORT>.*: write host and port/],
       [["--advertise", "127.0.0.1:3000", "--cluster-secret", "short"], /at least 16 bytes/],
       [["--advertise", "127.0.0.1:3000", ...secret, ...tls], /--cluster-listen/],
-      [["--advertise", "127.0.0.1:3000", ...secret, "--proxy-protocol"], /--cluster-listen/],
+      [["--advertise", "127.0.0.1:3000", ...secret, "--proxy-protocol", "127.0.0.1"], /--cluster-listen/],
     ]) {
       const { status, stderr } = serve(...args);
       assert.notEqual(status, 0, args.join(" "));

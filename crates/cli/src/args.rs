@@ -96,6 +96,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) allow_eio3: bool,
 
+    /// Serves JSONP, which pages of any site can read, whatever --cors says.
+    #[arg(long)]
+    pub(crate) allow_jsonp: bool,
+
     /// Compresses WebSocket messages of more than 1 KiB.
     #[arg(long)]
     pub(crate) compress: bool,
@@ -113,9 +117,15 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "COUNT", value_parser = at_least_1::<usize>)]
     pub(crate) max_tcp_connections: Option<usize>,
 
-    /// How many clients may be connected from one address.
+    /// How many clients may be connected from one address, or from one network of IPv6.
     #[arg(long, value_name = "COUNT", value_parser = at_least_1::<u32>)]
     pub(crate) max_connections_per_address: Option<u32>,
+
+    /// How many bits of an IPv6 address are one client's: 64 is the network that most have of their
+    /// provider, 128 each address.
+    #[arg(long, value_name = "BITS", default_value_t = 64, requires = "max_connections_per_address",
+        value_parser = clap::value_parser!(u32).range(1..=128))]
+    pub(crate) ipv6_prefix: u32,
 
     /// How many clients may connect each second, and twice as many at once; more are told to try
     /// again.
@@ -230,9 +240,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) no_doctor: bool,
 
-    /// Expects the PROXY protocol at the beginning of each connection.
-    #[arg(long)]
-    pub(crate) proxy_protocol: bool,
+    /// Expects the PROXY protocol at the beginning of each connection, from load balancers by address or
+    /// network such as 10.0.0.0/8; connections of others are dropped. Can be given several times.
+    #[arg(long, value_name = "NETWORK", value_parser = not_empty)]
+    pub(crate) proxy_protocol: Vec<String>,
 
     /// What is logged: off, error, warn, info, debug, trace, or a filter such as socketio=debug or
     /// warn,socketio::server=debug.

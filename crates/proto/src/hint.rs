@@ -37,6 +37,8 @@ pub enum Hint {
     HandshakeMethod,
     /// The header `Origin` is no such.
     InvalidOrigin,
+    /// The client wants JSONP, which is switched off.
+    Jsonp,
     /// A session that has moved to WebSocket is polled.
     LatePoll,
     /// A middleware of the engine refused.
@@ -107,7 +109,7 @@ pub enum Hint {
 
 impl Hint {
     /// All hints, in alphabetical order.
-    pub const ALL: [Hint; 47] = [
+    pub const ALL: [Hint; 48] = [
         Hint::AllowRequest,
         Hint::Broken,
         Hint::Busy,
@@ -122,6 +124,7 @@ impl Hint {
         Hint::Gateway,
         Hint::HandshakeMethod,
         Hint::InvalidOrigin,
+        Hint::Jsonp,
         Hint::LatePoll,
         Hint::Middleware,
         Hint::Misdirected,
@@ -212,6 +215,11 @@ impl Hint {
             Hint::InvalidOrigin => {
                 "the header Origin has control characters, which no browser sends: check what \
                  changes the headers on the way"
+            }
+            Hint::Jsonp => {
+                "the client asks for JSONP, which this server does not serve because any web page can \
+                 read it: take `forceJSONP` out of the client's options and configure `cors`, or allow \
+                 it on the server (`sio serve --allow-jsonp`)"
             }
             Hint::LatePoll => {
                 "the session has moved to WebSocket and is not polled any more: mostly a late or \

@@ -89,9 +89,12 @@ async fn serve(options: ServeArgs) -> Result<(), BoxError> {
         }
         _ => listening,
     };
-    let listening = match options.proxy_protocol {
-        true => listening.proxy_protocol(),
-        false => listening,
+    let listening = match &options.proxy_protocol[..] {
+        [] => listening,
+        networks => {
+            let proxied = listening.proxy_protocol(networks.iter().map(String::as_str));
+            proxied.map_err(|error| wrong_options("--proxy-protocol", error))?
+        }
     };
     match options.log_format {
         LogFormat::Text => {
@@ -160,7 +163,7 @@ fn wrong_tls(error: &TlsError, certificate: &Path, key: &Path) -> Usage {
 }
 
 /// Says in words of the options what the library says in its own.
-fn wrong_options(error: ConfigError) -> Usage {
+fn wrong_options(proxy: &str, error: ConfigError) -> Usage {
     Usage(match error {
         ConfigError::Cors(CorsError::CredentialsForAll) => {
             "--cors '*' cannot be with --cors-credentials: browsers refuse that combination; name \
@@ -172,7 +175,7 @@ fn wrong_options(error: ConfigError) -> Usage {
              the end"
         ),
         ConfigError::Proxy(given) => format!(
-            "--trusted-proxy {given}: it is neither an address nor a network: write it as 10.1.2.3 \
+            "{proxy} {given}: it is neither an address nor a network: write it as 10.1.2.3 \
              or 10.0.0.0/8"
         ),
         ConfigError::RoutingSecret => {
@@ -223,7 +226,9 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
         builder = builder.max_tcp_connections(count);
     }
     if let Some(count) = options.max_connections_per_address {
-        builder = builder.max_connections_per_address(count);
+        builder = builder
+            .max_connections_per_address(count)
+            .ipv6_prefix(options.ipv6_prefix);
     }
     if let Some(seconds) = options.recovery {
         let recovery = Recovery::new().max_disconnection(Duration::from_secs(seconds));
@@ -235,6 +240,9 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
     }
     if options.allow_eio3 {
         builder = builder.allow_eio3();
+    }
+    if !options.allow_jsonp {
+        builder = builder.without_jsonp();
     }
     if options.compress {
         builder = builder.per_message_deflate(PerMessageDeflate::new());
@@ -250,7 +258,9 @@ fn server(options: &ServeArgs) -> Result<Server, BoxError> {
         }
         builder = builder.cors(cors);
     }
-    Ok(builder.try_build().map_err(wrong_options)?)
+    Ok(builder
+        .try_build()
+        .map_err(|error| wrong_options("--trusted-proxy", error))?)
 }
 
 fn routing(options: &ServeArgs) -> Result<Option<Routing>, Usage> {
@@ -258,7 +268,7 @@ fn routing(options: &ServeArgs) -> Result<Option<Routing>, Usage> {
     let secret = secret.or_else(|| std::env::var(SECRET).ok());
     match (&options.advertise, secret) {
         (Some(address), Some(secret)) => {
-            let speaks_plainly = options.tls_cert.is_none() && !options.proxy_protocol;
+            let speaks_plainly = options.tls_cert.is_none() && options.proxy_protocol.is_empty();
             if !speaks_plainly && options.cluster_listen.is_none() {
                 return Err(Usage(
                     "the other servers speak plain HTTP to this one: give them an address \

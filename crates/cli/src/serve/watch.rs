@@ -147,6 +147,8 @@ fn text(metrics: &Metrics) -> String {
         ("no namespace in time", stats.connect_timeouts),
         ("too slow", stats.slow_clients),
         ("tcp connections", stats.dropped_connections),
+        ("no PROXY header", stats.refused_proxies),
+        ("malformed WebSocket handshake", stats.malformed_handshakes),
         ("long head", stats.long_heads),
         ("large message", stats.large_messages),
         ("awaited answers", stats.refused_acks),

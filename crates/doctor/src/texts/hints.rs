@@ -59,6 +59,9 @@ pub(super) fn spanish(hint: Hint) -> &'static str {
         Hint::InvalidOrigin => {
             "la cabecera Origin tiene caracteres de control, que ningún navegador envía: mire qué cambia las cabeceras por el camino"
         }
+        Hint::Jsonp => {
+            "el cliente pide JSONP, que este servidor no sirve porque cualquier página puede leerlo: quite `forceJSONP` de las opciones del cliente y configure `cors`, o permítalo en el servidor (`sio serve --allow-jsonp`)"
+        }
         Hint::LatePoll => {
             "la sesión pasó a WebSocket y ya no usa polling: casi siempre una petición tardía o repetida, inofensiva una vez; si es frecuente, busque un proxy que repita peticiones"
         }
@@ -184,6 +187,7 @@ pub(super) mod tests {
             | Hint::Forbidden
             | Hint::Gateway
             | Hint::InvalidOrigin
+            | Hint::Jsonp
             | Hint::Middleware
             | Hint::NotSocketIo
             | Hint::Page

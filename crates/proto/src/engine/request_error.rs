@@ -92,6 +92,8 @@ pub enum RequestError {
         /// What went wrong.
         error: String,
     },
+    /// JSONP is asked for, and switched off (code 3).
+    JsonpDisabled,
     /// A WebSocket names polling as its transport (code 3).
     ///
     /// Mostly a native client written in Dart, whose default transports mean that.
@@ -132,6 +134,7 @@ impl RequestError {
             | RequestError::ProtocolMismatch { .. }
             | RequestError::TransportHandshakeError
             | RequestError::TransportFailed { .. }
+            | RequestError::JsonpDisabled
             | RequestError::UpgradeOfPolling
             | RequestError::IdGenerationError { .. }
             | RequestError::MiddlewareFailure => 3,
@@ -149,7 +152,11 @@ impl RequestError {
         {
             return Cow::Borrowed(message);
         }
-        Cow::Borrowed(self.text())
+        Cow::Borrowed(match self {
+            // No browser shows it, but whoever looks at the answer.
+            RequestError::JsonpDisabled => "JSONP is disabled",
+            _ => self.text(),
+        })
     }
 
     /// Returns what the code means, whatever reason was given.
@@ -226,6 +233,7 @@ impl RequestError {
             RequestError::TransportFailed { error } => {
                 json!({ "name": "TRANSPORT_HANDSHAKE_ERROR", "error": error })
             }
+            RequestError::JsonpDisabled => json!({ "name": "JSONP_DISABLED" }),
             RequestError::UpgradeOfPolling => json!({ "name": "UPGRADE_OF_POLLING" }),
             RequestError::IdGenerationError { error } => {
                 json!({ "name": "ID_GENERATION_ERROR", "error": error })
@@ -258,6 +266,7 @@ impl RequestError {
             } => Hint::LatePoll,
             RequestError::ProtocolMismatch { .. } => Hint::OtherRevision,
             RequestError::TransportFailed { .. } => Hint::TransportFailed,
+            RequestError::JsonpDisabled => Hint::Jsonp,
             RequestError::UpgradeOfPolling => Hint::WebSocketOnly,
             RequestError::IdGenerationError { .. } => Hint::SessionId,
             RequestError::MiddlewareFailure => Hint::Middleware,
@@ -393,6 +402,12 @@ mod tests {
                 3,
                 "Bad request",
                 json!({ "name": "TRANSPORT_HANDSHAKE_ERROR" }),
+            ),
+            (
+                RequestError::JsonpDisabled,
+                3,
+                "JSONP is disabled",
+                json!({ "name": "JSONP_DISABLED" }),
             ),
             (
                 RequestError::UpgradeOfPolling,

@@ -5,7 +5,7 @@
 //! again.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ pub(crate) struct Limits {
     /// TCP connections, WebSockets among them; by default what the sessions may need.
     pub(crate) max_tcp_connections: Option<usize>,
     pub(crate) max_per_address: Option<u32>,
+    /// So many bits of an IPv6 address stand for one client: providers give each a network.
+    pub(crate) ipv6_prefix: u8,
     pub(crate) handshakes: Option<HandshakeRate>,
 }
 
@@ -27,6 +29,20 @@ impl Limits {
     pub(crate) fn max_tcp(&self) -> usize {
         let usual = self.max_connections.saturating_mul(3).saturating_add(64);
         self.max_tcp_connections.unwrap_or(usual)
+    }
+
+    /// How many sessions an address may have, and under which address they are counted; `None` if they
+    /// are not.
+    fn of_address(&self, address: Option<IpAddr>) -> Option<(u32, IpAddr)> {
+        let address = match address?.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => {
+                let host_bits = 128 - u32::from(self.ipv6_prefix.min(128));
+                let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+            }
+        };
+        Some((self.max_per_address?, address))
     }
 }
 
@@ -116,7 +132,7 @@ impl Admission {
         if sessions >= limits.max_connections {
             return Err(Busy::Connections);
         }
-        if let (Some(max), Some(address)) = (limits.max_per_address, address)
+        if let Some((max, address)) = limits.of_address(address)
             && self
                 .by_address
                 .lock()
@@ -150,7 +166,7 @@ impl Admission {
 
     /// Counts a session of an address, where that is limited.
     pub(crate) fn open(&self, limits: &Limits, address: Option<IpAddr>) -> Result<(), Busy> {
-        if let (Some(max), Some(address)) = (limits.max_per_address, address) {
+        if let Some((max, address)) = limits.of_address(address) {
             let mut by_address = self.by_address.lock();
             if by_address.get(&address).is_some_and(|n| *n >= max) {
                 return Err(Busy::Address);
@@ -161,7 +177,7 @@ impl Admission {
     }
 
     pub(crate) fn closed(&self, limits: &Limits, address: Option<IpAddr>) {
-        let (Some(_), Some(address)) = (limits.max_per_address, address) else {
+        let Some((_, address)) = limits.of_address(address) else {
             return;
         };
         let mut by_address = self.by_address.lock();
@@ -199,6 +215,7 @@ mod tests {
         max_connections: 10,
         max_tcp_connections: None,
         max_per_address: Some(2),
+        ipv6_prefix: 64,
         handshakes: Some(HandshakeRate { rate: 10, burst: 3 }),
     };
 
@@ -252,6 +269,42 @@ mod tests {
             admission.ask(&limits, 0, address(1), now),
             Err(Busy::Draining)
         );
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_one_client_s() {
+        for (prefix, first, second, are_one) in [
+            (64, "2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
+            (64, "2001:db8::1", "2001:db8:0:1::1", false),
+            (48, "2001:db8::1", "2001:db8:0:ffff::1", true),
+            (48, "2001:db8::1", "2001:db8:1::1", false),
+            (128, "2001:db8::1", "2001:db8::1", true),
+            (128, "2001:db8::1", "2001:db8::2", false),
+            (1, "::2", "7fff::1", true),
+            (1, "::2", "8000::1", false),
+            (0, "::2", "ffff::1", true),
+            // An IPv4 address is one, however it is written.
+            (64, "1.2.3.4", "::ffff:1.2.3.4", true),
+            (64, "::ffff:1.2.3.4", "::ffff:1.2.3.5", false),
+            (0, "1.2.3.4", "1.2.3.5", false),
+        ] {
+            let limits = Limits {
+                max_per_address: Some(1),
+                ipv6_prefix: prefix,
+                handshakes: None,
+                ..LIMITS
+            };
+            let admission = Admission::default();
+            let address = |text: &str| Some(text.parse().unwrap());
+            let (first, second) = (address(first), address(second));
+            assert_eq!(admission.open(&limits, first), Ok(()));
+            let expected = if are_one { Err(Busy::Address) } else { Ok(()) };
+            let asked = admission.ask(&limits, 1, second, Instant::now());
+            assert_eq!(asked, expected, "{prefix} {first:?} {second:?}");
+            assert_eq!(admission.open(&limits, second), expected);
+            admission.closed(&limits, if are_one { second } else { first });
+            assert_eq!(admission.open(&limits, first), Ok(()));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use super::http_connections::Pending;
 use super::routing::Passing;
 
 /// The body of an answer: one of the server's own, or of another server's, or that of the service
@@ -20,6 +21,8 @@ enum Kind<B> {
     /// Makes the HTTP server drop the connection without an answer.
     Abort,
     Inner(Pin<Box<B>>),
+    /// The same, and the request is pending until it is dropped.
+    Held(Box<(Pin<Box<B>>, Pending)>),
     Passing(Box<Passing>),
 }
 
@@ -36,6 +39,14 @@ impl<B> ResponseBody<B> {
 
     pub(crate) fn inner(body: B) -> ResponseBody<B> {
         ResponseBody(Kind::Inner(Box::pin(body)))
+    }
+
+    /// Holds the request, which has not ended before its answer's body has.
+    pub(crate) fn holding(self, pending: Pending) -> ResponseBody<B> {
+        ResponseBody(match self.0 {
+            Kind::Inner(body) => Kind::Held(Box::new((body, pending))),
+            kind => kind,
+        })
     }
 
     pub(crate) fn passing(body: Passing) -> ResponseBody<B> {
@@ -58,6 +69,7 @@ where
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Kind::Abort => Poll::Ready(Some(Err("the connection is dropped on purpose".into()))),
             Kind::Inner(body) => body.as_mut().poll_frame(cx).map_err(Into::into),
+            Kind::Held(held) => held.0.as_mut().poll_frame(cx).map_err(Into::into),
             Kind::Passing(body) => body.poll_frame(cx),
         }
     }
@@ -67,6 +79,7 @@ where
             Kind::Full(bytes) => bytes.is_none(),
             Kind::Abort => false,
             Kind::Inner(body) => body.is_end_stream(),
+            Kind::Held(held) => held.0.is_end_stream(),
             Kind::Passing(body) => body.is_end_stream(),
         }
     }
@@ -76,6 +89,7 @@ where
             Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
             Kind::Abort => SizeHint::new(),
             Kind::Inner(body) => body.size_hint(),
+            Kind::Held(held) => held.0.size_hint(),
             Kind::Passing(body) => body.size_hint(),
         }
     }

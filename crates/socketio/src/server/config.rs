@@ -94,6 +94,7 @@ pub(crate) struct Config {
     pub(crate) max_auth: Option<usize>,
     pub(crate) max_dynamic_namespaces: usize,
     pub(crate) max_header_bytes: usize,
+    pub(crate) jsonp: bool,
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) per_message_deflate: Option<PerMessageDeflate>,
     /// Answers of so many bytes are compressed.
@@ -151,12 +152,14 @@ impl Default for ServerBuilder {
                     max_connections: 1_000_000,
                     max_tcp_connections: None,
                     max_per_address: None,
+                    ipv6_prefix: 64,
                     handshakes: None,
                 },
                 max_pending_acks: 10_000,
                 max_auth: None,
                 max_dynamic_namespaces: 100_000,
                 max_header_bytes: 64 * 1024,
+                jsonp: true,
                 trusted_proxies: TrustedProxies::default(),
                 per_message_deflate: None,
                 http_compression: Some(1024),
@@ -188,9 +191,9 @@ pub enum ConfigError {
     /// The path is empty or has characters that no URL path has.
     #[error("the path {0:?} is not a URL path: write it as \"/socket.io\"")]
     Path(String),
-    /// A trusted proxy is neither an address nor a network.
+    /// A proxy is neither an address nor a network.
     #[error(
-        "the trusted proxy {0:?} is neither an address nor a network: write it as \"10.1.2.3\" or \"10.0.0.0/8\""
+        "the proxy {0:?} is neither an address nor a network: write it as \"10.1.2.3\" or \"10.0.0.0/8\""
     )]
     Proxy(String),
     /// The address for the other servers is none.
@@ -244,6 +247,19 @@ impl ServerBuilder {
     /// Sets the transports. Default: polling and WebSocket.
     pub fn transports(mut self, transports: impl IntoIterator<Item = Transport>) -> Self {
         self.engine.set_transports(transports);
+        self
+    }
+
+    /// Refuses JSONP, which clients of Socket.IO 1 to 4 use with `forceJSONP` and very old browsers by
+    /// themselves. Default: it is served, as by the reference.
+    ///
+    /// Its answers are scripts, which a page of any site can load and read, whatever
+    /// [`cors`](ServerBuilder::cors) says; who authenticates by cookies should refuse it. A session that
+    /// asks for it is refused with status 400, code 3 and the message `JSONP is disabled`, which
+    /// [`Stats::refused_requests`](crate::Stats::refused_requests) counts.
+    #[doc(alias = "jsonp")]
+    pub fn without_jsonp(mut self) -> Self {
+        self.config.jsonp = false;
         self
     }
 
@@ -550,9 +566,21 @@ impl ServerBuilder {
     /// Sets how many sessions one address may have. Default: no limit, because behind a proxy that is
     /// not [trusted](ServerBuilder::trusted_proxies) all clients have the same address.
     ///
-    /// A handshake above this is refused with status 503 and `Retry-After`.
+    /// A handshake above this is refused with status 503 and `Retry-After`, and
+    /// [`Stats::refused_addresses`](crate::Stats::refused_addresses) counts it. IPv6 addresses are counted
+    /// by their [network](ServerBuilder::ipv6_prefix).
     pub fn max_connections_per_address(mut self, count: u32) -> Self {
         self.config.limits.max_per_address = Some(count);
+        self
+    }
+
+    /// Sets how many bits of an IPv6 address are one client's for
+    /// [`max_connections_per_address`](ServerBuilder::max_connections_per_address). Default: 64, the
+    /// network that a provider gives to each of its customers, who can choose any address of it.
+    ///
+    /// Some give more (56 or 48 bits); 128 counts each address. More than 128 is 128.
+    pub fn ipv6_prefix(mut self, bits: u32) -> Self {
+        self.config.limits.ipv6_prefix = bits.min(128) as u8;
         self
     }
 
@@ -622,7 +650,10 @@ impl ServerBuilder {
     /// Sets how long a client may take for its TLS handshake and a PROXY header, and, give or take as
     /// much again, for the head of each request. Default: 30 s.
     ///
-    /// A connection on which nothing has begun and nothing is pending for that long is closed. For
+    /// A connection on which nothing has begun and nothing is pending for that long is closed; a request
+    /// is pending until its answer's last byte is on its way, however long that of a
+    /// [fallback](crate::Listening::fallback) takes. So is one whose client has read nothing of an answer
+    /// that waits for it. For
     /// [`Server::serve`]; under another HTTP server this is that server's matter.
     pub fn head_timeout(mut self, timeout: Duration) -> Self {
         self.config.head_timeout = timeout;

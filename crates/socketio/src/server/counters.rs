@@ -99,6 +99,9 @@ counters! {
     dropped_connections,
     /// Handshakes that were refused because their address had too many sessions.
     refused_addresses,
+    /// Connections that were dropped because their peer may not send the PROXY protocol, or sent
+    /// something else.
+    refused_proxies,
     /// Handshakes that were refused because too many came at once.
     refused_handshakes,
     /// Handshakes that were refused because the server is being drained, or closed.
@@ -108,10 +111,12 @@ counters! {
     invalid_packets,
     /// Times that a client had as many handlers running as it may.
     saturated,
+    /// WebSocket handshakes that were refused because a header of theirs was missing or malformed.
+    malformed_handshakes,
     /// Sessions that were closed because they had joined no namespace in time.
     connect_timeouts,
     /// Connections that were dropped because their first request, a body, a TLS handshake or a PROXY
-    /// header did not come in time.
+    /// header did not come in time, or an answer was not read.
     slow_clients,
     /// Requests that were refused because their head was too long.
     long_heads,

@@ -6,10 +6,12 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::http_connections::HttpConnection;
 use crate::read_buffer::with_buffer;
 
 /// A connection of which some was read already.
@@ -18,14 +20,19 @@ pub(crate) struct Begun<S> {
     /// Read and not taken yet, from `taken` on.
     head: Vec<u8>,
     taken: usize,
+    /// Told when the client does not read, and when it does again.
+    http: Arc<HttpConnection>,
+    is_blocked: bool,
 }
 
 impl<S: AsyncRead + Unpin> Begun<S> {
-    pub(crate) fn new(stream: S) -> Begun<S> {
+    pub(crate) fn new(stream: S, http: Arc<HttpConnection>) -> Begun<S> {
         Begun {
             stream,
             head: Vec::new(),
             taken: 0,
+            http,
+            is_blocked: false,
         }
     }
 
@@ -64,6 +71,14 @@ impl<S> Begun<S> {
         let mut rest = self.head;
         rest.drain(..self.taken);
         (self.stream, rest)
+    }
+
+    fn written<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        if written.is_pending() != self.is_blocked {
+            self.is_blocked = written.is_pending();
+            self.http.set_blocked(self.is_blocked);
+        }
+        written
     }
 }
 
@@ -116,11 +131,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -132,7 +149,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -166,7 +184,7 @@ mod tests {
     }
 
     fn read(parts: &[&'static [u8]], max: usize) -> (Begun<Parts>, bool) {
-        let mut begun = Begun::new(Parts(parts.to_vec()));
+        let mut begun = Begun::new(Parts(parts.to_vec()), Arc::default());
         let mut cx = Context::from_waker(Waker::noop());
         let is_ready = begun.poll_head(&mut cx, max).is_ready();
         (begun, is_ready)

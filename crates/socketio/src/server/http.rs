@@ -213,7 +213,7 @@ fn admit(shared: &Shared, parts: &Parts) -> Result<(), Busy> {
         .admission()
         .ask(limits, sessions, address, Instant::now());
     if let Err(busy) = admitted {
-        shared.refused_for_now(busy);
+        shared.refused_for_now(busy, address);
     }
     admitted
 }
@@ -288,6 +288,10 @@ fn check(shared: &Shared, parts: &Parts, upgrade: bool) -> Result<Checked, Reque
         (Verified::Session { transport } | Verified::Handshake { transport }, _) => {
             let revision = engine::verify_protocol(&request, shared.engine());
             let dialect = revision.map(|revision| Dialect::of(&request, revision, transport));
+            let dialect = dialect.and_then(|dialect| match dialect.jsonp {
+                true if !shared.config().jsonp => Err(RequestError::JsonpDisabled),
+                _ => Ok(dialect),
+            });
             Checked::Handshake(transport, dialect)
         }
     })
@@ -431,7 +435,7 @@ pub(crate) fn refuse_start<B>(
 ) -> Response<B> {
     match error {
         NotStarted::Busy(busy) => {
-            shared.refused_for_now(busy);
+            shared.refused_for_now(busy, None);
             refuse_for_now(headers, busy)
         }
         NotStarted::IdInUse => {

@@ -48,7 +48,11 @@ pub(crate) struct HttpConnection {
     listener: usize,
     begun: AtomicU32,
     ended: AtomicU32,
-    /// What `begun` was when it was looked at the last time.
+    /// How often the client has read again after it had not.
+    unblocked: AtomicU32,
+    /// An answer cannot be written, since the client does not read.
+    is_blocked: AtomicBool,
+    /// What `begun` and `unblocked` were together when it was looked at the last time.
     seen: AtomicU32,
     is_of_session: AtomicBool,
     end: AtomicU8,
@@ -136,15 +140,16 @@ impl HttpConnections {
     }
 
     /// Ends the connections of a listener on which nothing has begun since the last look, and nothing
-    /// is pending.
+    /// is pending; and those that have read nothing since then of an answer that waits.
     pub(crate) fn end_idle(&self, listener: usize) {
         for connection in self.table.lock().slots.iter().flatten() {
             if connection.listener != listener {
                 continue;
             }
             let begun = connection.begun.load(Ordering::Relaxed);
-            let same = connection.seen.swap(begun, Ordering::Relaxed) == begun;
-            if same && !connection.is_pending() {
+            let moves = begun.wrapping_add(connection.unblocked.load(Ordering::Relaxed));
+            let same = connection.seen.swap(moves, Ordering::Relaxed) == moves;
+            if same && (!connection.is_pending() || connection.is_blocked()) {
                 connection.end(IDLE);
             }
         }
@@ -181,6 +186,13 @@ impl HttpConnections {
         for connection in table.slots.iter().flatten() {
             connection.closed.store(true, Ordering::Release);
             connection.waker.wake();
+        }
+    }
+
+    /// Ends all connections at once, whatever they are doing.
+    pub(crate) fn cut_off(&self) {
+        for connection in self.table.lock().slots.iter().flatten() {
+            connection.end(CROWDED_OUT);
         }
     }
 
@@ -279,6 +291,18 @@ impl HttpConnection {
 
     pub(crate) fn is_pending(&self) -> bool {
         self.begun.load(Ordering::Relaxed) != self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether something waits to be written because the client does not read.
+    pub(crate) fn set_blocked(&self, is_blocked: bool) {
+        self.is_blocked.store(is_blocked, Ordering::Relaxed);
+        if !is_blocked {
+            self.unblocked.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.is_blocked.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -34,10 +34,12 @@ use tower_service::Service;
 
 use super::admission::Limits;
 use super::body::ResponseBody;
+use super::config::ConfigError;
 use super::early_end::EarlyEnd;
 use super::first_head::Begun;
 use super::http::{self, Answer, Peer};
 use super::http_connections::{End, Entry, HttpConnection, Pending};
+use super::proxies::Networks;
 use super::service::{NotFound, SocketIoLayer, SocketIoService};
 use super::{Shared, files, proxy_protocol};
 use crate::application::Callback;
@@ -59,8 +61,8 @@ pub struct Listening<S = NotFound> {
     server: Arc<Shared>,
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    /// Connections begin with the PROXY protocol.
-    is_proxied: bool,
+    /// Whose connections begin with the PROXY protocol; there are no others then.
+    proxies: Option<Networks>,
     fallback: S,
     /// After which time upgrade requests that are nobody's are dropped.
     destroy_upgrade: Option<Duration>,
@@ -94,7 +96,7 @@ impl Listening<NotFound> {
             server,
             listener,
             tls: None,
-            is_proxied: false,
+            proxies: None,
             fallback: NotFound,
             destroy_upgrade,
         }
@@ -119,14 +121,14 @@ impl<S> Listening<S> {
             server,
             listener,
             tls,
-            is_proxied,
+            proxies,
             ..
         } = self;
         Listening {
             server,
             listener,
             tls,
-            is_proxied,
+            proxies,
             fallback,
             destroy_upgrade: None,
         }
@@ -162,11 +164,30 @@ impl<S> Listening<S> {
     }
 
     /// Expects the PROXY protocol, version 1 or 2, at the beginning of each connection, as a load
-    /// balancer that passes TCP on can send it; the client's address is taken from it. A connection
-    /// without is dropped.
-    pub fn proxy_protocol(mut self) -> Self {
-        self.is_proxied = true;
-        self
+    /// balancer that passes TCP on can send it; the client's address is taken from it.
+    ///
+    /// The load balancers are named by address or network, such as `10.0.0.0/8`. Connections of anybody
+    /// else are dropped, who could claim any address, and so are those that begin otherwise;
+    /// [`Stats::refused_proxies`](crate::Stats::refused_proxies) counts both. Where only load balancers
+    /// reach the port, `["0.0.0.0/0", "::/0"]` lets all in.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let io = socketio::Server::new();
+    /// let listening = io.listen("127.0.0.1:0").await?.proxy_protocol(["10.0.0.0/8", "fd00::/8"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When one is neither an address nor a network.
+    pub fn proxy_protocol<'a>(
+        mut self,
+        networks: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ConfigError> {
+        self.proxies = Some(Networks::parse(networks)?);
+        Ok(self)
     }
 
     /// Serves HTTPS and WSS with a configuration of rustls.
@@ -238,6 +259,7 @@ where
                         let timeout = self.server.config().shutdown_timeout;
                         // Answers that are being written are last words, too.
                         let _ = tokio::time::timeout(timeout, connections.all_ended()).await;
+                        connections.cut_off();
                         return Ok(());
                     }
                     Either::Left((Either::Right(_), _)) => {
@@ -254,6 +276,13 @@ where
                     continue;
                 }
             };
+            if let Some(proxies) = &self.proxies
+                && !proxies.contains(address.ip())
+            {
+                server.counters().refused_proxies();
+                server.refusals().log_stranger(address);
+                continue;
+            }
             if connections.len() >= max {
                 server.refusals().log_crowd(max);
                 if !make_room(&server) {
@@ -277,17 +306,27 @@ where
                 http,
                 destroy_upgrade,
             };
-            if self.tls.is_none() && !self.is_proxied {
+            let is_proxied = self.proxies.is_some();
+            if self.tls.is_none() && !is_proxied {
                 tokio::spawn(serve(stream, service, entry));
                 continue;
             }
-            let (tls, is_proxied) = (self.tls.clone(), self.is_proxied);
+            let tls = self.tls.clone();
             let server = server.clone();
             tokio::spawn(async move {
                 let mut stream = stream;
                 let http = entry.connection().clone();
                 if is_proxied {
-                    let header = proxy_protocol::read(&mut stream);
+                    let header = async {
+                        let header = proxy_protocol::read(&mut stream).await;
+                        header.inspect_err(|error| {
+                            // What ends before was a look whether the port is open.
+                            if error.kind() == io::ErrorKind::InvalidData {
+                                server.counters().refused_proxies();
+                                server.refusals().log_no_proxy_header(address);
+                            }
+                        })
+                    };
                     let client =
                         within(&server, &http, "the PROXY protocol", address, header).await;
                     let Some(client) = client else { return };
@@ -382,7 +421,7 @@ where
     let http = service.http.clone();
     let server = service.service.server().clone();
     let max_bytes = server.config().max_header_bytes;
-    let mut stream = Begun::new(stream);
+    let mut stream = Begun::new(stream, http.clone());
     let has_head = std::future::poll_fn(|cx| {
         http.register(cx);
         if let Some(end) = http.ending() {
@@ -416,11 +455,16 @@ where
     let mut connection = pin!(connection);
     let mut closing = false;
     let result = std::future::poll_fn(|cx| {
-        if http.ending().is_some() {
+        if let Some(end) = http.ending() {
+            if end == End::Idle && http.is_blocked() {
+                server.counters().slow_clients();
+            }
             return Poll::Ready(Ok(()));
         }
         if http.is_closed() && !closing {
             closing = true;
+            // Being told has used the waker up.
+            http.register(cx);
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(cx)
@@ -462,15 +506,15 @@ where
         if !has_host(&request) {
             return Answering {
                 answer: Answer::Now(Some(bad_request())),
-                pending,
-                is_ours: false,
+                pending: Some(pending),
+                is_ours: true,
             };
         }
         let server = self.service.server();
         if server.serves(request.uri().path()) {
             return Answering {
                 answer: http::answer(server, request, Some(self.peer)),
-                pending,
+                pending: Some(pending),
                 is_ours: true,
             };
         }
@@ -501,7 +545,7 @@ where
         };
         Answering {
             answer: Answer::Later(answer),
-            pending,
+            pending: Some(pending),
             is_ours: false,
         }
     }
@@ -528,7 +572,7 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// An answer in the making.
 struct Answering<B> {
     answer: Answer<B>,
-    pending: Pending,
+    pending: Option<Pending>,
     /// It is answered by the server, and not by the service below.
     is_ours: bool,
 }
@@ -538,10 +582,14 @@ impl<B> Future for Answering<B> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let response = ready!(Pin::new(&mut self.answer).poll(cx));
-        if self.is_ours && response.status() == StatusCode::OK {
-            self.pending.is_of_session();
-        }
-        Poll::Ready(Ok(response))
+        Poll::Ready(Ok(match self.pending.take() {
+            Some(pending) if !self.is_ours => response.map(|body| body.holding(pending)),
+            Some(pending) if response.status() == StatusCode::OK => {
+                pending.is_of_session();
+                response
+            }
+            _ => response,
+        }))
     }
 }
 

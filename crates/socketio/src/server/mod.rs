@@ -622,7 +622,8 @@ impl Shared {
     }
 
     /// Counts a request that may come again later.
-    pub(crate) fn refused_for_now(&self, busy: Busy) {
+    pub(crate) fn refused_for_now(&self, busy: Busy, address: Option<IpAddr>) {
+        self.refusals.log_busy(busy, address);
         match busy {
             Busy::Address => self.counters.refused_addresses(),
             Busy::Connections => self.counters.refused_connections(),

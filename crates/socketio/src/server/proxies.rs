@@ -18,10 +18,34 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
+/// Networks, and single addresses.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Networks(Vec<IpNet>);
+
+impl Networks {
+    pub(crate) fn parse<'a>(
+        networks: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Networks, ConfigError> {
+        let parse = |text: &str| {
+            let address = text.parse::<IpAddr>().map(IpNet::from);
+            address
+                .or_else(|_| text.parse())
+                .map_err(|_| ConfigError::Proxy(text.to_owned()))
+        };
+        let networks = networks.into_iter().map(parse);
+        Ok(Networks(networks.collect::<Result<_, _>>()?))
+    }
+
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
 /// Networks whose word is taken.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrustedProxies {
-    networks: Vec<IpNet>,
+    networks: Networks,
     header: ForwardedHeader,
 }
 
@@ -30,19 +54,12 @@ impl TrustedProxies {
         networks: &[String],
         header: ForwardedHeader,
     ) -> Result<TrustedProxies, ConfigError> {
-        let parse = |text: &String| {
-            let address = text.parse::<IpAddr>().map(IpNet::from);
-            address
-                .or_else(|_| text.parse())
-                .map_err(|_| ConfigError::Proxy(text.clone()))
-        };
-        let networks = networks.iter().map(parse).collect::<Result<_, _>>()?;
+        let networks = Networks::parse(networks.iter().map(String::as_str))?;
         Ok(TrustedProxies { networks, header })
     }
 
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.networks.iter().any(|net| net.contains(&address))
+        self.networks.contains(address)
     }
 
     /// The client's address, and whether it speaks TLS, as the peer says if that is a trusted proxy.

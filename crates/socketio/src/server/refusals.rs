@@ -3,12 +3,16 @@
 //! A cluster without sticky sessions refuses thousands of requests each second. One line with a number
 //! says as much as all of them.
 
-use socketio_proto::Printable;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use socketio_proto::Printable;
+use socketio_proto::websocket::HandshakeError;
+
+use super::admission::Busy;
 use super::request::ConnectionError;
 use crate::id::SocketId;
 
@@ -20,6 +24,8 @@ pub(crate) struct Refusals {
     crowds: Rare,
     heads: Rare,
     acks: Rare,
+    strangers: Rare,
+    proxy_headers: Rare,
 }
 
 /// A line that is logged once a minute at most.
@@ -42,6 +48,7 @@ impl Rare {
 
 #[derive(Debug)]
 struct Cause {
+    /// What the client reads, or `NO_CODE`.
     code: u8,
     /// For the several causes of a code.
     hint: &'static str,
@@ -52,17 +59,29 @@ struct Cause {
 /// The time between two lines for the same cause.
 const PAUSE: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_secs(60);
-/// Codes and hints are a dozen.
+/// What is refused without a code of Engine.IO.
+const NO_CODE: u8 = u8::MAX;
+/// Codes and hints are two dozen.
 const MAX_CAUSES: usize = 32;
 
 impl Refusals {
     /// Says whether to log a refusal now; then how many like it were not logged since the last line.
     fn admit(&self, error: &ConnectionError, now: Instant) -> Option<u64> {
+        self.admit_cause(error.code, error.hint, PAUSE, now)
+    }
+
+    fn admit_cause(
+        &self,
+        code: u8,
+        hint: &'static str,
+        pause: Duration,
+        now: Instant,
+    ) -> Option<u64> {
         let mut causes = self.causes.lock();
         let known = causes.len();
-        let same = |cause: &&mut Cause| cause.code == error.code && cause.hint == error.hint;
+        let same = |cause: &&mut Cause| cause.code == code && cause.hint == hint;
         match causes.iter_mut().find(same) {
-            Some(cause) if now.saturating_duration_since(cause.logged) < PAUSE => {
+            Some(cause) if now.saturating_duration_since(cause.logged) < pause => {
                 cause.suppressed += 1;
                 None
             }
@@ -73,8 +92,8 @@ impl Refusals {
             None if known >= MAX_CAUSES => None,
             None => {
                 causes.push(Cause {
-                    code: error.code,
-                    hint: error.hint,
+                    code,
+                    hint,
                     logged: now,
                     suppressed: 0,
                 });
@@ -129,6 +148,73 @@ impl Refusals {
                 suppressed,
                 "an answer is not awaited, since the client owes too many: set a `timeout`, or raise \
                  `max_pending_acks`"
+            );
+        }
+    }
+
+    /// A request was refused for now.
+    pub(crate) fn log_busy(&self, busy: Busy, address: Option<IpAddr>) {
+        let remedy = match busy {
+            Busy::Address => {
+                "`max_connections_per_address` allows more; behind a proxy that is none of \
+                 `trusted_proxies` all clients have one address"
+            }
+            Busy::Connections => "`max_connections` allows more",
+            // Whoever drains a server knows, and is told once.
+            Busy::Draining => return,
+            Busy::Forwards => "`Routing::max_forwarded` allows more",
+            Busy::Rate => "`max_handshakes_per_second` allows more",
+        };
+        if let Some(suppressed) = self.admit_cause(NO_CODE, remedy, MINUTE, Instant::now()) {
+            let address = address.map(tracing::field::display);
+            tracing::warn!(
+                address,
+                suppressed,
+                "refused with 503: {}; {remedy}",
+                busy.message()
+            );
+        }
+    }
+
+    /// A WebSocket handshake was refused because of its headers.
+    pub(crate) fn log_handshake(&self, error: &HandshakeError) {
+        let remedy = match error {
+            HandshakeError::Protocol => {
+                "the client's `protocols` have to be names (letters, digits and !#$%&'*+-.^_`|~), each \
+                 of them once; a token in base64 has other characters"
+            }
+            HandshakeError::Method => "a WebSocket begins with a GET",
+            HandshakeError::Upgrade => "the header `Upgrade` does not say `websocket`",
+            HandshakeError::Version => {
+                "clients speak version 13; this is none, or one of another age"
+            }
+            _ => "the client, or a proxy, has lost or doubled a header of the handshake",
+        };
+        if let Some(suppressed) = self.admit_cause(NO_CODE, remedy, MINUTE, Instant::now()) {
+            tracing::warn!(suppressed, "a WebSocket was refused: {error}; {remedy}");
+        }
+    }
+
+    /// A connection came from who may not send the PROXY protocol.
+    pub(crate) fn log_stranger(&self, address: SocketAddr) {
+        if let Some(suppressed) = self.strangers.admit(Instant::now()) {
+            tracing::warn!(
+                %address,
+                suppressed,
+                "dropped: the peer is none of those that may send the PROXY protocol; \
+                 `proxy_protocol` names them"
+            );
+        }
+    }
+
+    /// A connection of a load balancer began with something else.
+    pub(crate) fn log_no_proxy_header(&self, address: SocketAddr) {
+        if let Some(suppressed) = self.proxy_headers.admit(Instant::now()) {
+            tracing::warn!(
+                %address,
+                suppressed,
+                "dropped: the connection does not begin with the PROXY protocol; let the load balancer \
+                 send it, or leave `proxy_protocol` out"
             );
         }
     }

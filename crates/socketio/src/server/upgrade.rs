@@ -55,7 +55,7 @@ pub(crate) fn answer<B>(
     };
     let protocol = match checked.and_then(|()| offered_protocols(&parts)) {
         Ok(offered) => select_protocol(shared, &parts, &offered),
-        Err(error) => return refuse_handshake(error),
+        Err(error) => return refuse_handshake(shared, error),
     };
     let accept = websocket::accept_key(key.unwrap_or_default());
     let Some(on_upgrade) = parts.extensions.remove::<OnUpgrade>() else {
@@ -227,7 +227,9 @@ pub(crate) fn plain_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgrad
 }
 
 /// Refuses a handshake whose headers are not those of a WebSocket.
-fn refuse_handshake<B>(error: HandshakeError) -> Response<B> {
+fn refuse_handshake<B>(shared: &Shared, error: HandshakeError) -> Response<B> {
+    shared.counters().malformed_handshakes();
+    shared.refusals().log_handshake(&error);
     let mut headers = HeaderMap::new();
     if let Some(versions) = error.supported_versions() {
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(versions));

@@ -87,7 +87,10 @@ async fn silent_connections_make_room_oldest_first() {
         let listening = io.listen("127.0.0.1:0").await.expect("a port");
         let address = listening.local_addr().expect("an address");
         let (listening, preface) = match is_proxied {
-            true => (listening.proxy_protocol(), "PROXY UNKNOWN\r\n"),
+            true => (
+                listening.proxy_protocol(["127.0.0.1"]).expect("an address"),
+                "PROXY UNKNOWN\r\n",
+            ),
             false => (listening, ""),
         };
         tokio::spawn(async move { listening.await });
@@ -316,12 +319,126 @@ async fn a_stranger_s_headers_mean_nothing() {
     assert!(answer.contains("\"secure\":false"), "{answer}");
 }
 
+// A provider gives each of its customers a network, who could otherwise have as many addresses as wanted.
+#[tokio::test]
+async fn sessions_of_a_network_of_ipv6_are_one_client_s_by_each_way() {
+    for (by_proxy_protocol, eio) in [(false, 4), (true, 4), (false, 3), (true, 3)] {
+        let builder = Server::builder()
+            .max_connections_per_address(2)
+            .allow_eio3()
+            .trusted_proxies(["127.0.0.1"]);
+        let io = builder.build();
+        let address = match by_proxy_protocol {
+            false => listen(&io).await,
+            true => proxied(&io, &["127.0.0.1"]).await,
+        };
+        let open = async |client: &str, is_upgrade: bool| {
+            let (preface, header) = match by_proxy_protocol {
+                true => (format!("PROXY TCP6 {client} ::1 1 2\r\n"), String::new()),
+                false => (String::new(), format!("X-Forwarded-For: {client}\r\n")),
+            };
+            let head = match is_upgrade {
+                true => upgrade_head(WEBSOCKET, &header),
+                false => handshake(&header),
+            };
+            let head = head.replace("EIO=4", &format!("EIO={eio}"));
+            status(address, &format!("{preface}{head}")).await
+        };
+        assert_eq!(open("2001:db8::1", false).await, 200);
+        // A WebSocket's end with the connection of its test frees its place.
+        assert_eq!(open("2001:db8::1:2", false).await, 200);
+        for is_upgrade in [false, true] {
+            let refused = open("2001:db8::ffff:ffff:ffff:ffff", is_upgrade).await;
+            assert_eq!(refused, 503, "{by_proxy_protocol} {eio} {is_upgrade}");
+        }
+        assert_eq!(open("2001:db8:0:1::1", false).await, 200);
+        assert_eq!(open("::ffff:1.2.3.4", false).await, 200);
+        assert_eq!(open("::ffff:1.2.3.5", false).await, 200);
+        assert_eq!(io.stats().refused_addresses, 2);
+    }
+}
+
+/// Serves behind load balancers with these addresses.
+async fn proxied(io: &Server, networks: &[&str]) -> SocketAddr {
+    let listening = io.listen("127.0.0.1:0").await.expect("a port");
+    let listening = listening.proxy_protocol(networks.iter().copied());
+    let listening = listening.expect("networks");
+    let address = listening.local_addr().expect("an address");
+    tokio::spawn(async move { listening.await });
+    address
+}
+
+// Who reaches the port past the load balancer could claim any address.
+#[tokio::test]
+async fn only_load_balancers_may_send_the_proxy_protocol() {
+    for (networks, is_let_in) in [
+        (&["127.0.0.1"][..], true),
+        (&["10.0.0.0/8", "127.0.0.0/8"], true),
+        (&["0.0.0.0/0", "::/0"], true),
+        (&["127.0.0.2", "::1"], false),
+        (&[], false),
+    ] {
+        let io = Server::new();
+        let address = proxied(&io, networks).await;
+        for header in ["PROXY TCP4 1.2.3.4 10.0.0.1 56 80\r\n", "PROXY UNKNOWN\r\n"] {
+            let answer = raw(address, &format!("{header}{}", handshake(""))).await;
+            assert_eq!(
+                answer.starts_with("HTTP/1.1 200 "),
+                is_let_in,
+                "{networks:?}"
+            );
+        }
+        let refused = if is_let_in { 0 } else { 2 };
+        assert_eq!(io.stats().refused_proxies, refused, "{networks:?}");
+        // A request without the header is nobody's, whoever sends it.
+        assert_eq!(raw(address, &handshake("")).await, "");
+        assert_eq!(io.stats().refused_proxies, refused + 1, "{networks:?}");
+    }
+    let io = Server::new();
+    let listening = io.listen("127.0.0.1:0").await.expect("a port");
+    let error = listening.proxy_protocol(["10.0.0.0/33"]).err();
+    let error = error.expect("a refusal").to_string();
+    assert!(error.contains("\"10.0.0.0/33\""), "{error}");
+}
+
+#[tokio::test]
+async fn jsonp_is_served_unless_it_is_switched_off() {
+    for (is_on, eio) in [(true, 4), (true, 3), (false, 4), (false, 3)] {
+        let builder = Server::builder().allow_eio3();
+        let builder = match is_on {
+            true => builder,
+            false => builder.without_jsonp(),
+        };
+        let (io, address) = start(builder).await;
+        let target = format!("/socket.io/?EIO={eio}&transport=polling");
+        for j in ["j=0", "j=12", "j=", "b64=1&j=0", "J=0", "jj=0"] {
+            let answer = http(address, "GET", &format!("{target}&{j}"), "").await;
+            let is_jsonp = j.split('&').any(|pair| pair.starts_with("j="));
+            let is_script = answer.body.starts_with("___eio[");
+            if is_jsonp && !is_on {
+                let refusal = r#"{"code":3,"message":"JSONP is disabled"}"#;
+                assert_eq!((answer.status, &*answer.body), (400, refusal), "{eio} {j}");
+            } else {
+                assert_eq!((answer.status, is_script), (200, is_jsonp), "{eio} {j}");
+            }
+        }
+        // Of a session that has begun without, nothing is a script either.
+        let sid = open_polling(address).await;
+        http(address, "POST", &format!("{HANDSHAKE}&sid={sid}"), "40").await;
+        let polled = http(address, "GET", &format!("{HANDSHAKE}&sid={sid}&j=0"), "").await;
+        assert!(polled.body.starts_with("40{"), "{polled:?}");
+        // The name says nothing over WebSocket.
+        let socket = Ws::upgrade(address, &format!("{WEBSOCKET}&j=0")).await;
+        let refused = if is_on { 0 } else { 4 };
+        assert_eq!(io.stats().refused_requests, refused);
+        drop(socket);
+    }
+}
+
 #[tokio::test]
 async fn the_proxy_protocol_tells_the_client_s_address() {
     let io = Server::new();
-    let listening = io.listen("127.0.0.1:0").await.unwrap().proxy_protocol();
-    let address = listening.local_addr().unwrap();
-    tokio::spawn(async move { listening.await });
+    let address = proxied(&io, &["127.0.0.0/8"]).await;
     let seen = Arc::new(parking_lot::Mutex::new(Vec::new()));
     let told = seen.clone();
     io.on_connection_error(move |error| told.lock().push(error.request.address));
@@ -351,9 +468,7 @@ async fn heads_and_handshakes_that_do_not_come_are_not_waited_for() {
     // Who has been answered and asks nothing more is not slow.
     let idle = format!("{}\r\n", "GET / HTTP/1.1\r\nHost: h\r\n");
     assert!(raw(address, &idle).await.starts_with("HTTP/1.1 404 "));
-    let listening = io.listen("127.0.0.1:0").await.unwrap().proxy_protocol();
-    let proxied = listening.local_addr().unwrap();
-    tokio::spawn(async move { listening.await });
+    let proxied = proxied(&io, &["127.0.0.1"]).await;
     assert_eq!(raw(proxied, "PROXY TCP4 1.2").await, "");
     assert_eq!(io.stats().slow_clients, 3);
     // A GET is pending all the time.

@@ -19,6 +19,7 @@ mod early_end;
 mod emits;
 mod endings;
 mod fake;
+mod fallback;
 mod foreign_text;
 mod hostile;
 mod http2;

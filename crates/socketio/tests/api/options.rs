@@ -31,6 +31,9 @@ const SERVER_DURATIONS: &[(&str, On<ServerBuilder, Duration>)] = &[
 
 const SERVER_NUMBERS: &[(&str, On<ServerBuilder, usize>)] = &[
     ("http_compression", ServerBuilder::http_compression),
+    ("ipv6_prefix", |b, n| {
+        b.max_connections_per_address(9).ipv6_prefix(n as u32)
+    }),
     ("level", |b, n| {
         b.per_message_deflate(PerMessageDeflate::new().level(n as u32))
     }),

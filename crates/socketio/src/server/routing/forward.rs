@@ -54,7 +54,7 @@ where
         become_upgrade(&mut parts);
     }
     let Some(place) = router.place(is_upgrade) else {
-        shared.refused_for_now(Busy::Forwards);
+        shared.refused_for_now(Busy::Forwards, None);
         return refuse_for_now(own_headers(&shared, &parts), Busy::Forwards);
     };
     shared.counters().forwarded();
