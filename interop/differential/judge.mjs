@@ -15,7 +15,7 @@ export async function judge(script, set, servers, patience = PATIENCE) {
   for (const wait of patience) {
     const [reference, ours] = await Promise.all(servers.map((server) => play(script, set, server, wait)));
     verdict = explain({ script, set, reference, ours });
-    if (!verdict.left.length) break;
+    if (!verdict.left.length || verdict.left[0].field === "unfinished") break;
   }
   return verdict;
 }
@@ -23,6 +23,11 @@ export async function judge(script, set, servers, patience = PATIENCE) {
 function explain(both) {
   const known = new Set();
   const left = [];
+  // Whatever the other has: the rest of the script was not compared.
+  if ([both.reference, both.ours].some((outcome) => outcome.at(-1)?.unfinished)) {
+    left.push({ at: "end script", field: "unfinished", reference: both.reference.at(-1).unfinished, ours: both.ours.at(-1).unfinished });
+    return { ...both, known, left };
+  }
   for (const difference of differences(both.reference, both.ours)) {
     const rule = RULES.find(({ of }) => of(difference, both));
     if (!rule) {

@@ -10,24 +10,36 @@
 // `{name}` in a target or in data is its id, `{ack}` the id of the last event that asked for an answer.
 //
 // The outcome is what came, step by step, without times; ids, ports and dates are masked.
+//
+// Nothing is waited for by time. A server handles what it reads in the order in which it came, whatever the connection:
+// once it has answered a request that was sent behind a step's bytes (a fence), it has done what the step makes it do.
 import http from "node:http";
 import { Wire, bytes } from "./wire.mjs";
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+/** One task of a server may need another, which runs behind the answer to the first fence. */
+const FENCES = 3;
+/** How long a server may take for an answer, and a script to be played, in milliseconds. */
+const ANSWER = 60_000;
+const SCRIPT = 120_000;
 /** Headers that say nothing about the protocol, or name the time. */
 const IGNORED = new Set(["content-length", "date", "keep-alive", "transfer-encoding"]);
 
 let played = 0;
 
+/** What comes, in `patience` times as many rounds and with pauses. A script that does not end says so (`unfinished`). */
 export async function play(script, set, server, patience = 0) {
   const player = new Player(set, server, patience);
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`not over after ${SCRIPT / 1000} s`)), SCRIPT);
+  });
   try {
-    for (const [i, step] of script.entries()) {
-      await player.step(step);
-      await player.settle(i);
-    }
-    return await player.end();
+    return await Promise.race([player.play(script), late]);
+  } catch (error) {
+    return [...player.outcome, { step: "end", on: "script", unfinished: error.message }];
   } finally {
+    clearTimeout(timer);
     player.clean();
   }
 }
@@ -46,11 +58,20 @@ class Player {
     this.agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   }
 
+  async play(script) {
+    for (const [i, step] of script.entries()) {
+      await this.step(step);
+      await this.settle(i);
+    }
+    return this.end();
+  }
+
   wire(on) {
     let wire = this.wires.get(on);
     if (!wire) {
       wire = new Wire(this.server.port, (entry) => this.#look(entry, wire));
       wire.name = on;
+      wire.isNew = true;
       this.wires.set(on, wire);
     }
     return wire;
@@ -90,18 +111,16 @@ class Player {
   }
 
   async step(step) {
-    const patient = 400 * (this.patience + 1);
     if (step.do === "hang up") {
       const wire = this.wires.get(step.on);
       if (!wire) return;
       wire.gone = true;
-      if (step.how === "end") wire.socket.end();
+      if (step.how === "end") await wire.finish();
       else wire.socket.destroy();
       return;
     }
     const wire = this.wire(step.on);
     if (wire.gone) return;
-    const waiting = wire.unanswered;
     if (step.as) {
       wire.opens = step.as;
       const target = step.target.replace(/#.*/, "");
@@ -111,20 +130,18 @@ class Player {
     if (step.do === "request") {
       const body = step.body === undefined ? undefined : bytes(this.#data(step.body));
       wire.request(step.method, this.#request(step, body));
-      // A GET may have to wait for something to happen.
-      const polls = step.method === "GET" && /sid=/.test(step.target);
-      if (!step.part) await wire.until(() => wire.unanswered <= waiting, polls ? 6 : patient);
     } else if (step.do === "websocket") {
       wire.request(step.method ?? "GET", this.#websocket(step));
-      await wire.until(() => wire.frames || wire.unanswered <= waiting, patient);
     } else if (step.do === "frame") {
       if (wire.frames) wire.frame({ ...step, data: this.#data(step.data) });
     } else if (step.do === "bytes") {
       if (!wire.frames) wire.request("GET", "");
       const data = bytes(this.#data(step.data));
       wire.write(typeof step.data === "string" ? Buffer.from(data.toString().replaceAll("{case}", this.name)) : data);
-      if (!wire.frames) await wire.until(() => wire.unanswered <= waiting, 40);
     } else throw new Error(`a step that does ${step.do}`);
+    await wire.flushed();
+    if (!step.as) return;
+    await this.#fence();
     await this.#welcome();
   }
 
@@ -133,7 +150,7 @@ class Player {
     if (!name) return;
     this.unwelcomed = undefined;
     const { id, target } = this.sessions.get(name);
-    const { body } = await this.#ask("GET", `${target}&sid=${encodeURIComponent(id)}`);
+    const body = await this.#askIfAnswered(`${target}&sid=${encodeURIComponent(id)}`);
     if (!body?.includes("2:40")) this.outcome.push({ on: `welcome ${name}`, body });
   }
 
@@ -167,17 +184,16 @@ class Player {
 
   /** Everything that a server does because of what it has read comes before the answers to these. */
   async #fence() {
-    for (let i = 0; i < 2; i++) {
-      const waits = [...this.wires.values()].filter((wire) => wire.frames && !wire.closeCame && !wire.closeSent && !wire.ended && !wire.gone);
+    // A connection is accepted behind those that were opened before.
+    const opened = [...this.wires.values()].filter((wire) => wire.isNew);
+    for (const wire of opened) wire.isNew = false;
+    if (opened.length) await this.#ask("/settled", false);
+    for (let i = 0; i < FENCES * (this.patience + 1); i++) {
       const beat = `beat ${++this.#beats}`;
-      for (const wire of waits) wire.frame({ op: 9, data: beat });
-      await Promise.all([
-        this.#ask("GET", "/app"),
-        ...waits.map((wire) => {
-          const beaten = () => wire.closeCame || wire.came.some(({ frame, text }) => frame === "pong" && text === beat);
-          return wire.until(beaten, 150 * (this.patience + 1));
-        }),
-      ]);
+      for (const wire of this.wires.values()) {
+        if (wire.frames && !wire.closeCame && !wire.closeSent && !wire.ended && !wire.gone) wire.frame({ op: 9, data: beat });
+      }
+      await this.#ask("/settled");
     }
     if (this.patience) await sleep(this.patience * 60);
   }
@@ -197,16 +213,26 @@ class Player {
     }
   }
 
-  #ask(method, target, headers = {}) {
-    return new Promise((resolve) => {
-      const options = { port: this.server.port, host: "127.0.0.1", method, path: target, agent: this.agent, headers };
-      const request = http.request(options, (answer) => {
-        let body = "";
-        answer.on("data", (data) => (body += data)).on("end", () => resolve({ status: answer.statusCode, body })).on("error", () => resolve({}));
-      });
-      request.on("error", () => resolve({}));
-      request.end();
-    });
+  /** The body of the answer to a GET. */
+  async #ask(path, agent = this.agent, tries = 3) {
+    const request = http.request({ port: this.server.port, host: "127.0.0.1", path, agent });
+    try {
+      return await answered(request);
+    } catch (error) {
+      // A server ends connections that have waited for long.
+      if (tries === 1) throw new Error(`no answer to ${path}: ${error.message}`);
+      return this.#ask(path, false, tries - 1);
+    }
+  }
+
+  /** The same, or nothing where the server has not answered when it has done all that it does now. */
+  async #askIfAnswered(path) {
+    const request = http.request({ port: this.server.port, host: "127.0.0.1", path, agent: false });
+    const answer = answered(request).catch(() => undefined);
+    await new Promise((resolve) => request.on("finish", resolve).on("error", resolve));
+    const body = await Promise.race([answer, this.#ask("/settled", false).then(() => this.#fence())]);
+    request.destroy();
+    return body;
   }
 
   /** What has become of the connections and sessions. */
@@ -225,7 +251,7 @@ class Player {
     for (const [name, { id, old, polling, target }] of this.sessions) {
       const sid = encodeURIComponent(id);
       // Refused by its revision at the latest, so that the session is not touched.
-      const { body } = await this.#ask("GET", `${this.set.path}?EIO=${old ? 4 : 3}&transport=${transport}&sid=${sid}`);
+      const body = await this.#askIfAnswered(`${this.set.path}?EIO=${old ? 4 : 3}&transport=${transport}&sid=${sid}`);
       const alive = !/"code":1/.test(body);
       this.outcome.push({ step: "end", session: name, alive });
       for (let i = 0; alive && polling && i < 3; i++) {
@@ -266,6 +292,18 @@ class Player {
     for (const wire of this.wires.values()) wire.destroy();
     this.agent.destroy();
   }
+}
+
+/** Ends a request; its answer's body. */
+function answered(request) {
+  return new Promise((resolve, reject) => {
+    request.setTimeout(ANSWER, () => request.destroy(new Error(`nothing for ${ANSWER / 1000} s`)));
+    request.on("error", reject).on("response", (answer) => {
+      let body = "";
+      answer.on("data", (data) => (body += data)).on("end", () => resolve(body)).on("error", reject);
+    });
+    request.end();
+  });
 }
 
 /** The same, with the keys of a handshake in order. */

@@ -4,6 +4,9 @@ import { createInterface } from "node:readline";
 
 const REFERENCE = [process.execPath, new URL("../reference-server.mjs", import.meta.url).pathname];
 
+/** So that what is read first is done first, compression included. */
+const ONE_THREAD = { TOKIO_WORKER_THREADS: "1", UV_THREADPOOL_SIZE: "1" };
+
 export class Server {
   facts = new Map();
 
@@ -13,7 +16,7 @@ export class Server {
     const words = ours ? ours.split(" ") : REFERENCE;
     const given = { ...flags, survive: true };
     const args = ["--port", "0", "--options", JSON.stringify(options), "--flags", JSON.stringify(given)];
-    server.child = spawn(words[0], [...words.slice(1), ...args], { stdio: ["ignore", "pipe", "pipe"] });
+    server.child = spawn(words[0], [...words.slice(1), ...args], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...ONE_THREAD } });
     server.exited = new Promise((resolve) => server.child.once("exit", (code, signal) => resolve(signal ?? code)));
     server.exited.then((why) => (server.dead = why ?? "exit"));
     server.errors = "";

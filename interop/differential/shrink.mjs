@@ -1,12 +1,13 @@
 // Makes a script smaller as long as it shows a difference.
 
-/** The smallest script found, `differs` being asked at most `limit` times. */
-export async function shrink(script, differs, limit = 200) {
+/** The smallest script found, `differs` being asked at most `limit` times, and not once `ms` are over. */
+export async function shrink(script, differs, { limit = 200, ms = 60_000 } = {}) {
+  const end = Date.now() + ms;
   let asked = 0;
   for (let found = true; found; ) {
     found = false;
     for (const smaller of candidates(script)) {
-      if (asked++ >= limit) return script;
+      if (asked++ >= limit || Date.now() >= end) return script;
       if (!(await differs(smaller))) continue;
       script = smaller;
       found = true;

@@ -26,8 +26,8 @@ export class Wire {
   closeSent = false;
   ended = false;
   #buffer = Buffer.alloc(0);
+  #flushed;
   #methods = [];
-  #waiting = new Set();
   #inflated = Buffer.alloc(0);
 
   constructor(port, came = () => {}) {
@@ -47,7 +47,17 @@ export class Wire {
   }
 
   write(data) {
-    if (this.socket.writable) this.socket.write(data);
+    if (this.socket.writable) this.#flushed = new Promise((resolve) => this.socket.write(data, resolve));
+  }
+
+  /** Ends when all that was written has left. */
+  flushed() {
+    return this.#flushed;
+  }
+
+  /** Ends this side, and waits until all that was written has left. */
+  finish() {
+    return new Promise((resolve) => this.socket.end(resolve));
   }
 
   request(method, data) {
@@ -75,21 +85,6 @@ export class Wire {
     this.write(Buffer.concat([Buffer.from(head), Buffer.from(mask ? key : []), payload]));
   }
 
-  /** Ends when the test passes, the connection has ended, or the time is over. */
-  until(test, ms) {
-    if (test() || this.ended) return Promise.resolve();
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        this.#waiting.delete(look);
-        resolve();
-      };
-      const look = () => (test() || this.ended) && done();
-      const timer = setTimeout(done, ms);
-      this.#waiting.add(look);
-    });
-  }
-
   destroy() {
     this.gone = true;
     this.socket.destroy();
@@ -107,7 +102,6 @@ export class Wire {
     if (this.#buffer.length) this.#add({ rest: readable(this.#buffer) });
     if (!this.gone) this.#add({ end: this.reset ? "reset" : "end" });
     this.socket.end();
-    for (const look of [...this.#waiting]) look();
   }
 
   #read(ended) {
@@ -116,7 +110,6 @@ export class Wire {
       if (!length) break;
       this.#buffer = this.#buffer.subarray(length);
     }
-    for (const look of [...this.#waiting]) look();
   }
 
   /** The length of the first answer, once it is there. */
