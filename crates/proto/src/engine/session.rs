@@ -206,6 +206,12 @@ impl Session {
         self.get_pending
     }
 
+    /// Says whether a ping of this side waits for its pong.
+    #[must_use]
+    pub fn awaits_pong(&self) -> bool {
+        matches!(self.heartbeat, Heartbeat::Waiting { .. })
+    }
+
     // --- What comes in ---
 
     /// Handles a packet; gives the message that it carries.
@@ -404,28 +410,16 @@ impl Session {
 
     // --- Commands ---
 
-    /// Sends a ping now, whatever the heartbeat: its answer shows that the client has read what was sent
-    /// before it. Revision 4 only; in revision 3 the client pings.
+    /// Sends a ping now, unless the pong to an earlier one is awaited: it shows that the client has read
+    /// what was sent before. Revision 4 only; in revision 3 the client pings.
     pub fn ping(&mut self, now: Instant) {
-        match self.heartbeat {
-            Heartbeat::Listening { .. } => return,
-            Heartbeat::Waiting { .. } => {}
-            Heartbeat::Idle { .. } => {
-                self.heartbeat = Heartbeat::Waiting {
-                    since: now,
-                    extended: false,
-                };
-            }
-        }
-        if let Phase::Open = self.phase {
+        if let (Phase::Open, Heartbeat::Idle { .. }) = (&self.phase, &self.heartbeat) {
             self.outputs.insert(Outputs::PING);
+            self.heartbeat = Heartbeat::Waiting {
+                since: now,
+                extended: false,
+            };
         }
-    }
-
-    /// Says whether the answer to a ping is awaited.
-    #[must_use]
-    pub fn awaits_pong(&self) -> bool {
-        matches!(self.heartbeat, Heartbeat::Waiting { .. })
     }
 
     /// Closes the session from this side: [`CloseReason::ForcedClose`]. The caller queues no message

@@ -45,6 +45,18 @@ fn unsolicited_pong_restarts_the_interval() {
     assert_eq!(driver.transmits(), [PING]);
 }
 
+#[test]
+fn one_pong_answers_a_ping() {
+    let mut driver = Driver::websocket();
+    driver.receive("3");
+    assert!(!driver.session.awaits_pong());
+    driver.pass(ms(25_000));
+    assert_eq!(driver.transmits(), [PING]);
+    assert!(driver.session.awaits_pong());
+    driver.receive("3");
+    assert!(!driver.session.awaits_pong());
+}
+
 // E040: a timer that is a little late does not add up.
 #[test]
 fn a_session_ends_when_its_figures_say_so() {

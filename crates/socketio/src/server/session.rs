@@ -253,10 +253,12 @@ impl Session {
         running: &mut Running,
     ) -> bool {
         let mut state = self.state.lock();
-        let is_pong = matches!(packet, Packet::Pong(_));
+        // A pong that nobody has asked for says nothing, and there may be many.
+        let is_answer =
+            matches!(packet, Packet::Pong(_)) && via == Via::Main && state.engine.awaits_pong();
         let Some(message) = state.engine.handle_packet(via, packet, now) else {
             let mut next = AfterPong::Nothing;
-            if is_pong && self.shared.config().recovery.is_some() {
+            if is_answer && self.shared.config().recovery.is_some() {
                 let ponged = state.connection.sockets().map(Socket::ponged);
                 next = ponged.max().unwrap_or(next);
             }

@@ -97,7 +97,7 @@ struct Asked {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Pongs {
-    /// One to a ping that was under way is to come.
+    /// One to a ping that was sent before CONNECT is to come.
     Earlier,
     First,
     Second,
@@ -304,10 +304,12 @@ impl Trail {
 
     /// The ping was answered: what was sent before it has been received.
     pub(crate) fn ponged(&self) -> AfterPong {
+        #[cfg(test)]
+        tests::PONGED.with(|count| count.set(count.get() + 1));
         let mut state = self.state.lock();
         if let Some(asked) = &mut state.asked {
             let (pongs, next) = match asked.pongs {
-                Pongs::Earlier => (Pongs::First, AfterPong::Nothing),
+                Pongs::Earlier => (Pongs::First, AfterPong::Ping),
                 Pongs::First => (Pongs::Second, AfterPong::Ping),
                 Pongs::Second | Pongs::Enough => (Pongs::Enough, AfterPong::Close),
             };
@@ -553,5 +555,63 @@ impl Sent {
                 frames: frames.into(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::{Duration, SystemTime};
+
+    use http::{HeaderMap, Uri};
+    use socketio_proto::engine::{Message, Packet, Revision, Transport, Via};
+
+    use super::super::super::handshake::Handshake;
+    use super::super::super::http::New;
+    use super::super::super::running::Running;
+    use super::super::super::session::{Dialect, Session};
+    use crate::id::SessionId;
+    use crate::{Recovery, Server};
+
+    use super::*;
+
+    thread_local! {
+        pub(super) static PONGED: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[test]
+    fn pongs_that_nobody_has_asked_for_walk_no_namespaces() {
+        const NAMESPACES: usize = 100;
+        let io = Server::builder().recovery(Recovery::new()).build();
+        let start = Instant::now();
+        let new = New {
+            id: SessionId::generate(),
+            transport: Transport::WebSocket,
+            dialect: Dialect {
+                revision: Revision::V4,
+                base64: false,
+                jsonp: false,
+            },
+        };
+        let (uri, headers) = (Uri::from_static("/socket.io/"), HeaderMap::new());
+        let handshake = Handshake::new(&uri, &headers, None, false, SystemTime::now());
+        let session = Arc::new(Session::new(new, &io.shared, handshake, start));
+        let mut running = Running::default();
+        for n in 0..NAMESPACES {
+            io.of(&format!("/{n}"));
+            let join = format!("0/{n},");
+            let join = Packet::Message(Message::Text(&join));
+            session.handle_packet(Via::Main, join, start, &mut running);
+        }
+        let mut flood = |now| {
+            for _ in 0..1000 {
+                session.handle_packet(Via::Main, Packet::Pong(""), now, &mut running);
+            }
+            PONGED.take()
+        };
+        assert_eq!(flood(start), 0);
+        let later = start + Duration::from_secs(25);
+        session.handle_timeout(later);
+        assert_eq!((flood(later), flood(later)), (NAMESPACES, 0));
     }
 }
