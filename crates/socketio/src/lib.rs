@@ -36,6 +36,7 @@ mod plugins;
 mod read_buffer;
 mod server;
 mod timeout;
+mod wakers;
 
 pub use args::{Args, DecodeError, EncodeError, Value};
 pub use client::Client;

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::connection::EventRef;
 use super::json::MalformedJson;
+use super::kept::Kept;
 use super::reader::Reader;
 
 /// One namespace as a client sees it.
@@ -28,13 +29,13 @@ pub struct ClientSocket<E, W> {
     next_id: u64,
     waiters: HashMap<u64, W>,
     /// What was emitted while the namespace was not joined.
-    offline: VecDeque<Offline<E>>,
-    offline_bytes: usize,
+    offline: Kept<Place, Offline<E>>,
     /// What came before the namespace was joined: the server sends what was missed ahead of its answer.
     received: VecDeque<StoredEvent>,
     received_bytes: usize,
     /// What is sent until it is answered, one after the other.
-    retried: VecDeque<Retried<E, W>>,
+    retried: Kept<u64, Retried<E, W>>,
+    /// The next number of those that are kept and have no other.
     next_ticket: u64,
 }
 
@@ -61,20 +62,33 @@ enum Phase {
     Joined,
 }
 
+/// The order of events that are kept. Ack ids are given in order, so that an event with an id is found
+/// by it alone: it stands behind those without one that were kept before the id was given.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Place {
+    /// The event's id, or the next one that was to be given.
+    id: u64,
+    ticket: u64,
+}
+
+impl Place {
+    fn of_id(id: u64) -> Place {
+        let ticket = u64::MAX;
+        Place { id, ticket }
+    }
+}
+
 #[derive(Debug)]
 struct Offline<E> {
     event: E,
     id: Option<u64>,
-    size: usize,
 }
 
 #[derive(Debug)]
 struct Retried<E, W> {
-    ticket: u64,
     event: E,
     /// Who waits for the answer, if anybody does.
     waiter: Option<W>,
-    size: usize,
     /// How long each try may take.
     timeout: Option<Duration>,
     tries: u32,
@@ -157,11 +171,10 @@ impl<E, W> ClientSocket<E, W> {
             recovered: false,
             next_id: 0,
             waiters: HashMap::new(),
-            offline: VecDeque::new(),
-            offline_bytes: 0,
+            offline: Kept::new(),
             received: VecDeque::new(),
             received_bytes: 0,
-            retried: VecDeque::new(),
+            retried: Kept::new(),
             next_ticket: 0,
         }
     }
@@ -280,17 +293,12 @@ impl<E, W> ClientSocket<E, W> {
     pub fn deactivate(&mut self) -> Lost<E, W> {
         let mut lost = self.handle_lost();
         self.phase = Phase::Inactive;
-        self.offline.retain(|event| event.id.is_none());
-        self.offline_bytes = self.offline.iter().map(|event| event.size).sum();
+        self.offline.take_all(|event| event.id.is_some());
         lost.waiters
             .extend(self.waiters.drain().map(|(_, waiter)| waiter));
-        let retried = std::mem::take(&mut self.retried);
-        for mut retried in retried {
-            match retried.waiter.take() {
-                Some(waiter) => lost.waiters.push(waiter),
-                None => self.retried.push_back(retried),
-            }
-        }
+        let retried = self.retried.take_all(|event| event.waiter.is_some());
+        let waiters = retried.into_iter().filter_map(|event| event.waiter);
+        lost.waiters.extend(waiters);
         lost
     }
 
@@ -308,7 +316,7 @@ impl<E, W> ClientSocket<E, W> {
         let lost = self.waiters.extract_if(|id, _| !kept.contains(id));
         let waiters = lost.map(|(_, waiter)| waiter).collect();
         let mut given_up = None;
-        if let Some(head) = self.retried.front_mut()
+        if let Some(head) = self.retried.first_mut()
             && head.pending.take().is_some()
             && head.tries > self.config.retries
         {
@@ -322,7 +330,7 @@ impl<E, W> ClientSocket<E, W> {
     }
 
     fn give_up(&mut self) -> Option<GivenUp<E, W>> {
-        let Retried { event, waiter, .. } = self.retried.pop_front()?;
+        let Retried { event, waiter, .. } = self.retried.pop()?;
         Some(GivenUp { event, waiter })
     }
 
@@ -388,8 +396,8 @@ impl<E, W> ClientSocket<E, W> {
     /// Takes out who waits for this answer.
     pub fn take_waiter(&mut self, id: u64) -> Option<W> {
         let is_tried = |head: &Retried<E, W>| head.pending.is_some_and(|(tried, _)| tried == id);
-        if self.retried.front().is_some_and(is_tried) {
-            return self.retried.pop_front()?.waiter;
+        if self.retried.first().is_some_and(is_tried) {
+            return self.retried.pop()?.waiter;
         }
         self.waiters.remove(&id)
     }
@@ -397,11 +405,7 @@ impl<E, W> ClientSocket<E, W> {
     /// Forgets who waits for this answer, and the event that asks for it if it was not sent yet.
     pub fn forget_ack(&mut self, id: u64) {
         self.waiters.remove(&id);
-        if let Some(at) = self.offline.iter().position(|event| event.id == Some(id))
-            && let Some(event) = self.offline.remove(at)
-        {
-            self.offline_bytes -= event.size;
-        }
+        self.offline.take_if(&Place::of_id(id), |_| true);
     }
 
     fn take_id(&mut self) -> u64 {
@@ -412,25 +416,37 @@ impl<E, W> ClientSocket<E, W> {
 
     // --- Events that go ---
 
-    /// Keeps an event of `size` bytes until the namespace is joined.
+    /// Keeps an event of `size` bytes until the namespace is joined. An id is the one that
+    /// [`next_ack`](ClientSocket::next_ack) has given last.
     ///
     /// # Errors
     ///
     /// When more is kept then than may be.
     pub fn keep(&mut self, event: E, id: Option<u64>, size: usize) -> Result<(), TooMuch> {
-        if self.offline_bytes + size > self.config.max_bytes && !self.offline.is_empty() {
+        if self.offline.is_full(size, self.config.max_bytes) {
             return Err(TooMuch);
         }
-        self.offline_bytes += size;
-        self.offline.push_back(Offline { event, id, size });
+        let place = match id {
+            Some(id) => Place::of_id(id),
+            None => Place {
+                id: self.next_id,
+                ticket: self.take_ticket(),
+            },
+        };
+        self.offline.push(place, Offline { event, id }, size);
         Ok(())
     }
 
     /// Returns the next of the events that were kept, with its ack id.
     pub fn take_offline(&mut self) -> Option<(E, Option<u64>)> {
-        let event = self.offline.pop_front()?;
-        self.offline_bytes -= event.size;
-        Some((event.event, event.id))
+        let Offline { event, id } = self.offline.pop()?;
+        Some((event, id))
+    }
+
+    fn take_ticket(&mut self) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        ticket
     }
 
     /// Queues an event that is sent again until it is answered; `timeout` bounds each try, the settings'
@@ -447,37 +463,33 @@ impl<E, W> ClientSocket<E, W> {
         size: usize,
         timeout: Option<Duration>,
     ) -> Result<u64, TooMuch> {
-        let queued: usize = self.retried.iter().map(|retried| retried.size).sum();
-        if !self.retried.is_empty() && queued + size > self.config.max_bytes {
+        if self.retried.is_full(size, self.config.max_bytes) {
             return Err(TooMuch);
         }
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.retried.push_back(Retried {
-            ticket,
+        let ticket = self.take_ticket();
+        let retried = Retried {
             event,
             waiter,
-            size,
             timeout: timeout.or(self.config.ack_timeout),
             tries: 0,
             pending: None,
-        });
+        };
+        self.retried.push(ticket, retried, size);
         Ok(ticket)
     }
 
     /// Forgets a queued event that was not sent yet.
     pub fn forget_retry(&mut self, ticket: u64) {
-        self.retried
-            .retain(|retried| retried.ticket != ticket || retried.tries > 0);
+        self.retried.take_if(&ticket, |retried| retried.tries == 0);
     }
 
     /// Returns the queued event that is to be sent now, with its ack id, if there is one.
     pub fn next_try(&mut self, now: Instant) -> Option<(&E, u64)> {
-        if self.phase != Phase::Joined || self.retried.front()?.pending.is_some() {
+        if self.phase != Phase::Joined || self.retried.first()?.pending.is_some() {
             return None;
         }
         let id = self.take_id();
-        let head = self.retried.front_mut()?;
+        let head = self.retried.first_mut()?;
         let deadline = head.timeout.and_then(|timeout| now.checked_add(timeout));
         head.tries += 1;
         head.pending = Some((id, deadline));
@@ -486,13 +498,13 @@ impl<E, W> ClientSocket<E, W> {
 
     /// Returns when [`handle_timeout`](ClientSocket::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.retried.front()?.pending?.1
+        self.retried.first()?.pending?.1
     }
 
     /// Gives up a try whose answer did not come in time: [`next_try`](ClientSocket::next_try) is next.
     /// If it was the last, it gives the event.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<GivenUp<E, W>> {
-        let head = self.retried.front_mut()?;
+        let head = self.retried.first_mut()?;
         let (_, deadline) = head.pending?;
         if deadline.is_none_or(|deadline| deadline > now) {
             return None;
@@ -742,7 +754,7 @@ mod tests {
         let long = format!("[\"{}\"]", "x".repeat(200));
         assert_eq!(socket.handle_event(&event("[\"a\"]"), None, &[]), Ok(false));
         assert_eq!(socket.handle_event(&event(&long), None, &[]), Err(TooMuch));
-        assert_eq!(socket.retry("d", None, 60, None), Ok(0));
+        assert!(socket.retry("d", None, 60, None).is_ok());
         assert_eq!(socket.retry("e", None, 41, None), Err(TooMuch));
         assert_eq!(socket.take_offline(), Some(("a", None)));
         assert_eq!(socket.keep("b", None, 41), Ok(()));
@@ -753,7 +765,7 @@ mod tests {
         let mut socket = socket();
         assert_eq!(socket.keep("a", None, 101), Ok(()));
         assert_eq!(socket.keep("b", None, 1), Err(TooMuch));
-        assert_eq!(socket.retry("c", None, 101, None), Ok(0));
+        assert!(socket.retry("c", None, 101, None).is_ok());
         assert_eq!(socket.retry("d", None, 1, None), Err(TooMuch));
         let long = format!("[\"{}\"]", "x".repeat(200));
         assert_eq!(socket.handle_event(&event(&long), None, &[]), Ok(false));
@@ -824,6 +836,30 @@ mod tests {
         socket.forget_retry(second);
         assert_eq!(socket.take_waiter(0), Some(1));
         assert_eq!(socket.next_try(start()), None);
+    }
+
+    #[test]
+    fn events_with_and_without_an_answer_keep_their_order() {
+        let mut socket = Tested::new(ClientSocketConfig {
+            max_bytes: 1000,
+            ..*socket().config()
+        });
+        socket.next_ack(0);
+        let mut ids = Vec::new();
+        for (event, waits) in [
+            ("a", false),
+            ("b", true),
+            ("c", false),
+            ("d", true),
+            ("e", false),
+        ] {
+            let id = waits.then(|| socket.next_ack(1));
+            socket.keep(event, id, 1).unwrap();
+            ids.extend(id);
+        }
+        socket.forget_ack(ids[0]);
+        let sent = std::iter::from_fn(|| socket.take_offline()).map(|(event, _)| event);
+        assert_eq!(sent.collect::<Vec<_>>(), ["a", "c", "d", "e"]);
     }
 
     // C027

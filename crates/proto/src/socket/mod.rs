@@ -10,6 +10,7 @@ mod decoder;
 mod encode;
 mod incoming;
 mod json;
+mod kept;
 mod manager;
 mod msgpack;
 mod packet;

@@ -32,6 +32,7 @@ use crate::args::Args;
 use crate::encode::{Encoded, EventArgs};
 use crate::error::{AckError, EmitError};
 use crate::plugins;
+use crate::wakers::Wakers;
 
 pub(crate) struct Shared {
     pub(crate) application: Arc<Application>,
@@ -373,7 +374,7 @@ pub(crate) struct Outbox {
     /// The answer to a ping waits; one is enough.
     pub(crate) has_pong: bool,
     /// Those who wait until the queue is short.
-    pub(crate) waiting: Vec<Waker>,
+    pub(crate) waiting: Wakers,
 }
 
 impl Outbox {
@@ -424,8 +425,8 @@ impl Outbox {
     /// Says whether an emitter has to wait; if so, it is woken when the queue is short.
     pub(crate) fn wait_below_mark(&mut self, waker: &Waker) -> bool {
         let waits = self.frames.len() + self.in_flight > MARK;
-        if waits && !self.waiting.iter().any(|other| other.will_wake(waker)) {
-            self.waiting.push(waker.clone());
+        if waits {
+            self.waiting.add(waker);
         }
         waits
     }
@@ -433,15 +434,15 @@ impl Outbox {
     /// Learns that something has been written.
     pub(crate) fn written(&mut self) {
         if self.frames.len() + self.in_flight <= MARK {
-            self.waiting.drain(..).for_each(Waker::wake);
+            self.waiting.wake_all();
         }
     }
 
     /// Forgets all: the session has ended.
     pub(crate) fn clear(&mut self) {
-        let waiting = std::mem::take(&mut self.waiting);
+        let mut waiting = std::mem::take(&mut self.waiting);
         *self = Outbox::default();
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.wake_all();
     }
 }
 

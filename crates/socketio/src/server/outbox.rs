@@ -18,6 +18,7 @@ use socketio_proto::engine::{Message, Packet, Queue, Revision, v3};
 use socketio_proto::websocket::{self, Deflater, Negotiated, Opcode, Role};
 
 use super::ending::Ending;
+use crate::wakers::Wakers;
 
 /// The queue and where it leads.
 pub(crate) struct Outbox {
@@ -49,7 +50,7 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct Rare {
     /// Emitters that wait until the queue is below its mark, and readers that wait for the end.
-    waiting: Vec<Waker>,
+    waiting: Wakers,
     late: Late,
 }
 
@@ -567,10 +568,7 @@ impl Outbox {
         if !self.is_open() || self.queued <= mark {
             return false;
         }
-        let waiting = &mut self.rare.get_or_insert_default().waiting;
-        if !waiting.iter().any(|w| w.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
+        self.rare.get_or_insert_default().waiting.add(waker);
         true
     }
 
@@ -637,10 +635,7 @@ impl Outbox {
         if self.is_closed() {
             return false;
         }
-        let waiting = &mut self.rare.get_or_insert_default().waiting;
-        if !waiting.iter().any(|w| w.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
+        self.rare.get_or_insert_default().waiting.add(waker);
         true
     }
 
@@ -648,9 +643,7 @@ impl Outbox {
         if let Some(rare) = &mut self.rare
             && (self.gate != Gate::Open || self.queued <= LOW_WATER)
         {
-            for waker in std::mem::take(&mut rare.waiting) {
-                waker.wake();
-            }
+            rare.waiting.wake_all();
             if rare.late.pong.is_none() && !rare.late.packet {
                 self.rare = None;
             }
