@@ -4,6 +4,7 @@
 //! ends its connection.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use socketio_proto::socket::{EncodedMessage, Packet, PacketDecoder, ParseError, Parser};
 
@@ -70,6 +71,16 @@ impl PacketDecoder for GuardedDecoder {
 
     fn add_binary(&mut self, bytes: &[u8]) -> Result<Option<Packet<'static>>, ParseError> {
         self.decode(|decoder| decoder.add_binary(bytes))
+    }
+
+    fn is_late(&mut self, now: Instant, within: Duration) -> bool {
+        let Some(decoder) = &mut self.decoder else {
+            return false;
+        };
+        let ask = || decoder.is_late(now, within);
+        self.application
+            .call(Callback::Parser, ask)
+            .unwrap_or_default()
     }
 }
 

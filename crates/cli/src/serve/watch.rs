@@ -50,6 +50,12 @@ fn text(metrics: &Metrics) -> String {
     let children = metrics.dynamic_namespaces as f64;
     out.value("sio_dynamic_namespaces", &[], children);
     out.family(
+        "sio_held_bytes",
+        "gauge",
+        "Bytes of packets that wait for their attachments.",
+    );
+    out.value("sio_held_bytes", &[], metrics.held_bytes as f64);
+    out.family(
         "sio_handshakes_total",
         "counter",
         "Handshakes and other requests, by outcome.",
@@ -143,6 +149,7 @@ fn text(metrics: &Metrics) -> String {
     out.family("sio_limits_total", "counter", "Clients that met a limit.");
     for (limit, count) in [
         ("invalid packet", stats.invalid_packets),
+        ("late attachments", stats.late_attachments),
         ("running handlers", stats.saturated),
         ("no namespace in time", stats.connect_timeouts),
         ("too slow", stats.slow_clients),

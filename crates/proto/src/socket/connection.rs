@@ -162,9 +162,37 @@ impl<S: Clone> Connection<S> {
         self
     }
 
-    /// When [`handle_timeout`](Connection::handle_timeout) is to be called.
+    /// When [`handle_timeout`](Connection::handle_timeout) and
+    /// [`check_attachments`](Connection::check_attachments) are to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
+        let attachments = self.decoder.poll_timeout();
+        [self.deadline, attachments].into_iter().flatten().min()
+    }
+
+    /// Bytes of a packet that waits for its attachments.
+    pub fn held(&self) -> usize {
+        self.decoder.held()
+    }
+
+    /// Looks whether a packet waits for attachments that do not come; each has the time `within`, which
+    /// begins with the first look after the one before. This is to be called now and then, say once a
+    /// heartbeat. While `is_read` is false the time does not run: what is not read cannot come.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has to be closed.
+    pub fn check_attachments(
+        &mut self,
+        now: Instant,
+        within: Duration,
+        is_read: bool,
+    ) -> Result<(), Invalid> {
+        if !is_read {
+            self.decoder.excuse();
+        } else if !self.closed && self.decoder.is_late(now, within) {
+            return Err(ParseError::AttachmentsMissing.into());
+        }
+        Ok(())
     }
 
     /// Says whether the connection has to be closed because no namespace was joined in time.
@@ -635,6 +663,28 @@ mod tests {
         assert!(
             matches!(incoming, Some(Incoming::Ack { id: 9, .. })),
             "{incoming:?}"
+        );
+    }
+
+    #[test]
+    fn a_packet_does_not_wait_for_its_attachments_for_ever() {
+        let (mut connection, now) = start();
+        connection.handle_text("0").unwrap();
+        assert!(connection.accept("/", 7));
+        let second = Duration::from_secs(1);
+        connection.handle_text(r#"52-["b"]"#).unwrap();
+        assert_eq!(connection.check_attachments(now, second, false), Ok(()));
+        assert_eq!(connection.poll_timeout(), None);
+        assert_eq!(connection.check_attachments(now, second, true), Ok(()));
+        assert_eq!(connection.poll_timeout(), Some(now + second));
+        assert_eq!(
+            connection.check_attachments(now + second, second, true),
+            Err(Invalid::Parse(ParseError::AttachmentsMissing))
+        );
+        connection.close();
+        assert_eq!(
+            connection.check_attachments(now + second, second, true),
+            Ok(())
         );
     }
 

@@ -1,6 +1,7 @@
 //! From messages to packets: the text of a packet, and the attachments that follow it.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -35,6 +36,8 @@ struct Partial {
     attachments: Vec<Bytes>,
     missing: usize,
     bytes: usize,
+    /// Until when the next one has to come; set by the first look at a packet that waits.
+    due: Option<Instant>,
 }
 
 /// A packet's text with its payload checked for its type.
@@ -117,6 +120,7 @@ impl Decoder {
             attachments: Vec::with_capacity(header.attachments.min(16)),
             missing: header.attachments,
             bytes: 0,
+            due: None,
         }));
         Ok(Text::Partial)
     }
@@ -126,6 +130,40 @@ impl Decoder {
         match self.protocol {
             Protocol::V4 => json::any_event(data),
             Protocol::V5 => json::event(data),
+        }
+    }
+
+    /// Bytes of a packet that waits for its attachments.
+    pub fn held(&self) -> usize {
+        let held = |partial: &Partial| partial.nsp.len() + partial.data.len() + partial.bytes;
+        self.partial.as_deref().map_or(0, held)
+    }
+
+    /// Returns when [`is_late`](Decoder::is_late) is to be asked at the latest, once it has seen a packet
+    /// that waits.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.partial.as_ref()?.due
+    }
+
+    /// Says whether a packet waits for an attachment that did not come in time. The first look at it
+    /// begins the time, `within`, and each attachment begins it anew.
+    pub fn is_late(&mut self, now: Instant, within: Duration) -> bool {
+        let Some(partial) = &mut self.partial else {
+            return false;
+        };
+        match partial.due {
+            Some(due) => due <= now,
+            None => {
+                partial.due = now.checked_add(within);
+                false
+            }
+        }
+    }
+
+    /// What is missing was not read: its time has not begun.
+    pub fn excuse(&mut self) {
+        if let Some(partial) = &mut self.partial {
+            partial.due = None;
         }
     }
 
@@ -145,6 +183,7 @@ impl Decoder {
             Cow::Owned(bytes) => bytes.into(),
         });
         partial.missing -= 1;
+        partial.due = None;
         if partial.missing > 0 {
             return Ok(None);
         }
@@ -294,6 +333,30 @@ mod tests {
             Ok(None)
         );
         assert_eq!(decoder.text("2[\"a\"]"), Err(ParseError::UnexpectedText));
+    }
+
+    // Each attachment has its time: a large one on a slow line is no reason to give up.
+    #[test]
+    fn attachments_that_do_not_come_are_late() {
+        #[expect(clippy::disallowed_methods, reason = "a test begins at some time")]
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut decoder = Decoder::new(10, 1000);
+        assert!(!decoder.is_late(now, second) && decoder.poll_timeout().is_none());
+        decoder.text(r#"53-["b"]"#).unwrap();
+        assert_eq!(decoder.held(), "/".len() + r#"["b"]"#.len());
+        assert!(!decoder.is_late(now, second));
+        assert_eq!(decoder.poll_timeout(), Some(now + second));
+        decoder.binary(b"123"[..].into()).unwrap();
+        assert_eq!((decoder.held(), decoder.poll_timeout()), (9, None));
+        assert!(!decoder.is_late(now + second, second));
+        decoder.excuse();
+        assert!(!decoder.is_late(now + 2 * second, second));
+        assert!(!decoder.is_late(now + 2 * second, second));
+        assert!(decoder.is_late(now + 3 * second, second));
+        decoder.binary(b"4"[..].into()).unwrap();
+        assert!(decoder.binary(b"5"[..].into()).unwrap().is_some());
+        assert!(!decoder.is_late(now + 9 * second, second) && decoder.held() == 0);
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub enum ParseError {
     /// The payload refers to an attachment that the packet does not have.
     #[error("illegal attachments")]
     AttachmentIndex,
+    /// The attachments that were announced did not come in time.
+    #[error("attachments are missing")]
+    AttachmentsMissing,
     /// The attachments together are larger than allowed.
     #[error("attachments are too large")]
     AttachmentsTooLarge,

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Debug;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -38,6 +39,14 @@ pub trait PacketDecoder: Send {
     ///
     /// An error closes the connection.
     fn add_binary(&mut self, bytes: &[u8]) -> Result<Option<Packet<'static>>, ParseError>;
+
+    /// Says whether a packet has begun whose next message did not come `within` this time. It is asked
+    /// now and then, and the first time that it sees the packet begins the time; an error closes the
+    /// connection then. For parsers whose packets are of several messages; by default none is late.
+    fn is_late(&mut self, now: Instant, within: Duration) -> bool {
+        let _ = (now, within);
+        false
+    }
 }
 
 /// One message of an encoded packet.
@@ -92,6 +101,10 @@ impl PacketDecoder for Decoder {
 
     fn add_binary(&mut self, bytes: &[u8]) -> Result<Option<Packet<'static>>, ParseError> {
         self.binary(Cow::Borrowed(bytes))
+    }
+
+    fn is_late(&mut self, now: Instant, within: Duration) -> bool {
+        Decoder::is_late(self, now, within)
     }
 }
 

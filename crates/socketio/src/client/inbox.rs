@@ -42,6 +42,8 @@ pub(crate) struct Inbox {
     early: Option<Vec<Early>>,
     /// When a namespace may have to have been joined; it may have been since.
     join_due: Option<Instant>,
+    /// How long the next attachment of a packet may take: the session's ping timeout.
+    patience: Duration,
 }
 
 enum Early {
@@ -78,6 +80,7 @@ impl Inbox {
             sid: String::new(),
             early: None,
             join_due: None,
+            patience: Duration::MAX,
         }
     }
 
@@ -90,8 +93,9 @@ impl Inbox {
     }
 
     /// The session is open: what came with the open packet is read.
-    pub(crate) fn opened(&mut self, sid: String) -> Result<(), Broken> {
+    pub(crate) fn opened(&mut self, sid: String, ping_timeout: Duration) -> Result<(), Broken> {
         self.sid = sid;
+        self.patience = ping_timeout;
         self.early
             .take()
             .into_iter()
@@ -280,6 +284,35 @@ impl Inbox {
         match decoded.map_err(parse)? {
             Some(packet) => self.packet(ServerPacket::from_packet(&packet).map_err(parse)?),
             None => Ok(()),
+        }
+    }
+
+    /// When it has to be looked whether attachments have come.
+    pub(crate) fn attachments_due(&self) -> Option<Instant> {
+        match &self.decoder {
+            PacketReader::Json(decoder) => decoder.poll_timeout(),
+            PacketReader::Custom(_) => None,
+        }
+    }
+
+    /// Looks whether a packet waits for attachments that do not come. What is not read cannot come.
+    ///
+    /// # Errors
+    ///
+    /// When the connection has to end.
+    pub(crate) fn check_attachments(&mut self, now: Instant) -> Result<(), Broken> {
+        let is_full = self.is_full();
+        let is_late = match &mut self.decoder {
+            PacketReader::Json(decoder) if is_full => {
+                decoder.excuse();
+                false
+            }
+            PacketReader::Json(decoder) => decoder.is_late(now, self.patience),
+            PacketReader::Custom(decoder) => !is_full && decoder.is_late(now, self.patience),
+        };
+        match is_late {
+            true => Err(Broken::Parse(ParseError::AttachmentsMissing.to_string())),
+            false => Ok(()),
         }
     }
 

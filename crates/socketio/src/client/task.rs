@@ -53,10 +53,11 @@ impl Task {
         self.inbox.poll(cx);
         let mut progress = self.requests();
         progress |= self.actions(now);
-        let joining = self.inbox.poll_joining(cx);
-        let joining = joining.and_then(|()| self.inbox.check_joining(now));
+        let awaited = self.inbox.poll_joining(cx);
+        let awaited = awaited.and_then(|()| self.inbox.check_joining(now));
+        let awaited = awaited.and_then(|()| self.inbox.check_attachments(now));
         if let Some(link) = &mut self.link {
-            if let Err(broken) = joining {
+            if let Err(broken) = awaited {
                 link.invalid(broken);
             }
             progress |= link.poll(cx, &mut self.inbox, now);
@@ -229,7 +230,7 @@ impl Task {
                         self.inbox.join(&core);
                     }
                 }
-                if let Err(broken) = self.inbox.opened(data.sid)
+                if let Err(broken) = self.inbox.opened(data.sid, data.ping_timeout)
                     && let Some(link) = &mut self.link
                 {
                     link.invalid(broken);
@@ -397,6 +398,7 @@ impl Task {
         let link = self.link.as_ref();
         let session = link.and_then(|link| link.engine.poll_timeout());
         let joining = link.and_then(|_| self.inbox.join_due());
+        let attachments = link.and_then(|_| self.inbox.attachments_due());
         let tries = match self.shared.config.retries {
             true => {
                 let sockets = self.shared.sockets();
@@ -405,7 +407,7 @@ impl Task {
             }
             false => None,
         };
-        [machine, session, joining, tries]
+        [machine, session, joining, attachments, tries]
             .into_iter()
             .flatten()
             .min()

@@ -109,6 +109,9 @@ counters! {
     /// Connections that were closed after a packet which was malformed, did not fit the state, or was
     /// beyond a limit on attachments or namespaces.
     invalid_packets,
+    /// Connections that were closed because attachments that were announced did not come in time; they
+    /// are counted in `invalid_packets`, too.
+    late_attachments,
     /// Times that a client had as many handlers running as it may.
     saturated,
     /// WebSocket handshakes that were refused because a header of theirs was missing or malformed.

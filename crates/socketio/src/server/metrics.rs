@@ -26,6 +26,8 @@ pub struct Metrics {
     pub ack_seconds: Histogram,
     /// Bytes that wait for each client now.
     pub queue_bytes: Histogram,
+    /// Bytes of packets that wait for their attachments now, of all clients.
+    pub held_bytes: usize,
     /// Requests and WebSockets that are on their way to other servers now.
     pub forwarding: usize,
     /// Children of dynamic namespaces that there are now.
@@ -151,6 +153,7 @@ impl Shared {
             disconnects: self.counters().disconnects(),
             ack_seconds: self.counters().ack_times.histogram(),
             queue_bytes: Histogram::of(&QUEUE_BYTES, queued),
+            held_bytes: sessions.iter().map(|session| session.held()).sum(),
             forwarding: self.router().map_or(0, |router| router.in_flight()),
             dynamic_namespaces: self.namespaces().children(),
             is_ready: self.is_ready(),

@@ -17,7 +17,7 @@ use socketio_proto::engine::{
     Queue, ReadyState, Revision, Transmit, Transport, Via,
 };
 use socketio_proto::socket::{
-    Connection, DisconnectReason, Incoming, Invalid, PacketDecoder, PacketKind,
+    Connection, DisconnectReason, Incoming, Invalid, PacketDecoder, PacketKind, ParseError,
 };
 use socketio_proto::websocket::{self, Opcode};
 
@@ -371,8 +371,22 @@ impl Session {
         let mut state = self.state.lock();
         state.armed = None;
         let is_late = state.connection.handle_timeout(now);
+        let (within, is_read) = (self.shared.engine().ping_timeout, !self.is_saturated());
+        let held = state.connection.check_attachments(now, within, is_read);
+        let decoder = state.rare.as_ref().and_then(|rare| rare.decoder.clone());
         state.engine.handle_timeout(now);
         self.settle(state);
+        let is_missing = held.is_err()
+            || is_read && decoder.is_some_and(|decoder| decoder.lock().is_late(now, within));
+        if is_missing {
+            self.shared.counters().late_attachments();
+            let mut running = Running::default();
+            self.refuse(
+                &Invalid::Parse(ParseError::AttachmentsMissing),
+                &mut running,
+            );
+            running.detach(self);
+        }
         if is_late {
             self.shared.counters().connect_timeouts();
             tracing::debug!(session = ?self.id, "no namespace was joined in time");
@@ -942,6 +956,11 @@ impl Session {
 
     pub(crate) fn queued(&self) -> usize {
         self.outbox.lock().queued()
+    }
+
+    /// Bytes of a packet that waits for its attachments.
+    pub(crate) fn held(&self) -> usize {
+        self.state.lock().connection.held()
     }
 
     pub(crate) fn wait_below_mark(&self, waker: &Waker) -> bool {

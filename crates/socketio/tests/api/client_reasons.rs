@@ -234,3 +234,41 @@ async fn a_refusal_is_one_line() {
     );
     assert_eq!(error.to_string(), r#"first second [31m     ({"a":"b"})"#);
 }
+
+#[tokio::test]
+async fn attachments_that_do_not_come_end_the_connection() {
+    for transports in [WEBSOCKET, POLLING] {
+        let open = |sid: &str| open(sid, "").replace("20000", "150");
+        let packets = ["452-[\"x\"]", "bAAAA"];
+        let gets = AtomicU32::new(0);
+        let fake = Fake::start(move |head, _| {
+            let gets = match head.starts_with("GET /socket.io/?EIO=4&transport=polling") {
+                true => gets.fetch_add(1, Ordering::SeqCst),
+                false => 0,
+            };
+            match gets {
+                _ if head.contains("transport=websocket") => {
+                    let texts = [&open("s"), JOINED, packets[0]];
+                    Reply::WebSocket(texts.map(str::to_owned).to_vec())
+                }
+                _ if head.starts_with("POST") => http(200, "ok"),
+                0 => http(200, &open("s")),
+                1 => http(200, &[JOINED, packets[0], packets[1]].join("\u{1e}")),
+                _ => Reply::Nothing,
+            }
+        })
+        .await;
+        let (sender, mut gone) = channel();
+        let socket = builder(&fake.url, transports)
+            .without_reconnection()
+            .build()
+            .expect("a client");
+        socket.on_disconnect(async move |_: ClientSocket, why: Disconnected| {
+            drop(sender.send(why));
+        });
+        soon(socket.connect()).await.expect("to join");
+        let why = next(&mut gone).await;
+        assert_eq!(why.reason().as_str(), "parse error", "{why}");
+        assert!(why.to_string().contains("attachments are missing"), "{why}");
+    }
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use socketio::client::{Client, Disconnected, Socket as ClientSocket};
 use socketio::{AckError, Args, BroadcastAckError, EmitError, Server, Socket, Transport};
+use socketio_proto::socket::JsonParser;
 use socketio_proto::websocket::{Opcode, masked_frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -756,6 +757,78 @@ async fn attachments_of_an_event_are_limited() {
     ws.send("452-[\"x\"]").await;
     assert_eq!(ws.closed().await, Some(None));
     assert_eq!(io.stats().invalid_packets, 1);
+}
+
+// Nine of ten attachments are held no longer than a heartbeat takes, whatever carries them.
+#[tokio::test]
+async fn attachments_that_do_not_come_end_the_session() {
+    for has_parser in [false, true] {
+        let mut builder = Server::builder()
+            .ping_interval(Duration::from_millis(100))
+            .ping_timeout(Duration::from_millis(150));
+        if has_parser {
+            builder = builder.parser(JsonParser {
+                max_attachments: 10,
+                max_bytes: 1000,
+            });
+        }
+        let (io, address) = start(builder).await;
+        let (errors, mut told) = tokio::sync::mpsc::unbounded_channel();
+        io.on_error(async move |_: Socket, error: String| drop(errors.send(error)));
+        // Answers pings, and sends all attachments but the last.
+        let mut ws = Ws::connect(address).await;
+        ws.send("4510-[\"x\"]").await;
+        for _ in 0..9 {
+            ws.frame(Opcode::Binary, &[0; 10]).await;
+        }
+        if !has_parser {
+            until(|| io.metrics().held_bytes >= 90).await;
+        }
+        assert_eq!(ws.closed().await, Some(None));
+        let polling = Polling::connect(address).await;
+        let mut packets = String::from("4510-[\"x\"]");
+        packets.push_str(&"\u{1e}bAAAA".repeat(9));
+        assert_eq!(polling.post(&packets).await.body, "ok");
+        loop {
+            match polling.get().await.as_str() {
+                "2" => assert_eq!(polling.post("3").await.body, "ok"),
+                end => break assert!(end.ends_with('1'), "{end}"),
+            }
+        }
+        for _ in 0..2 {
+            assert_eq!(
+                soon(told.recv()).await.as_deref(),
+                Some("attachments are missing")
+            );
+        }
+        let stats = io.stats();
+        assert_eq!((stats.late_attachments, stats.invalid_packets), (2, 2));
+        assert_eq!(io.metrics().held_bytes, 0);
+    }
+}
+
+#[tokio::test]
+async fn attachments_that_come_slowly_are_waited_for() {
+    let builder = Server::builder()
+        .ping_interval(Duration::from_millis(20))
+        .ping_timeout(Duration::from_secs(60));
+    let (io, address) = start(builder).await;
+    io.on("x", async |socket: Socket| {
+        socket.emit("all", ());
+    });
+    let mut ws = Ws::connect(address).await;
+    ws.send("452-[\"x\"]").await;
+    // Looks at what waits come with the pings.
+    while ws.pings < 3 {
+        ws.send("3").await;
+        assert_eq!(ws.item().await, (Opcode::Text, b"2".to_vec()));
+        ws.pings += 1;
+    }
+    for _ in 0..2 {
+        ws.frame(Opcode::Binary, &[0; 10]).await;
+    }
+    assert_eq!(ws.text().await, "42[\"all\"]");
+    assert_eq!(io.stats().late_attachments, 0);
 }
 
 // S004.
