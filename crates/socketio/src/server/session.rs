@@ -372,13 +372,16 @@ impl Session {
         state.armed = None;
         let is_late = state.connection.handle_timeout(now);
         let (within, is_read) = (self.shared.engine().ping_timeout, !self.is_saturated());
+        let is_open = state.engine.ready_state() == ReadyState::Open;
         let held = state.connection.check_attachments(now, within, is_read);
         let decoder = state.rare.as_ref().and_then(|rare| rare.decoder.clone());
         state.engine.handle_timeout(now);
         self.settle(state);
-        let is_missing = held.is_err()
-            || is_read && decoder.is_some_and(|decoder| decoder.lock().is_late(now, within));
-        if is_missing {
+        let is_late_at =
+            |decoder: Arc<Mutex<Box<dyn PacketDecoder>>>| decoder.lock().is_late(now, within);
+        let is_missing = held.is_err() || is_read && decoder.is_some_and(is_late_at);
+        // One that is being closed has been told already.
+        if is_open && is_missing {
             self.shared.counters().late_attachments();
             let mut running = Running::default();
             self.refuse(
