@@ -1,9 +1,10 @@
 //! The service for other paths: how long its answers may take, and who is cut off.
 //!
-//! Time stands still while something happens, and goes on when nothing does: hours pass at once.
+//! Time stands still, and hours pass at once when a test says so.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use futures_util::stream;
+use futures_util::{FutureExt, stream};
 use hyper_util::rt::TokioIo;
 use socketio::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -89,15 +90,40 @@ async fn read_until(stream: &mut TcpStream, end: &str) {
     }
 }
 
-/// Says whether the connection has ended; what comes before is skipped.
-async fn ends(stream: &mut TcpStream) -> bool {
-    let mut rest = Vec::new();
-    let end = tokio::time::timeout(LONG, stream.read_to_end(&mut rest)).await;
-    end.is_ok()
+/// Keeps tokio's clock from going on by itself whenever nothing seems to happen: what is on its way
+/// through the system is not seen.
+struct Clock(
+    #[expect(dead_code, reason = "its end lets the clock go")] std::sync::mpsc::Sender<()>,
+);
+
+impl Clock {
+    fn stop() -> Clock {
+        let (stopped, goes_on) = std::sync::mpsc::channel();
+        // A test that hangs ends by its own timeouts then.
+        let limit = Duration::from_secs(60);
+        tokio::task::spawn_blocking(move || drop(goes_on.recv_timeout(limit)));
+        Clock(stopped)
+    }
+
+    async fn pass(&self, time: Duration) {
+        let step = Duration::from_secs(5);
+        for _ in 0..time.as_secs() / step.as_secs() {
+            tokio::time::advance(step).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Lets time pass, in which the connection has to end; what comes before is skipped.
+    async fn ends(&self, stream: &mut TcpStream) {
+        self.pass(LONG).await;
+        let mut rest = Vec::new();
+        let _ = soon(stream.read_to_end(&mut rest)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_may_take_as_long_as_it_wants() {
+    let clock = Clock::stop();
     for (version, more) in [("1.1", ""), ("1.1", "Connection: close\r\n"), ("1.0", "")] {
         let (io, address, tell) = start().await;
         let head = format!("GET /told HTTP/{version}\r\nHost: h\r\n{more}\r\n");
@@ -107,27 +133,30 @@ async fn an_answer_may_take_as_long_as_it_wants() {
         for chunk in ["one", "two", "three"] {
             tell.send(chunk).expect("a reader");
             read_until(&mut stream, &format!("{chunk}{end}")).await;
-            tokio::time::sleep(LONG).await;
+            clock.pass(LONG).await;
         }
         tell.send("end").expect("a reader");
         if is_chunked {
             read_until(&mut stream, "0\r\n\r\n").await;
         }
         // Then nothing is pending any more.
-        assert!(ends(&mut stream).await, "{version} {more}");
+        clock.ends(&mut stream).await;
         assert_eq!(io.stats().slow_clients, 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_may_be_long_in_coming() {
+    let clock = Clock::stop();
     let (_io, address, _tell) = start().await;
     let mut stream = send(address, "GET /silent HTTP/1.1\r\nHost: h\r\n\r\n").await;
-    assert!(!ends(&mut stream).await);
+    clock.pass(LONG).await;
+    assert!(stream.read_u8().now_or_never().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_been_answered_is_not_pending() {
+    let clock = Clock::stop();
     for (method, target) in [
         ("HEAD", "/told"),
         ("HEAD", "/endless"),
@@ -138,13 +167,14 @@ async fn what_has_been_answered_is_not_pending() {
         let (io, address, _tell) = start().await;
         let head = format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n");
         let mut stream = send(address, &head).await;
-        assert!(ends(&mut stream).await, "{method} {target}");
+        clock.ends(&mut stream).await;
         assert_eq!(io.stats().slow_clients, 0);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_gives_up_is_forgotten() {
+    let _clock = Clock::stop();
     let (io, address, tell) = start().await;
     let mut stream = send(address, "GET /told HTTP/1.1\r\nHost: h\r\n\r\n").await;
     tell.send("one").expect("a reader");
@@ -157,41 +187,50 @@ async fn who_gives_up_is_forgotten() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_is_waited_for_and_who_reads_nothing_is_not() {
+    let clock = Clock::stop();
     let (io, address, _tell) = start().await;
     let mut slow = send(address, "GET /endless HTTP/1.1\r\nHost: h\r\n\r\n").await;
     let mut buffer = vec![0; 4 * 1024 * 1024];
     for _ in 0..10 {
         soon(slow.read_exact(&mut buffer)).await.expect("more");
-        tokio::time::sleep(Duration::from_secs(20)).await;
+        clock.pass(Duration::from_secs(20)).await;
     }
     assert_eq!(io.stats().slow_clients, 0);
-    tokio::time::sleep(LONG).await;
-    assert!(ends(&mut slow).await);
+    clock.ends(&mut slow).await;
     assert_eq!(io.stats().slow_clients, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_of_the_service_s_own_goes_on() {
+    let clock = Clock::stop();
     let (_io, address, _tell) = start().await;
     let head = "GET /own HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: own\r\n\r\n";
     let mut stream = send(address, head).await;
     read_until(&mut stream, "\r\n\r\n").await;
     for byte in [1, 2] {
         stream.write_u8(byte).await.expect("to write");
-        assert_eq!(stream.read_u8().await.ok(), Some(byte));
+        let mut answer = pin!(stream.read_u8());
+        let answer = loop {
+            tokio::select! {
+                answer = &mut answer => break answer,
+                () = clock.pass(LONG) => {}
+            }
+        };
+        assert_eq!(answer.ok(), Some(byte));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_server_cuts_off_what_does_not_end() {
+    let clock = Clock::stop();
     let (io, address, tell) = start().await;
     let mut told = send(address, "GET /told HTTP/1.1\r\nHost: h\r\n\r\n").await;
     tell.send("one").expect("a reader");
     read_until(&mut told, "one\r\n").await;
     let mut silent = send(address, "GET /silent HTTP/1.1\r\nHost: h\r\n\r\n").await;
     until(|| io.clients_count() == 0).await;
-    io.close().await;
+    tokio::join!(io.close(), clock.pass(LONG));
     for stream in [&mut told, &mut silent] {
-        assert!(ends(stream).await);
+        clock.ends(stream).await;
     }
 }
