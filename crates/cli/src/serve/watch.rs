@@ -161,6 +161,11 @@ fn text(metrics: &Metrics) -> String {
         ("awaited answers", stats.refused_acks),
         ("auth", stats.large_auths),
         ("dynamic namespaces", stats.refused_namespaces),
+        ("rate: waits", stats.rate_waits),
+        ("rate: refused", stats.rate_refused),
+        ("rate: dropped", stats.rate_dropped),
+        ("rate: disconnected", stats.rate_disconnects),
+        ("expired", stats.expired),
     ] {
         out.value("sio_limits_total", &[("limit", limit)], count as f64);
     }

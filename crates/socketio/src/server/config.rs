@@ -22,9 +22,11 @@ use super::cors::{Cors, CorsError};
 use super::deflate::PerMessageDeflate;
 use super::ending::Farewell;
 use super::proxies::{ForwardedHeader, TrustedProxies};
+use super::rate::{Limit, RateLimit};
 use super::recovery::Recovery;
 use super::request::{EngineRefusal, Forbidden, RequestInfo};
 use super::routing::Routing;
+use super::session::PAUSED;
 use crate::application::{BoxFuture, Held};
 use crate::duration::{self, DurationError};
 
@@ -79,7 +81,10 @@ pub(crate) struct Config {
     /// Whether it is one of a cluster that puts broadcasts in one order.
     pub(crate) is_ordered: bool,
     pub(crate) client_files: Option<Arc<ClientFiles>>,
-    pub(crate) cleanup_empty_child_namespaces: bool,
+    /// How long children without sockets are kept.
+    pub(crate) keep_children: Duration,
+    pub(crate) rate_limit: Option<Arc<Limit>>,
+    pub(crate) expiry_warning: Duration,
     pub(crate) max_queue: usize,
     pub(crate) queue_policy: QueuePolicy,
     pub(crate) max_running: u32,
@@ -138,7 +143,9 @@ impl Default for ServerBuilder {
                 adapter: None,
                 is_ordered: false,
                 client_files: None,
-                cleanup_empty_child_namespaces: false,
+                keep_children: Duration::from_secs(60),
+                rate_limit: None,
+                expiry_warning: Duration::from_secs(30),
                 max_queue: 32 * 1024 * 1024,
                 queue_policy: QueuePolicy::default(),
                 max_running: 1024,
@@ -461,15 +468,43 @@ impl ServerBuilder {
     /// Beyond it a client that asks for one more is refused as for one that does not exist, and
     /// [`Stats::refused_namespaces`](crate::Stats::refused_namespaces) counts it. With
     /// [`cleanup_empty_child_namespaces`](ServerBuilder::cleanup_empty_child_namespaces) those without
-    /// sockets make room.
+    /// sockets make room at once, else
+    /// [after a minute](ServerBuilder::keep_empty_child_namespaces).
     pub fn max_dynamic_namespaces(mut self, count: usize) -> Self {
         self.config.max_dynamic_namespaces = count;
         self
     }
 
     /// Forgets children of dynamic namespaces when their last socket has left.
-    pub fn cleanup_empty_child_namespaces(mut self) -> Self {
-        self.config.cleanup_empty_child_namespaces = true;
+    ///
+    /// Default: [a minute later](ServerBuilder::keep_empty_child_namespaces).
+    pub fn cleanup_empty_child_namespaces(self) -> Self {
+        self.keep_empty_child_namespaces(Duration::ZERO)
+    }
+
+    /// Sets how long children of dynamic namespaces without sockets are kept. Default: a minute.
+    ///
+    /// Then what they have taken is given back, and the next client that asks for one makes it anew. One
+    /// of which the application has a [`Namespace`](crate::Namespace) is kept for as long, and with
+    /// [`recovery`](ServerBuilder::recovery) none goes before those who are away can come back no more.
+    /// Zero forgets a child at once, whoever has it.
+    pub fn keep_empty_child_namespaces(mut self, time: Duration) -> Self {
+        self.config.keep_children = time;
+        self
+    }
+
+    /// Sets how fast each client may send events, whatever they are. Default: no limit.
+    ///
+    /// See [`RateLimit`]; there are limits for namespaces and single events, too.
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.config.rate_limit = Some(Limit::new(limit));
+        self
+    }
+
+    /// Sets how long before the end that [`Socket::expires_at`](crate::Socket::expires_at) sets
+    /// [`on_expiring`](crate::Handlers::on_expiring) runs. Default: 30 s; at most 365 days.
+    pub fn expiry_warning(mut self, time: Duration) -> Self {
+        self.config.expiry_warning = time;
         self
     }
 
@@ -643,7 +678,7 @@ impl ServerBuilder {
     ///
     /// At this number nothing more is read from the client until one has ended.
     pub fn max_running_handlers(mut self, count: u32) -> Self {
-        self.config.max_running = count.max(1);
+        self.config.max_running = count.clamp(1, PAUSED);
         self
     }
 
@@ -771,6 +806,8 @@ impl ServerBuilder {
         }
         duration::check_heartbeat(self.engine.ping_interval, self.engine.ping_timeout)?;
         duration::check("shutdown_timeout", self.config.shutdown_timeout)?;
+        duration::check("keep_empty_child_namespaces", self.config.keep_children)?;
+        duration::check("expiry_warning", self.config.expiry_warning)?;
         if let Some(after) = self.config.destroy_upgrade {
             duration::check("destroy_upgrade", after)?;
         }

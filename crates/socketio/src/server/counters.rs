@@ -129,6 +129,17 @@ counters! {
     refused_namespaces,
     /// Namespaces that were refused to a client because too much `auth` was kept for it already.
     large_auths,
+    /// Times that a client had to wait because it sent faster than a
+    /// [`RateLimit`](crate::RateLimit) allows.
+    rate_waits,
+    /// Events that were refused because their client sent faster than that.
+    rate_refused,
+    /// Events that were dropped because their client sent faster than that.
+    rate_dropped,
+    /// Clients that were disconnected because they sent faster than that.
+    rate_disconnects,
+    /// Sockets that were made to leave because [their time](crate::Socket::expires_at) was over.
+    expired,
     /// Events to be acknowledged that were refused because too many answers were awaited.
     refused_acks,
     /// Requests that were forwarded to the servers of their sessions.

@@ -13,6 +13,7 @@ use socketio_proto::socket::is_reserved;
 
 use super::config::QueuePolicy;
 use super::middleware::{ErasedMiddleware, Middleware, erase};
+use super::rate::{Limit, RateLimit};
 use super::socket::Socket;
 use crate::application::{Application, BoxFuture, Callback};
 use crate::args::Args;
@@ -43,6 +44,16 @@ pub struct Handlers {
     sequential: AtomicBool,
     policy: Mutex<Option<QueuePolicy>>,
     has_policy: AtomicBool,
+    rates: RwLock<Rates>,
+    /// There is a limit here, or of the server.
+    is_limited: AtomicBool,
+}
+
+/// How fast a client may send.
+#[derive(Default)]
+struct Rates {
+    all: Option<Arc<Limit>>,
+    events: HashMap<Box<str>, Arc<Limit>, RandomState>,
 }
 
 /// The handlers of one event, in the order of registration.
@@ -60,6 +71,7 @@ struct Lifecycle {
     disconnect: Vec<Registered<Socket>>,
     disconnecting: Vec<Registered<Socket>>,
     error: Vec<Registered<Socket>>,
+    expiring: Vec<Registered<Socket>>,
     middleware: Vec<Arc<ErasedMiddleware>>,
     event_middleware: Vec<Arc<EventMiddleware>>,
     waiting_middleware: Vec<Arc<WaitingMiddleware>>,
@@ -72,6 +84,7 @@ pub(crate) enum Moment {
     Disconnect,
     Disconnecting,
     Error,
+    Expiring,
 }
 
 impl Handlers {
@@ -98,6 +111,8 @@ impl Handlers {
             sequential: AtomicBool::new(false),
             policy: Mutex::new(None),
             has_policy: AtomicBool::new(false),
+            rates: RwLock::default(),
+            is_limited: AtomicBool::new(false),
         }
     }
 
@@ -192,6 +207,17 @@ impl Handlers {
     pub fn on_error<S>(&self, handler: impl Handler<Socket, S>) -> &Self {
         let handler = Registered::new(handler, &self.application);
         self.lifecycle.write().error.push(handler);
+        self.added()
+    }
+
+    /// Runs some time ([`expiry_warning`](crate::ServerBuilder::expiry_warning), 30 s) before a socket's
+    /// time ends, which [`Socket::expires_at`] has set: at once if it ends sooner. The time can be set anew
+    /// here, or until its end.
+    ///
+    /// Should it panic, the socket's time ends nevertheless.
+    pub fn on_expiring<S>(&self, handler: impl Handler<Socket, S>) -> &Self {
+        let handler = Registered::new(handler, &self.application);
+        self.lifecycle.write().expiring.push(handler);
         self.added()
     }
 
@@ -344,6 +370,43 @@ impl Handlers {
         self
     }
 
+    /// Sets how fast each client may send the events of this namespace; those of all children of a
+    /// dynamic one count together. Default: no limit. Of no effect on the handlers of a single socket.
+    ///
+    /// One that is set again counts anew. See [`RateLimit`].
+    pub fn rate_limit(&self, limit: RateLimit) -> &Self {
+        self.rates.write().all = Some(Limit::new(limit));
+        self.set_limited();
+        self
+    }
+
+    /// Sets how fast each client may send one event of this namespace, beside
+    /// [`rate_limit`](Handlers::rate_limit). Default: no limit. Of no effect on the handlers of a single
+    /// socket.
+    pub fn rate_limit_of(&self, event: impl AsRef<str>, limit: RateLimit) -> &Self {
+        let limit = Limit::new(limit);
+        let mut rates = self.rates.write();
+        rates.events.insert(event.as_ref().into(), limit);
+        drop(rates);
+        self.set_limited();
+        self
+    }
+
+    pub(crate) fn set_limited(&self) {
+        self.is_limited.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_limited(&self) -> bool {
+        self.is_limited.load(Ordering::Relaxed)
+    }
+
+    /// Adds the limits that an event has here.
+    pub(crate) fn add_limits(&self, event: &str, limits: &mut Vec<Arc<Limit>>) {
+        let rates = self.rates.read();
+        limits.extend(rates.all.iter().cloned());
+        limits.extend(rates.events.get(event).cloned());
+    }
+
     pub(crate) fn policy(&self) -> Option<QueuePolicy> {
         match self.has_policy.load(Ordering::Acquire) {
             true => *self.policy.lock(),
@@ -419,6 +482,7 @@ impl Handlers {
             Moment::Disconnect => lifecycle.disconnect.clone(),
             Moment::Disconnecting => lifecycle.disconnecting.clone(),
             Moment::Error => lifecycle.error.clone(),
+            Moment::Expiring => lifecycle.expiring.clone(),
         }
     }
 

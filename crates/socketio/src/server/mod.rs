@@ -22,6 +22,7 @@ mod drain;
 mod early_end;
 mod emit;
 mod ending;
+mod expiry;
 mod farewell;
 mod files;
 mod first_head;
@@ -39,6 +40,7 @@ mod plugins;
 mod polling;
 mod proxies;
 mod proxy_protocol;
+mod rate;
 mod recovery;
 mod refusals;
 mod remote;
@@ -111,6 +113,7 @@ pub use metrics::{Histogram, Metrics};
 pub use middleware::Middleware;
 pub use namespace::{Namespace, ParentNamespace, ServerSideError};
 pub use proxies::ForwardedHeader;
+pub use rate::{RateLimit, RatePolicy};
 pub use recovery::Recovery;
 pub use remote::RemoteSocket;
 pub use request::{ConnectionError, EngineRefusal, Forbidden, RequestInfo};
@@ -504,8 +507,18 @@ impl Shared {
         self.config.queue_policy
     }
 
-    pub(crate) fn cleans_up_children(&self) -> bool {
-        self.config.cleanup_empty_child_namespaces
+    /// How long children of dynamic namespaces are kept that have no sockets.
+    pub(crate) fn keeps_children(&self) -> Duration {
+        let Some(recovery) = &self.config.recovery else {
+            return self.config.keep_children;
+        };
+        // Who is away may come back.
+        let heartbeat = self.engine.ping_interval + self.engine.ping_timeout;
+        let away = recovery.max_disconnection + heartbeat;
+        match self.config.keep_children {
+            Duration::ZERO => Duration::ZERO,
+            keep => keep.max(away),
+        }
     }
 
     pub(crate) fn closed(&self) -> watch::Receiver<bool> {

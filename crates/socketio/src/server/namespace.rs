@@ -1,6 +1,6 @@
 //! Namespaces: the sockets that share handlers and rooms.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::ops::Deref;
@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use regex::Regex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::Shared;
 use super::ack::BroadcastAck;
@@ -50,6 +51,16 @@ pub(crate) struct NamespaceInner {
     members: AtomicUsize,
     /// Set for a child of a dynamic namespace.
     is_child: bool,
+    emptied: Mutex<Emptied>,
+}
+
+/// A child's way to being given back.
+#[derive(Default)]
+struct Emptied {
+    /// When its last socket left; another may have come since.
+    at: Option<Instant>,
+    /// It stands in the list of those that may be given back.
+    is_listed: bool,
 }
 
 /// Listeners for events of other servers.
@@ -136,13 +147,11 @@ impl NamespaceInner {
             && self.is_child
             && let Some(server) = self.server.upgrade()
         {
-            server
-                .namespaces()
-                .clean_up(self, server.cleans_up_children());
+            server.namespaces().emptied(self, &server);
         }
     }
 
-    /// Takes a socket out; an empty child of a dynamic namespace goes away with its last one.
+    /// Takes a socket out; an empty child of a dynamic namespace goes away some time after its last one.
     pub(crate) fn remove(&self, socket: &Socket) {
         if self.local.remove(socket) {
             self.not_entered();
@@ -481,7 +490,16 @@ pub(crate) struct Namespaces {
     parents: RwLock<Vec<Arc<Parent>>>,
     /// How many children of dynamic namespaces there are. Changed under the lock of `by_name`.
     children: AtomicUsize,
+    /// Children that had no sockets at this time, in its order.
+    empty: Mutex<Empty>,
     created: RwLock<Vec<Arc<Created>>>,
+}
+
+#[derive(Default)]
+struct Empty {
+    children: VecDeque<(Instant, Arc<str>)>,
+    /// A task gives them back.
+    is_watched: bool,
 }
 
 type Created = dyn Fn(&Namespace) + Send + Sync;
@@ -577,7 +595,11 @@ impl Namespaces {
                 server_side: Arc::default(),
                 members: AtomicUsize::new(0),
                 is_child: parent.is_some(),
+                emptied: Mutex::default(),
             });
+            if server.config().rate_limit.is_some() {
+                namespace.handlers.set_limited();
+            }
             by_name.insert(name.into(), namespace.clone());
             if parent.is_some() {
                 self.children.fetch_add(1, Ordering::Relaxed);
@@ -677,25 +699,122 @@ impl Namespaces {
         None
     }
 
-    /// Forgets a child without sockets, if the server is to do so.
-    fn clean_up(&self, namespace: &NamespaceInner, enabled: bool) {
-        if !enabled {
-            return;
+    /// A child has no sockets any more: it is given back now, or later if it is still so.
+    fn emptied(&self, namespace: &NamespaceInner, server: &Arc<Shared>) {
+        if server.keeps_children().is_zero() {
+            return self.give_back(namespace.name(), server, |_| true);
         }
+        let mut emptied = namespace.emptied.lock();
+        let now = Instant::now();
+        emptied.at = Some(now);
+        if !emptied.is_listed {
+            emptied.is_listed = true;
+            drop(emptied);
+            self.list(namespace.name().into(), now, server);
+        }
+    }
+
+    fn list(&self, name: Arc<str>, since: Instant, server: &Arc<Shared>) {
+        let mut empty = self.empty.lock();
+        empty.children.push_back((since, name));
+        if !empty.is_watched {
+            empty.is_watched = true;
+            let server_of_task = Arc::downgrade(server);
+            server.spawn(async move {
+                while let Some(next) = sweep(&server_of_task) {
+                    tokio::time::sleep_until(next).await;
+                }
+            });
+        }
+    }
+
+    /// Gives a child without sockets back, if that is right.
+    fn give_back(
+        &self,
+        name: &str,
+        server: &Arc<Shared>,
+        is_right: impl FnOnce(&Arc<NamespaceInner>) -> bool,
+    ) {
         let removed = {
             let mut by_name = self.by_name.write();
-            match by_name.get(namespace.name()) {
-                Some(found) if found.members.load(Ordering::Acquire) == 0 => {
-                    self.children.fetch_sub(1, Ordering::Relaxed);
-                    by_name.remove(namespace.name())
+            let is_empty = |found: &&Arc<NamespaceInner>| {
+                found.members.load(Ordering::Acquire) == 0 && is_right(found)
+            };
+            let removed = match by_name.get(name).filter(is_empty) {
+                Some(_) => by_name.remove(name),
+                None => None,
+            };
+            if removed.is_some() {
+                self.children.fetch_sub(1, Ordering::Relaxed);
+                if by_name.capacity() > 4 * by_name.len() + 64 {
+                    by_name.shrink_to_fit();
                 }
-                _ => None,
             }
+            removed
         };
-        if let (Some(removed), Some(server)) = (removed, namespace.server.upgrade()) {
+        if let Some(removed) = removed {
             server.spawn(async move { removed.adapter.close().await });
         }
     }
+
+    fn has(&self, namespace: &Arc<NamespaceInner>) -> bool {
+        let by_name = self.by_name.read();
+        let found = by_name.get(namespace.name());
+        found.is_some_and(|found| Arc::ptr_eq(found, namespace))
+    }
+
+    /// Looks whether a child that was listed is to go, or is to be listed again.
+    fn consider(&self, name: Arc<str>, now: Instant, server: &Arc<Shared>) {
+        let Some(namespace) = self.by_name.read().get(&*name).map(Arc::downgrade) else {
+            return;
+        };
+        let keep = server.keeps_children();
+        self.give_back(&name, server, |found| {
+            let is_old = found.emptied.lock().at.is_some_and(|at| at + keep <= now);
+            // Who holds it may emit to those who are going to come.
+            is_old && Arc::strong_count(found) == 1
+        });
+        // It may be another one by now, which was made since.
+        let Some(namespace) = namespace.upgrade().filter(|it| self.has(it)) else {
+            return;
+        };
+        let mut emptied = namespace.emptied.lock();
+        emptied.is_listed = namespace.members.load(Ordering::Acquire) == 0;
+        if emptied.is_listed {
+            let at = emptied.at.filter(|at| *at + keep > now).unwrap_or(now);
+            drop(emptied);
+            self.list(name, at, server);
+        }
+    }
+}
+
+/// Children that are looked at before others have their turn.
+const PORTION: usize = 64;
+
+/// Gives back the children that have been without sockets for long enough; gives the time of the next
+/// look, or `None` when there are none.
+fn sweep(server: &Weak<Shared>) -> Option<Instant> {
+    let server = server.upgrade()?;
+    let namespaces = server.namespaces();
+    let (now, keep) = (Instant::now(), server.keeps_children());
+    for _ in 0..PORTION {
+        let mut empty = namespaces.empty.lock();
+        match empty.children.front() {
+            Some((since, _)) if *since + keep > now => return Some(*since + keep),
+            Some(_) => {}
+            None => {
+                // Under the lock: who is listed after this starts another task.
+                *empty = Empty::default();
+                return None;
+            }
+        }
+        let first = empty.children.pop_front();
+        drop(empty);
+        if let Some((_, name)) = first {
+            namespaces.consider(name, now, &server);
+        }
+    }
+    Some(now)
 }
 
 impl Parent {

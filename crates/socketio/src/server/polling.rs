@@ -299,36 +299,9 @@ where
 
 /// Handles the packets of a payload, in order.
 async fn handle(session: &Arc<Session>, bytes: &[u8], is_binary: bool) {
-    let mut running = Running::default();
-    {
-        let _turn = turn::begin();
-        let now = Instant::now();
-        let handle = |packet: Result<Packet<'_>, PacketError>| match packet {
-            Ok(packet) => drop(session.handle_packet(Via::Main, packet, now, &mut running)),
-            Err(error) => session.handle_bad_packet(Via::Main, error),
-        };
-        packets(session.dialect(), bytes, is_binary, handle);
-    }
-    if session.is_saturated() {
-        // The client's next POST waits: it feels the back-pressure.
-        std::future::poll_fn(|cx| match running.poll(cx) {
-            Poll::Pending if session.is_saturated() => Poll::Pending,
-            _ => Poll::Ready(()),
-        })
-        .await;
-    }
-    running.detach(session);
-}
-
-/// Decodes a body into its packets.
-fn packets(
-    dialect: Dialect,
-    bytes: &[u8],
-    is_binary: bool,
-    each: impl FnMut(Result<Packet<'_>, PacketError>),
-) {
+    let dialect = session.dialect();
     if is_binary {
-        return v3::decode_binary_payload(bytes).for_each(each);
+        return handle_packets(session, v3::decode_binary_payload(bytes)).await;
     }
     // As the reference reads a body; a WebSocket's text has to be UTF-8.
     let text = match simdutf8::basic::from_utf8(bytes) {
@@ -348,9 +321,46 @@ fn packets(
         },
     };
     match dialect.revision {
-        Revision::V3 => v3::decode_payload(text).for_each(each),
-        Revision::V4 => decode_payload(text).for_each(each),
+        Revision::V3 => handle_packets(session, v3::decode_payload(text)).await,
+        Revision::V4 => handle_packets(session, decode_payload(text)).await,
     }
+}
+
+/// Handles packets in order. While as many handlers run as may, those that are left wait, and so does the
+/// answer to the POST: the client feels the back-pressure.
+async fn handle_packets<'a>(
+    session: &Arc<Session>,
+    mut packets: impl Iterator<Item = Result<Packet<'a>, PacketError>>,
+) {
+    let mut running = Running::default();
+    let mut has_more = true;
+    while has_more {
+        {
+            let _turn = turn::begin();
+            let now = Instant::now();
+            has_more = loop {
+                match packets.next() {
+                    None => break false,
+                    Some(Ok(packet)) => {
+                        session.handle_packet(Via::Main, packet, now, &mut running);
+                    }
+                    Some(Err(error)) => session.handle_bad_packet(Via::Main, error),
+                }
+                if session.is_saturated() {
+                    break true;
+                }
+            };
+        }
+        if session.is_saturated() {
+            // Handlers of another request may be those that run: they are not waited for.
+            std::future::poll_fn(|cx| match running.poll(cx) {
+                Poll::Pending if session.is_saturated() => Poll::Pending,
+                _ => Poll::Ready(()),
+            })
+            .await;
+        }
+    }
+    running.detach(session);
 }
 
 enum ReadError {

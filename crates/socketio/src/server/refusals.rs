@@ -25,6 +25,7 @@ pub(crate) struct Refusals {
     heads: Rare,
     acks: Rare,
     strangers: Rare,
+    rates: Rare,
     proxy_headers: Rare,
 }
 
@@ -192,6 +193,18 @@ impl Refusals {
         };
         if let Some(suppressed) = self.admit_cause(NO_CODE, remedy, MINUTE, Instant::now()) {
             tracing::warn!(suppressed, "a WebSocket was refused: {error}; {remedy}");
+        }
+    }
+
+    /// A client sends faster than a limit allows.
+    pub(crate) fn log_rate(&self, socket: &SocketId, event: &str, becomes: &'static str) {
+        if let Some(suppressed) = self.rates.admit(Instant::now()) {
+            tracing::warn!(
+                %socket,
+                event = %Printable::new(event),
+                suppressed,
+                "a client sends faster than a `RateLimit` allows: it {becomes}"
+            );
         }
     }
 

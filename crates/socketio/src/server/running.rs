@@ -253,6 +253,7 @@ pub(crate) fn lifecycle(socket: &Socket, moment: Moment, args: &str, running: &m
         Moment::Disconnect => "disconnect",
         Moment::Disconnecting => "disconnecting",
         Moment::Error => "error",
+        Moment::Expiring => "expiring",
     };
     let call = Call {
         socket,

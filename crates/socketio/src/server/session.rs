@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
 use socketio_proto::engine::{
@@ -29,6 +30,7 @@ use super::handshake::Handshake;
 use super::http::{New, open_packet};
 use super::memory;
 use super::outbox::{Flushed, LOW_WATER, Link, Outbox, Pushed, SharedFrames};
+use super::rate::{self, Buckets};
 use super::recovery::AfterPong;
 use super::running::{self, Running};
 use super::socket::Socket;
@@ -108,6 +110,10 @@ struct Rare {
     left: Vec<Socket>,
     /// The task of a WebSocket that is being probed.
     probe: Option<Probe>,
+    /// What the client may still send at once, where that is limited.
+    rates: Buckets,
+    /// When to look whether the time of a socket ends.
+    expiry: Option<Instant>,
 }
 
 /// The connection of a transport that is being probed: what it is to write, and its task.
@@ -312,6 +318,13 @@ impl Session {
             } => {
                 if let Some(event) = event {
                     self.shared.counters().event();
+                    if socket.0.namespace.handlers().is_limited() {
+                        let bytes = attachments.iter().map(Bytes::len).sum::<usize>();
+                        let size = event.args.len() + bytes;
+                        if !rate::admits(&socket, event.name(), size, id, running) {
+                            return;
+                        }
+                    }
                     running::event(&socket, event.name(), &event.args, attachments, id, running);
                 }
             }
@@ -376,6 +389,7 @@ impl Session {
         let held = state.connection.check_attachments(now, within, is_read);
         let decoder = state.rare.as_ref().and_then(|rare| rare.decoder.clone());
         state.engine.handle_timeout(now);
+        let expiring = state.expiring(now);
         self.settle(state);
         let is_late_at =
             |decoder: Arc<Mutex<Box<dyn PacketDecoder>>>| decoder.lock().is_late(now, within);
@@ -390,10 +404,31 @@ impl Session {
             );
             running.detach(self);
         }
+        self.expire(&expiring, now);
         if is_late {
             self.shared.counters().connect_timeouts();
             tracing::debug!(session = ?self.id, "no namespace was joined in time");
             self.close(Close::FORCED);
+        }
+    }
+
+    /// Looks at the time of all sockets, now or at this time.
+    pub(crate) fn look_for_expiry(self: &Arc<Session>, at: Instant) {
+        let mut state = self.state.lock();
+        if state.engine.ready_state() == ReadyState::Closed {
+            return;
+        }
+        let expiry = &mut state.rare.get_or_insert_default().expiry;
+        *expiry = Some(expiry.map_or(at, |expiry| expiry.min(at)));
+        self.arm(&mut state);
+    }
+
+    /// Ends the time of sockets whose end has come, and announces that of others.
+    fn expire(self: &Arc<Session>, sockets: &[Socket], now: Instant) {
+        let _turn = (!sockets.is_empty()).then(turn::begin);
+        let looks = sockets.iter().filter_map(|s| s.look_at_expiry(now));
+        if let Some(next) = looks.min() {
+            self.look_for_expiry(next);
         }
     }
 
@@ -606,8 +641,12 @@ impl Session {
         }
     }
 
-    /// Makes one socket leave its namespace.
-    pub(crate) fn disconnect_socket(self: &Arc<Session>, socket: &Socket) {
+    /// Makes one socket leave its namespace; its handlers may be told why.
+    pub(crate) fn disconnect_socket(
+        self: &Arc<Session>,
+        socket: &Socket,
+        description: Option<&str>,
+    ) {
         let left = self
             .state
             .lock()
@@ -616,16 +655,16 @@ impl Session {
         if left.is_some() {
             self.outbox.lock().end_write();
             socket.send_control(PacketKind::Disconnect, "");
-            socket.left(DisconnectReason::ServerNamespaceDisconnect, None);
+            socket.left(DisconnectReason::ServerNamespaceDisconnect, description);
         }
     }
 
     /// Makes all sockets leave and closes the connection.
-    pub(crate) fn disconnect_all(self: &Arc<Session>) {
+    pub(crate) fn disconnect_all(self: &Arc<Session>, description: Option<&str>) {
         let sockets: Vec<_> = self.state.lock().connection.sockets().cloned().collect();
         sockets
             .iter()
-            .for_each(|socket| self.disconnect_socket(socket));
+            .for_each(|socket| self.disconnect_socket(socket, description));
         self.close(Close::FORCED);
     }
 
@@ -787,7 +826,11 @@ impl Session {
         if state.key == u32::MAX {
             return;
         }
-        let next = [state.engine.poll_timeout(), state.connection.poll_timeout()];
+        let next = [
+            state.engine.poll_timeout(),
+            state.connection.poll_timeout(),
+            state.rare.as_ref().and_then(|rare| rare.expiry),
+        ];
         let Some(next) = next.into_iter().flatten().min() else {
             return;
         };
@@ -997,6 +1040,27 @@ impl Session {
         }
     }
 
+    /// Reads nothing more from the client, as if as many handlers ran as may, until it is to be resumed.
+    pub(crate) fn pause_reading(&self) {
+        self.running.fetch_add(PAUSED, Ordering::SeqCst);
+        self.state.lock().engine.set_reading_paused(true);
+    }
+
+    pub(crate) fn resume_reading(&self) {
+        let running = self.running.fetch_sub(PAUSED, Ordering::SeqCst) - PAUSED;
+        if running < self.shared.max_running() {
+            self.state.lock().engine.set_reading_paused(false);
+            self.outbox.lock().wake();
+        }
+        if running == 0 && self.has_left.load(Ordering::SeqCst) {
+            self.forget_left();
+        }
+    }
+
+    pub(crate) fn with_rates<R>(&self, then: impl FnOnce(&mut Buckets) -> R) -> R {
+        then(&mut self.state.lock().rare.get_or_insert_default().rates)
+    }
+
     /// Has a socket that has left forget what the application keeps with it, when no handler runs any
     /// more that may look at that.
     pub(crate) fn forget_later(self: &Arc<Session>, socket: &Socket) {
@@ -1032,6 +1096,9 @@ impl Session {
     }
 }
 
+/// Counts as so many running handlers: more than there ever are.
+pub(crate) const PAUSED: u32 = 1 << 30;
+
 /// The queue of a client is full.
 #[derive(Debug)]
 pub(crate) struct Full;
@@ -1039,6 +1106,20 @@ pub(crate) struct Full;
 /// Bytes after which a turn in progress is interrupted to write, so that a long turn does not queue
 /// what the socket could take.
 const IN_TURN: usize = 256 * 1024;
+
+impl State {
+    /// All sockets, if it is time to look at theirs.
+    fn expiring(&mut self, now: Instant) -> Vec<Socket> {
+        let expiry = self.rare.as_mut().map(|rare| &mut rare.expiry);
+        match expiry {
+            Some(expiry) if expiry.is_some_and(|at| at <= now) => {
+                *expiry = None;
+                self.connection.sockets().cloned().collect()
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+}
 
 impl Probe {
     fn wake(&mut self) {

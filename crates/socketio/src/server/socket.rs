@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -26,6 +26,7 @@ use super::config::QueuePolicy;
 use super::connect::Auth;
 use super::emit::{Emit, Waiting};
 use super::ending::Close;
+use super::expiry::{self, Expiry};
 use super::handlers::Handlers;
 use super::handshake::Handshake;
 use super::namespace::{Namespace, NamespaceInner};
@@ -85,6 +86,8 @@ struct Extra {
     waiters: Waiters,
     /// Events that wait for the one before, in a sequential namespace.
     sequence: Option<super::running::Sequence>,
+    /// When its time ends.
+    expiry: Option<Expiry>,
 }
 
 impl Socket {
@@ -244,6 +247,9 @@ impl Socket {
         let accepted = self.0.session.accept(self.0.namespace.name(), self);
         if !accepted {
             self.has_left();
+        } else if self.expires().is_some() {
+            // A middleware has set it, when the session did not know the socket yet.
+            self.0.session.look_for_expiry(Instant::now());
         }
         accepted
     }
@@ -642,17 +648,84 @@ impl Socket {
         self.0.application().discard(unused);
     }
 
+    // --- The end of its time ---
+
+    /// Makes the client leave the namespace at a time, such as the end of the token by which it came in.
+    /// Setting it again moves it; a time that is over ends it at once.
+    ///
+    /// Some time before, the handlers of [`on_expiring`](Handlers::on_expiring) run, which can have the
+    /// token renewed. At the end the client gets a DISCONNECT (in JavaScript `io server disconnect`, after
+    /// which it does not come back by itself), and [`on_disconnect`](Handlers::on_disconnect) the reason
+    /// `server namespace disconnect` with the description `expired`;
+    /// [`Stats::expired`](crate::Stats::expired) counts it. The connection stays, for other namespaces.
+    ///
+    /// The time is that of the wall clock, to some milliseconds; should the clock be set, up to ten minutes
+    /// pass before that is noticed. It is kept for a client that loses its connection and is
+    /// [recovered](crate::ServerBuilder::recovery) on this server, to the second; where servers share what
+    /// they recover, set it in [`on_connect`](Handlers::on_connect), which runs for recovered clients, too.
+    ///
+    /// ```
+    /// use std::time::{Duration, SystemTime};
+    /// use socketio::{Server, Socket};
+    ///
+    /// # fn end_of(token: &str) -> Result<SystemTime, &'static str> {
+    /// #     Ok(SystemTime::now() + Duration::from_secs(token.len() as u64))
+    /// # }
+    /// # #[derive(serde::Deserialize)] struct Auth { token: String }
+    /// let io = Server::new();
+    /// io.middleware(async |socket: Socket, auth: Auth| {
+    ///     socket.expires_at(end_of(&auth.token)?);
+    ///     Ok::<_, &str>(())
+    /// });
+    /// io.on_expiring(async |socket: Socket| {
+    ///     let renewed = socket.timeout(Duration::from_secs(10)).emit_with_ack::<String>("renew", ());
+    ///     if let Ok(Ok(end)) = renewed.await.map(|token| end_of(&token)) {
+    ///         socket.expires_at(end);
+    ///     }
+    /// });
+    /// ```
+    pub fn expires_at(&self, time: SystemTime) {
+        let expiry = Expiry {
+            at: time,
+            is_announced: false,
+        };
+        self.0.extra.lock().get_or_insert_default().expiry = Some(expiry);
+        self.0.session.look_for_expiry(Instant::now());
+    }
+
+    /// Takes back what [`expires_at`](Socket::expires_at) has set.
+    pub fn never_expires(&self) {
+        if let Some(extra) = self.0.extra.lock().as_mut() {
+            extra.expiry = None;
+        }
+    }
+
+    /// When the client's time ends, if that was [set](Socket::expires_at).
+    pub fn expires(&self) -> Option<SystemTime> {
+        let extra = self.0.extra.lock();
+        Some(extra.as_ref()?.expiry?.at)
+    }
+
+    pub(crate) fn with_expiry<R>(&self, look: impl FnOnce(&mut Expiry) -> R) -> Option<R> {
+        self.0.extra.lock().as_mut()?.expiry.as_mut().map(look)
+    }
+
+    /// Does what the end of its time asks for now; gives when to look again.
+    pub(crate) fn look_at_expiry(&self, now: Instant) -> Option<Instant> {
+        expiry::look(self, now)
+    }
+
     // --- Leaving ---
 
     /// Makes the client leave the namespace. Its connection stays, for other namespaces.
     #[doc(alias = "disconnectSockets")]
     pub fn disconnect(&self) {
-        self.0.session.disconnect_socket(self);
+        self.0.session.disconnect_socket(self, None);
     }
 
     /// Makes the client leave all of its namespaces and closes its connection.
     pub fn disconnect_and_close(&self) {
-        self.0.session.disconnect_all();
+        self.0.session.disconnect_all(None);
     }
 
     /// Takes the socket out of its namespace; its handlers learn the reason. Once only.

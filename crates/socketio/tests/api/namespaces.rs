@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 use socketio::parser::{EncodedMessage, JsonParser, Packet, PacketDecoder, ParseError, Parser};
 use socketio::{
-    Adapter, Args, BroadcastAckError, ConnectError, LocalAdapter, RoomEvent, Server, Socket, Target,
+    Adapter, Args, BroadcastAckError, ConnectError, LocalAdapter, Recovery, RoomEvent, Server,
+    Socket, Target,
 };
 use tokio::sync::mpsc;
 
@@ -31,6 +32,70 @@ async fn empty_children_are_freed() {
     assert_eq!(parent.children().len(), 20);
     drop(clients);
     until(|| parent.children().is_empty()).await;
+}
+
+// S048: without that they are given back, too, after a time.
+#[tokio::test]
+async fn empty_children_are_given_back_after_a_minute() {
+    // A minute is the default.
+    let keep = Duration::from_millis(300);
+    let (io, address) = start(Server::builder().keep_empty_child_namespaces(keep)).await;
+    let parent = io.of_pattern(r"^/room-\d+$");
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let log = made.clone();
+    io.on_new_namespace(move |namespace| log.lock().push(namespace.name().to_owned()));
+    let names = || {
+        let children = parent.children();
+        let mut names: Vec<_> = children.iter().map(|c| c.name().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let mut clients = Vec::new();
+    for name in ["/room-1", "/room-2", "/room-3", "/room-4"] {
+        clients.push(Ws::join(address, name).await.0);
+    }
+    let stays = clients.remove(3);
+    let held = io.of("/room-3");
+    drop(clients);
+    let begin = std::time::Instant::now();
+    // Who comes in time finds it.
+    let (again, _) = Ws::join(address, "/room-2").await;
+    until(|| io.clients_count() == 2).await;
+    until(|| names().len() == 3).await;
+    assert!(begin.elapsed() >= keep);
+    // What has sockets stays, and what the application holds.
+    assert_eq!(names(), ["/room-2", "/room-3", "/room-4"]);
+    assert_eq!(io.metrics().dynamic_namespaces, 3);
+    drop(again);
+    let begin = std::time::Instant::now();
+    until(|| names().len() == 2).await;
+    assert!(begin.elapsed() >= keep);
+    assert_eq!(names(), ["/room-3", "/room-4"]);
+    drop(held);
+    until(|| names() == ["/room-4"]).await;
+    assert_eq!(io.metrics().dynamic_namespaces, 1);
+    let (_new, _) = Ws::join(address, "/room-1").await;
+    let all = ["/room-1", "/room-2", "/room-3", "/room-4", "/room-1"];
+    assert_eq!(*made.lock(), all);
+    drop(stays);
+}
+
+// Who is away may come back to where it was.
+#[tokio::test]
+async fn children_stay_for_as_long_as_somebody_may_be_recovered() {
+    let away = Duration::from_millis(500);
+    let builder = Server::builder()
+        .keep_empty_child_namespaces(Duration::from_millis(1))
+        .ping_interval(Duration::from_millis(100))
+        .ping_timeout(Duration::from_millis(100))
+        .recovery(Recovery::new().max_disconnection(away));
+    let (io, address) = start(builder).await;
+    let parent = io.of_pattern(r"^/room-\d+$");
+    drop(Ws::join(address, "/room-1").await);
+    let begin = std::time::Instant::now();
+    until(|| io.clients_count() == 0).await;
+    until(|| parent.children().is_empty()).await;
+    assert!(begin.elapsed() >= away + Duration::from_millis(200));
 }
 
 // S048, with the children of all dynamic namespaces limited, whoever asks for one more.

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use socketio::client::{Client, ClientBuilder};
-use socketio::{Cors, PerMessageDeflate, Recovery, Routing, Server, ServerBuilder, SessionCookie};
+use socketio::{
+    Cors, PerMessageDeflate, RateLimit, RatePolicy, Recovery, Routing, Server, ServerBuilder,
+    SessionCookie,
+};
 
 use crate::support::{Polling, Ws, soon, start};
 
@@ -15,7 +18,12 @@ const SERVER_DURATIONS: &[(&str, On<ServerBuilder, Duration>)] = &[
     ("body_timeout", ServerBuilder::body_timeout),
     ("connect_timeout", ServerBuilder::connect_timeout),
     ("destroy_upgrade", |b, d| b.destroy_upgrade(Some(d))),
+    ("expiry_warning", ServerBuilder::expiry_warning),
     ("head_timeout", ServerBuilder::head_timeout),
+    (
+        "keep_empty_child_namespaces",
+        ServerBuilder::keep_empty_child_namespaces,
+    ),
     ("max_age", |b, d| {
         b.cors(Cors::new().origin("http://a.example").max_age(d))
             .cookie(SessionCookie::new().max_age(d))
@@ -36,6 +44,12 @@ const SERVER_NUMBERS: &[(&str, On<ServerBuilder, usize>)] = &[
     }),
     ("level", |b, n| {
         b.per_message_deflate(PerMessageDeflate::new().level(n as u32))
+    }),
+    ("bytes", |b, n| {
+        b.rate_limit(RateLimit::new().bytes(n, n).policy(RatePolicy::Drop))
+    }),
+    ("events", |b, n| {
+        b.rate_limit(RateLimit::new().events(n as u32, n as u32))
     }),
     ("max_attachments", ServerBuilder::max_attachments),
     ("max_bytes", |b, n| b.recovery(Recovery::new().max_bytes(n))),
@@ -224,6 +238,7 @@ fn each_option_that_the_sources_have_stands_in_a_table() {
         include_str!("../../src/server/cookie.rs"),
         include_str!("../../src/server/cors.rs"),
         include_str!("../../src/server/deflate.rs"),
+        include_str!("../../src/server/rate.rs"),
         include_str!("../../src/server/recovery/mod.rs"),
         include_str!("../../src/server/routing/mod.rs"),
         include_str!("../../src/client/builder.rs"),

@@ -358,6 +358,9 @@ impl Claim {
         let Some(rooms) = self.trail.rooms() else {
             return Finished::Failed;
         };
+        if let Some(time) = self.trail.expires().filter(|_| socket.expires().is_none()) {
+            socket.expires_at(time);
+        }
         if !self.trail.needs(self.position).is_some_and(is_kept) || !socket.enter() {
             return Finished::Failed;
         }

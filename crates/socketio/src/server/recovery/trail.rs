@@ -7,9 +7,10 @@
 //!      └────────► Ended ◄─────────┘
 //! ```
 
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -79,6 +80,27 @@ struct Away {
     /// How much was sent before.
     end: u64,
     claimed: bool,
+    /// When its time ends, if that was set: in seconds since 1970.
+    expires: Option<NonZeroU32>,
+}
+
+impl Away {
+    fn has_expired(&self) -> bool {
+        let expires = self.expires.map(expiry_time);
+        expires.is_some_and(|at| at <= SystemTime::now())
+    }
+}
+
+fn expiry_time(seconds: NonZeroU32) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.get().into())
+}
+
+/// The time in seconds: a second early at most, and never later.
+fn expiry_seconds(time: SystemTime) -> NonZeroU32 {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH);
+    let seconds = seconds.map_or(1, |passed| passed.as_secs());
+    let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+    NonZeroU32::new(seconds).unwrap_or(NonZeroU32::MIN)
 }
 
 /// What is sent to a client that is asked is kept, as for one that is away.
@@ -332,6 +354,7 @@ impl Trail {
 
     /// The client's connection has ended; false if this socket does not stand for it.
     pub(super) fn leave(&self, socket: &Socket, rooms: Vec<String>, now: Instant) -> bool {
+        let expires = socket.expires().map(expiry_seconds);
         let mut state = self.state.lock();
         if !state.place.is(socket) {
             return false;
@@ -346,6 +369,7 @@ impl Trail {
             sequence,
             end,
             claimed: false,
+            expires,
         });
         true
     }
@@ -379,6 +403,7 @@ impl Trail {
         let old = match &state.place {
             Place::Ended => return Err(Refused::Ended),
             Place::Away(away) if away.claimed => return Err(Refused::Claimed),
+            Place::Away(away) if away.has_expired() => return Err(Refused::Ended),
             Place::Away(_) => None,
             Place::Live(socket) => socket.upgrade().map(Socket),
         };
@@ -400,7 +425,7 @@ impl Trail {
     /// Claims what the old connection of a newcomer has just left.
     pub(super) fn claim_left(&self) -> bool {
         match &mut self.state.lock().place {
-            Place::Away(away) if !away.claimed => {
+            Place::Away(away) if !away.claimed && !away.has_expired() => {
                 away.claimed = true;
                 true
             }
@@ -429,6 +454,14 @@ impl Trail {
             Entry::Own { .. } => None,
         });
         Some(first.unwrap_or(away.sequence + 1))
+    }
+
+    /// When the time of a client that is away ends.
+    pub(super) fn expires(&self) -> Option<SystemTime> {
+        match &self.state.lock().place {
+            Place::Away(away) => away.expires.map(expiry_time),
+            Place::Live(_) | Place::Ended => None,
+        }
     }
 
     /// The rooms of a client that is away.
