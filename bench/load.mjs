@@ -11,7 +11,7 @@ function frame(opcode, payload) {
   const head = length < 126 ? [0x80 | opcode, 0x80 | length] : [0x80 | opcode, 0xfe, length >> 8, length & 0xff];
   return Buffer.concat([Buffer.from(head), MASK, payload.map((byte, i) => byte ^ MASK[i % 4])]);
 }
-const text = (payload) => frame(1, Buffer.from(payload));
+export const text = (payload) => frame(1, Buffer.from(payload));
 
 /** One TCP connection; what comes is cut into pieces by `next`, which gives null until there is a whole one. */
 class Wire {
@@ -97,7 +97,7 @@ async function websocket(port, sid = '') {
   await wire.answer(101);
   return wire;
 }
-async function joined(port) {
+export async function joined(port) {
   const wire = await websocket(port);
   await wire.frame();
   wire.write(text('40'));

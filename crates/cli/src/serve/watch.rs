@@ -150,6 +150,7 @@ fn text(metrics: &Metrics) -> String {
     for (limit, count) in [
         ("invalid packet", stats.invalid_packets),
         ("late attachments", stats.late_attachments),
+        ("queues of all clients", stats.shed_clients),
         ("running handlers", stats.saturated),
         ("no namespace in time", stats.connect_timeouts),
         ("too slow", stats.slow_clients),

@@ -4,11 +4,15 @@
 
 use std::cmp::Reverse;
 use std::io::Write;
+use std::sync::Arc;
+use std::thread::available_parallelism;
 
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
+use tokio::sync::Semaphore;
 
 /// How an answer is compressed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -53,6 +57,41 @@ impl Encoding {
             }
         };
         finished.expect("memory can be written to")
+    }
+}
+
+/// Answers of more bytes than this, which takes about half a millisecond, are not compressed on a thread
+/// that serves clients.
+pub(crate) const ASIDE: usize = 32 * 1024;
+
+/// Large answers that are being compressed, each on a thread of its own: of half as many as there are
+/// cores. The others wait.
+#[derive(Debug)]
+pub(crate) struct Compressions(Arc<Semaphore>);
+
+impl Default for Compressions {
+    fn default() -> Compressions {
+        let cores = available_parallelism().map_or(1, usize::from);
+        Compressions(Arc::new(Semaphore::new(cores.div_ceil(2))))
+    }
+}
+
+impl Compressions {
+    /// Compresses a large answer; gives it as it is, and false, where the runtime is about to end.
+    pub(crate) async fn compress(&self, encoding: Encoding, plain: Bytes) -> (Bytes, bool) {
+        let Ok(place) = self.0.clone().acquire_owned().await else {
+            return (plain, false);
+        };
+        let source = plain.clone();
+        let compressed = tokio::task::spawn_blocking(move || {
+            // Kept to the end, also when nobody waits any more.
+            let _place = place;
+            encoding.compress(&source)
+        });
+        match compressed.await {
+            Ok(compressed) => (compressed.into(), true),
+            Err(_) => (plain, false),
+        }
     }
 }
 
@@ -112,6 +151,7 @@ fn thousandths(quality: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
     use std::io::Read;
 
     use flate2::read::{GzDecoder, ZlibDecoder};
@@ -143,6 +183,25 @@ mod tests {
             assert_eq!(Encoding::accepted(&headers), expected, "{header}");
         }
         assert_eq!(Encoding::accepted(&HeaderMap::new()), None);
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_is_not_compressed_on_the_thread_that_serves() {
+        let compressions = Compressions::default();
+        let plain = Bytes::from(b"abcabcabc".repeat(100_000));
+        let mut compressing = std::pin::pin!(compressions.compress(Encoding::Gzip, plain.clone()));
+        // With one thread nothing else can have happened meanwhile.
+        let is_ready = std::future::poll_fn(|cx| {
+            std::task::Poll::Ready(compressing.as_mut().poll(cx).is_ready())
+        });
+        assert!(!is_ready.await);
+        let (compressed, true) = compressing.await else {
+            panic!("not compressed");
+        };
+        let mut read = Vec::new();
+        let mut decoder = GzDecoder::new(&compressed[..]);
+        decoder.read_to_end(&mut read).unwrap();
+        assert_eq!(read, plain);
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub(crate) struct Config {
     pub(crate) rate_limit: Option<Arc<Limit>>,
     pub(crate) expiry_warning: Duration,
     pub(crate) max_queue: usize,
+    pub(crate) max_total_queue: usize,
     pub(crate) queue_policy: QueuePolicy,
     pub(crate) max_running: u32,
     pub(crate) head_timeout: Duration,
@@ -147,6 +148,7 @@ impl Default for ServerBuilder {
                 rate_limit: None,
                 expiry_warning: Duration::from_secs(30),
                 max_queue: 32 * 1024 * 1024,
+                max_total_queue: 1024 * 1024 * 1024,
                 queue_policy: QueuePolicy::default(),
                 max_running: 1024,
                 head_timeout: Duration::from_secs(30),
@@ -566,6 +568,19 @@ impl ServerBuilder {
     /// of any size may.
     pub fn max_queue(mut self, bytes: usize) -> Self {
         self.config.max_queue = bytes;
+        self
+    }
+
+    /// Sets how many bytes may wait for all clients together. Default: 1 GiB.
+    ///
+    /// Beyond it the client with the longest queue is disconnected, whatever its queue policy, with the
+    /// reason `transport error`, then the next, until there is room;
+    /// [`Stats::shed_clients`](crate::Stats::shed_clients) counts them. Queues of less than 64 KiB do not
+    /// count, and neither does a broadcast, which is there once for all its receivers. The clients are
+    /// disconnected in a moment, not at once: what a handler emits before it waits for anything is bounded
+    /// by [`max_queue`](ServerBuilder::max_queue) alone.
+    pub fn max_total_queue(mut self, bytes: usize) -> Self {
+        self.config.max_total_queue = bytes;
         self
     }
 

@@ -109,6 +109,8 @@ counters! {
     /// Connections that were closed after a packet which was malformed, did not fit the state, or was
     /// beyond a limit on attachments or namespaces.
     invalid_packets,
+    /// Clients with long queues that were disconnected because those of all clients were full together.
+    shed_clients,
     /// Connections that were closed because attachments that were announced did not come in time; they
     /// are counted in `invalid_packets`, too.
     late_attachments,

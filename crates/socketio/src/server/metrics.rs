@@ -26,6 +26,9 @@ pub struct Metrics {
     pub ack_seconds: Histogram,
     /// Bytes that wait for each client now.
     pub queue_bytes: Histogram,
+    /// Bytes that wait in long queues now, of 64 KiB and more, for one client each: what
+    /// [`max_total_queue`](crate::ServerBuilder::max_total_queue) bounds.
+    pub long_queue_bytes: usize,
     /// Bytes of packets that wait for their attachments now, of all clients.
     pub held_bytes: usize,
     /// Requests and WebSockets that are on their way to other servers now.
@@ -153,6 +156,7 @@ impl Shared {
             disconnects: self.counters().disconnects(),
             ack_seconds: self.counters().ack_times.histogram(),
             queue_bytes: Histogram::of(&QUEUE_BYTES, queued),
+            long_queue_bytes: self.total_queue().bytes(),
             held_bytes: sessions.iter().map(|session| session.held()).sum(),
             forwarding: self.router().map_or(0, |router| router.in_flight()),
             dynamic_namespaces: self.namespaces().children(),

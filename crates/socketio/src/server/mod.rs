@@ -8,6 +8,7 @@ mod adapter;
 mod admission;
 mod body;
 mod broadcast;
+mod budget;
 mod client_files;
 pub mod cluster;
 mod compression;
@@ -52,12 +53,14 @@ mod service;
 mod session;
 mod sessions;
 mod socket;
+mod total_queue;
 mod turn;
 mod upgrade;
 mod websocket;
 mod wheel;
 
 use socketio_proto::Printable;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
@@ -65,7 +68,7 @@ use std::future::Future;
 use std::io;
 use std::net::IpAddr;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -84,6 +87,7 @@ use crate::args::DecodeError;
 use crate::duration;
 use crate::error::EmitError;
 use admission::{Admission, Busy};
+use compression::Compressions;
 use config::Config;
 use counters::Counters;
 use deadlines::Deadlines;
@@ -93,6 +97,7 @@ use namespace::Namespaces;
 use refusals::Refusals;
 use routing::Router;
 use sessions::Sessions;
+use total_queue::TotalQueue;
 
 pub use ack::{AckFuture, BroadcastAck};
 pub use adapter::{Adapter, AdapterError, BroadcastPacket, LocalAdapter, RoomEvent};
@@ -150,6 +155,9 @@ pub(crate) struct Shared {
     runtime: OnceLock<Handle>,
     closed: watch::Sender<bool>,
     unfinished: AtomicUsize,
+    compressions: Arc<Compressions>,
+    total_queue: Arc<TotalQueue>,
+    is_giving_back: AtomicBool,
     /// Events and namespaces that were complained about already.
     complained: Mutex<HashSet<(String, String)>>,
     /// The causes of failed emits that were told of, a bit each.
@@ -188,6 +196,9 @@ impl Server {
             connection,
             config,
             sessions: Sessions::default(),
+            compressions: Arc::default(),
+            total_queue: Arc::default(),
+            is_giving_back: AtomicBool::new(false),
             admission: Admission::default(),
             http_connections: Arc::default(),
             namespaces: Namespaces::default(),
@@ -556,6 +567,39 @@ impl Shared {
                 Err(_) => tracing::error!("no tokio runtime: a server works inside one only"),
             },
         }
+    }
+
+    pub(crate) fn total_queue(&self) -> &Arc<TotalQueue> {
+        &self.total_queue
+    }
+
+    /// Ends the clients with the longest queues, if those of all are longer together than they may be.
+    /// That is done in a moment, with no locks held.
+    pub(crate) fn shed_if_full(self: &Arc<Shared>) {
+        let is_full = self.total_queue.bytes() > self.config.max_total_queue;
+        if !is_full || self.total_queue.is_shedding.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (total, max) = (self.total_queue.clone(), self.config.max_total_queue);
+        let shared = self.clone();
+        self.spawn(async move {
+            let sessions = shared.sessions.all().into_iter();
+            let sized = sessions.map(|session| (session.with_outbox(|o| o.counted()), session));
+            let mut long: Vec<_> = sized.filter(|(size, _)| *size > 0).collect();
+            long.sort_unstable_by_key(|(size, _)| Reverse(*size));
+            for (_, session) in long {
+                if total.bytes() <= max {
+                    break;
+                }
+                shared.counters.shed_clients();
+                session.shed();
+            }
+            total.is_shedding.store(false, Ordering::Release);
+        });
+    }
+
+    pub(crate) fn compressions(&self) -> &Arc<Compressions> {
+        &self.compressions
     }
 
     pub(crate) fn set_deadline(self: &Arc<Shared>, key: u32, deadline: Instant) {

@@ -18,6 +18,7 @@ use socketio_proto::engine::{Message, Packet, Queue, Revision, v3};
 use socketio_proto::websocket::{self, Deflater, Negotiated, Opcode, Role};
 
 use super::ending::Ending;
+use super::total_queue::{Counted, STEP, TotalQueue};
 use crate::wakers::Wakers;
 
 /// The queue and where it leads.
@@ -52,6 +53,8 @@ struct Rare {
     /// Emitters that wait until the queue is below its mark, and readers that wait for the end.
     waiting: Wakers,
     late: Late,
+    /// What counts of the queue for all clients together.
+    counted: Option<Counted>,
 }
 
 /// Answers to pings that could not be written at once: of each kind only the last matters.
@@ -198,6 +201,8 @@ pub(crate) const LOW_WATER: usize = 256 * 1024;
 /// Buffers larger than this are freed instead of going back to the pool.
 const POOLED_BUFFER: usize = 16 * 1024;
 const POOL: usize = 64;
+/// From so many bytes on what is queued is left for the next answer to a GET.
+const MAX_ANSWER: usize = 1024 * 1024;
 /// Linux writes at most 1,024 slices at once; more than a handful of dozens gains nothing.
 const SLICES: usize = 64;
 
@@ -640,14 +645,39 @@ impl Outbox {
     }
 
     fn wake_waiting(&mut self) {
-        if let Some(rare) = &mut self.rare
-            && (self.gate != Gate::Open || self.queued <= LOW_WATER)
-        {
+        let Some(rare) = &mut self.rare else {
+            return;
+        };
+        match &mut rare.counted {
+            Some(counted) if self.queued >= STEP => counted.shrink(self.queued),
+            counted => *counted = None,
+        }
+        if self.gate != Gate::Open || self.queued <= LOW_WATER {
             rare.waiting.wake_all();
-            if rare.late.pong.is_none() && !rare.late.packet {
+            let is_answered = rare.late.pong.is_none() && !rare.late.packet;
+            if is_answered && rare.counted.is_none() {
                 self.rare = None;
             }
         }
+    }
+
+    /// Counts a long queue for all clients together.
+    #[cold]
+    pub(crate) fn count(&mut self, total: &Arc<TotalQueue>) {
+        let rare = self.rare.get_or_insert_default();
+        let counted = rare.counted.get_or_insert_with(|| Counted::new(total));
+        let is_own = |chunk: &Chunk| matches!(chunk, Chunk::Own(_));
+        let chunks = self.chunks.iter().rev();
+        counted.grow(
+            self.queued,
+            chunks.map(|chunk| (chunk.bytes().len(), is_own(chunk))),
+        );
+    }
+
+    /// Bytes that count for all clients together.
+    pub(crate) fn counted(&self) -> usize {
+        let counted = self.rare.as_ref().and_then(|rare| rare.counted.as_ref());
+        counted.map_or(0, Counted::own)
     }
 
     /// Writes what it can, or wakes the one who writes.
@@ -741,9 +771,10 @@ impl Outbox {
     }
 
     /// Takes everything out that goes together, frame by frame (a polling answer). True if it may be
-    /// compressed.
+    /// compressed. While the session lives, a long queue takes several answers.
     pub(crate) fn take_frames(&mut self, mut each: impl FnMut(Opcode, &[u8])) -> bool {
         debug_assert_eq!(self.written, 0, "frames are taken before any write");
+        let mut taken = 0;
         while let Some(chunk) = self.chunks.pop_front() {
             for (opcode, payload, is_compressed) in websocket::frames(chunk.bytes()) {
                 debug_assert!(!is_compressed, "frames are compressed for WebSocket only");
@@ -751,10 +782,17 @@ impl Outbox {
                 each(opcode, &payload[usize::from(is_typed)..]);
             }
             self.queued -= chunk.bytes().len();
+            taken += chunk.bytes().len();
             match chunk {
                 Chunk::Own(buffer) => give_buffer(buffer),
                 Chunk::Shared(_) => {}
                 Chunk::End => break,
+            }
+            if taken >= MAX_ANSWER && !self.is_closed() {
+                if let Some(Chunk::End) = self.chunks.front() {
+                    self.chunks.pop_front();
+                }
+                break;
             }
         }
         if let Some(rare) = &mut self.rare
@@ -763,12 +801,14 @@ impl Outbox {
         {
             each(Opcode::Text, PONG);
         }
+        let is_compressible = self.is_compressible;
         if self.chunks.is_empty() {
             recycle(std::mem::take(&mut self.chunks));
+            self.is_compressible = false;
         }
         self.dirty = false;
         self.wake_waiting();
-        std::mem::take(&mut self.is_compressible)
+        is_compressible
     }
 }
 
@@ -947,6 +987,33 @@ mod tests {
                 true => text(b"b"),
             };
             assert_eq!(kinds, [text(b"4"), text(b"4"), bytes, text(b"4")]);
+        }
+    }
+
+    // What follows the attachments of an event stays behind them: an answer ends between chunks only,
+    // which client and server read as they come.
+    #[test]
+    fn a_long_queue_takes_several_answers_while_the_session_lives() {
+        for is_closed in [false, true] {
+            let mut outbox = outbox(None);
+            let message = vec![b'4'; 300_000];
+            outbox.begin_message(true);
+            for _ in 0..10 {
+                outbox.push(Opcode::Text, &message);
+            }
+            outbox.end_write();
+            outbox.push(Opcode::Text, b"41");
+            if is_closed {
+                outbox.close();
+            }
+            let mut answers = Vec::new();
+            while !outbox.is_empty() {
+                let mut messages = 0;
+                assert!(outbox.take_frames(|_, _| messages += 1));
+                answers.push(messages);
+            }
+            let expected: &[usize] = if is_closed { &[10, 1] } else { &[4, 4, 2, 1] };
+            assert_eq!((&*answers, outbox.queued()), (expected, 0));
         }
     }
 

@@ -1,11 +1,10 @@
 //! HTTP long-polling: a GET waits for packets, a POST brings some.
 
-use std::borrow::Cow;
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use ::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT};
@@ -15,14 +14,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use http_body::Body;
 
 use socketio_proto::engine::{
-    GetStart, Packet, PacketError, PayloadEncoder, PostStart, Query, Revision, Via, decode_payload,
-    jsonp, v3,
+    GetStart, Message, Packet, PacketError, PayloadEncoder, PostStart, Query, Revision, Via,
+    decode_payload, jsonp, v3,
 };
 use socketio_proto::websocket::Opcode;
 
 use super::Shared;
 use super::body::ResponseBody;
-use super::compression::Encoding;
+use super::budget::Budget;
+use super::compression::{ASIDE, Encoding};
 use super::http::{Answer, Response, change_headers, respond};
 use super::running::Running;
 use super::session::{Dialect, Session};
@@ -64,7 +64,12 @@ pub(crate) struct Get {
     parts: Option<Box<Parts>>,
     encoding: Option<Encoding>,
     answered: bool,
+    /// The answer, which is large.
+    compressing: Option<Compressing>,
 }
+
+/// An answer that is being compressed, and whether it was.
+type Compressing = Pin<Box<dyn Future<Output = (Bytes, bool)> + Send>>;
 
 /// An answer in the making.
 enum Answering {
@@ -144,33 +149,61 @@ impl Get {
             parts,
             encoding,
             answered: false,
+            compressing: None,
         }
     }
 
     pub(crate) fn poll<B>(&mut self, cx: &mut Context<'_>) -> Poll<Response<B>> {
+        if self.compressing.is_none() {
+            let (body, is_compressible) = ready!(self.take(cx));
+            let encoding = self.encoding.take().filter(|_| is_compressible);
+            match (encoding, self.session.shared().config().http_compression) {
+                (Some(encoding), Some(threshold)) if body.len() >= threshold.max(ASIDE + 1) => {
+                    let compressions = self.session.shared().compressions().clone();
+                    let body = body.into();
+                    self.encoding = Some(encoding);
+                    self.compressing = Some(Box::pin(async move {
+                        compressions.compress(encoding, body).await
+                    }));
+                }
+                (Some(encoding), Some(threshold)) if body.len() >= threshold => {
+                    let body = compress(encoding, &body, &mut self.headers);
+                    return Poll::Ready(self.respond(body));
+                }
+                _ => return Poll::Ready(self.respond(body)),
+            }
+        }
+        let Some(compressing) = &mut self.compressing else {
+            return Poll::Pending;
+        };
+        let (body, is_compressed) = ready!(compressing.as_mut().poll(cx));
+        if let Some(encoding) = self.encoding.filter(|_| is_compressed) {
+            self.headers.insert(CONTENT_ENCODING, encoding.name());
+        }
+        Poll::Ready(self.respond(body))
+    }
+
+    /// Takes what is queued; true if it may be compressed.
+    fn take(&mut self, cx: &mut Context<'_>) -> Poll<(Vec<u8>, bool)> {
         let dialect = self.session.dialect();
         let mut payload = Answering::new(dialect);
         let push = |opcode, bytes: &[u8]| payload.push(opcode, bytes);
-        let Poll::Ready(is_compressible) = self.session.poll_get(cx.waker(), push) else {
-            return Poll::Pending;
-        };
+        let is_compressible = ready!(self.session.poll_get(cx.waker(), push));
         self.answered = true;
         if payload.is_empty() {
             payload.push(Opcode::Text, b"1");
         }
+        let body = payload.finish(dialect, self.parts.as_deref(), &mut self.headers);
+        Poll::Ready((body, is_compressible))
+    }
+
+    fn respond<B>(&mut self, body: impl Into<Bytes>) -> Response<B> {
         let mut headers = std::mem::take(&mut self.headers);
-        let mut body = payload.finish(dialect, self.parts.as_deref(), &mut headers);
-        if let Some(encoding) = self.encoding.filter(|_| is_compressible)
-            && let Some(threshold) = self.session.shared().config().http_compression
-            && body.len() >= threshold
-        {
-            body = compress(encoding, &body, &mut headers);
-        }
         if let Some(parts) = &self.parts {
             let shared = self.session.shared();
             change_headers(shared, parts, &shared.config().headers, &mut headers);
         }
-        Poll::Ready(respond(StatusCode::OK, headers, body))
+        respond(StatusCode::OK, headers, body)
     }
 }
 
@@ -265,7 +298,7 @@ where
             let deadline = session.shared().config().body_timeout;
             let mut reading = pin!(reading);
             // The body mostly came with the head: then no timer is needed.
-            match std::future::poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
+            match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
                 Poll::Ready(read) => read,
                 Poll::Pending => match tokio::time::timeout(deadline, reading).await {
                     Ok(read) => read,
@@ -276,9 +309,8 @@ where
     };
     match read {
         Ok(bytes) => {
-            handle(session, &bytes, is_binary).await;
             post.done = true;
-            session.post_done();
+            handle(session, &bytes, is_binary).await;
             Posted::Ok
         }
         Err(ReadError::Broken) => Posted::Abort,
@@ -297,70 +329,162 @@ where
     }
 }
 
-/// Handles the packets of a payload, in order.
+/// Handles the packets of a payload, in order, and then tells the session that the POST is done.
+///
+/// What is more than one turn's work, or has to wait for handlers, goes on in a task of its own: it is
+/// done whether or not the client waits for the answer. While it lasts, the client's next POST waits.
 async fn handle(session: &Arc<Session>, bytes: &[u8], is_binary: bool) {
-    let dialect = session.dialect();
-    if is_binary {
-        return handle_packets(session, v3::decode_binary_payload(bytes)).await;
-    }
-    // As the reference reads a body; a WebSocket's text has to be UTF-8.
-    let text = match simdutf8::basic::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(bytes),
-    };
-    let form;
-    let text = match dialect.jsonp {
-        false => &*text,
-        true => match jsonp::unwrap(&text) {
-            Some(payload) => {
-                form = payload;
-                &form
+    let mut running = Running::default();
+    let rest = {
+        let (lossy, form);
+        let payload = match is_binary {
+            true => Payload::Binary(bytes),
+            false => {
+                // As the reference reads a body; a WebSocket's text has to be UTF-8.
+                let text = match simdutf8::basic::from_utf8(bytes) {
+                    Ok(text) => text,
+                    Err(_) => {
+                        lossy = String::from_utf8_lossy(bytes);
+                        &lossy
+                    }
+                };
+                Payload::Text(match session.dialect().jsonp {
+                    false => text,
+                    true => {
+                        // The reference ignores a form without payload.
+                        let Some(payload) = jsonp::unwrap(text) else {
+                            return session.post_done();
+                        };
+                        form = payload;
+                        &form
+                    }
+                })
             }
-            // The reference ignores a form without payload.
-            None => return,
-        },
+        };
+        handle_some(session, payload, &mut running).map(Payload::into_rest)
     };
-    match dialect.revision {
-        Revision::V3 => handle_packets(session, v3::decode_payload(text)).await,
-        Revision::V4 => handle_packets(session, decode_payload(text)).await,
+    if rest.is_none() && !session.is_saturated() {
+        running.detach(session);
+        return session.post_done();
+    }
+    let (done, finished) = tokio::sync::oneshot::channel::<()>();
+    let owner = session.clone();
+    session.shared().spawn(async move {
+        let _done = done;
+        handle_rest(&owner, rest, running).await;
+        owner.post_done();
+    });
+    let _ = finished.await;
+}
+
+/// Handles what is left of a payload, turn by turn.
+async fn handle_rest(session: &Arc<Session>, mut rest: Option<Rest>, mut running: Running) {
+    loop {
+        poll_fn(|cx| {
+            let _turn = turn::begin();
+            match running.poll(cx) {
+                Poll::Pending if session.is_saturated() => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        })
+        .await;
+        let Some(some) = &mut rest else { break };
+        match handle_some(session, some.payload(), &mut running).map(Payload::len) {
+            Some(length) => some.keep(length),
+            None => rest = None,
+        }
+        tokio::task::yield_now().await;
+    }
+    running.detach(session);
+}
+
+/// The packets of a body.
+#[derive(Clone, Copy)]
+enum Payload<'a> {
+    Binary(&'a [u8]),
+    Text(&'a str),
+}
+
+/// What is left of a body, at its end.
+struct Rest {
+    body: Whole,
+    at: usize,
+}
+
+enum Whole {
+    Binary(Box<[u8]>),
+    Text(Box<str>),
+}
+
+impl Payload<'_> {
+    fn len(self) -> usize {
+        match self {
+            Payload::Binary(bytes) => bytes.len(),
+            Payload::Text(text) => text.len(),
+        }
+    }
+
+    fn into_rest(self) -> Rest {
+        Rest {
+            body: match self {
+                Payload::Binary(bytes) => Whole::Binary(bytes.into()),
+                Payload::Text(text) => Whole::Text(text.into()),
+            },
+            at: 0,
+        }
     }
 }
 
-/// Handles packets in order. While as many handlers run as may, those that are left wait, and so does the
-/// answer to the POST: the client feels the back-pressure.
-async fn handle_packets<'a>(
-    session: &Arc<Session>,
-    mut packets: impl Iterator<Item = Result<Packet<'a>, PacketError>>,
-) {
-    let mut running = Running::default();
-    let mut has_more = true;
-    while has_more {
-        {
-            let _turn = turn::begin();
-            let now = Instant::now();
-            has_more = loop {
-                match packets.next() {
-                    None => break false,
-                    Some(Ok(packet)) => {
-                        session.handle_packet(Via::Main, packet, now, &mut running);
-                    }
-                    Some(Err(error)) => session.handle_bad_packet(Via::Main, error),
-                }
-                if session.is_saturated() {
-                    break true;
-                }
-            };
-        }
-        if session.is_saturated() {
-            // Handlers of another request may be those that run: they are not waited for.
-            std::future::poll_fn(|cx| match running.poll(cx) {
-                Poll::Pending if session.is_saturated() => Poll::Pending,
-                _ => Poll::Ready(()),
-            })
-            .await;
+impl Rest {
+    fn payload(&self) -> Payload<'_> {
+        match &self.body {
+            Whole::Binary(bytes) => Payload::Binary(&bytes[self.at..]),
+            Whole::Text(text) => Payload::Text(&text[self.at..]),
         }
     }
-    running.detach(session);
+
+    /// All but the last bytes are handled.
+    fn keep(&mut self, length: usize) {
+        self.at += self.payload().len() - length;
+    }
+}
+
+/// Handles packets for one turn; gives those that are left.
+fn handle_some<'a>(
+    session: &Arc<Session>,
+    payload: Payload<'a>,
+    running: &mut Running,
+) -> Option<Payload<'a>> {
+    let _turn = turn::begin();
+    let now = Instant::now();
+    let mut budget = Budget::new();
+    budget.begin(now);
+    let handle = |packet: Result<Packet<'_>, PacketError>| {
+        let size = match &packet {
+            Ok(Packet::Message(Message::Binary(bytes))) => bytes.len(),
+            Ok(Packet::Message(Message::Text(text))) => text.len(),
+            Ok(_) | Err(_) => 0,
+        };
+        match packet {
+            Ok(packet) => drop(session.handle_packet(Via::Main, packet, now, running)),
+            Err(error) => session.handle_bad_packet(Via::Main, error),
+        }
+        session.is_saturated() || budget.is_spent(size)
+    };
+    match (payload, session.dialect().revision) {
+        (Payload::Binary(bytes), _) => {
+            let packets = &mut v3::decode_binary_payload(bytes);
+            (packets.any(handle)).then(|| packets.rest().map(Payload::Binary))?
+        }
+        (Payload::Text(text), Revision::V3) => {
+            let packets = &mut v3::decode_payload(text);
+            (packets.any(handle)).then(|| packets.rest().map(Payload::Text))?
+        }
+        (Payload::Text(text), Revision::V4) => {
+            let packets = &mut decode_payload(text);
+            (packets.any(handle)).then(|| packets.rest().map(Payload::Text))?
+        }
+    }
 }
 
 enum ReadError {
@@ -380,7 +504,7 @@ where
     let mut chunks = 0;
     let mut first = Bytes::new();
     let mut whole: Option<BytesMut> = None;
-    while let Some(frame) = std::future::poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
         let Ok(mut data) = frame.map_err(|_| ReadError::Broken)?.into_data() else {
             continue;
         };
@@ -410,7 +534,7 @@ async fn until_closed<T>(
     reading: impl Future<Output = Result<T, ReadError>>,
 ) -> Result<T, ReadError> {
     let mut reading = pin!(reading);
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         if let Poll::Ready(result) = reading.as_mut().poll(cx) {
             return Poll::Ready(result);
         }

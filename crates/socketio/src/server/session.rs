@@ -34,6 +34,7 @@ use super::rate::{self, Buckets};
 use super::recovery::AfterPong;
 use super::running::{self, Running};
 use super::socket::Socket;
+use super::total_queue::STEP;
 use super::{QueuePolicy, Shared, turn};
 use crate::application::Callback;
 use crate::encode::Encoded;
@@ -808,7 +809,8 @@ impl Session {
                 description = closed.description.as_deref().map(|text| Printable::new(text).to_string()),
                 "session closed"
             );
-            if self.shared.sessions().remove(&self.id, closed.key) {
+            let has_crowd_left = self.shared.sessions().remove(&self.id, closed.key);
+            if has_crowd_left || self.shared.total_queue().has_freed() {
                 memory::give_back(&self.shared);
             }
             let address = self.handshake.address().map(|address| address.ip());
@@ -895,9 +897,32 @@ impl Session {
         if outbox.is_open() {
             outbox.begin_message(true);
             push(&mut outbox);
+            if outbox.queued() > STEP {
+                self.is_long(&mut outbox);
+            }
         }
         drop(outbox);
         turn::mark(self);
+    }
+
+    /// Deals with a queue that has become long.
+    #[cold]
+    fn is_long(&self, outbox: &mut Outbox) {
+        // A handler that emits without end must not wait for its turn's end.
+        if outbox.queued() > IN_TURN {
+            outbox.flush();
+        }
+        if outbox.queued() > STEP {
+            outbox.count(self.shared.total_queue());
+            self.shared.shed_if_full();
+        }
+    }
+
+    /// Ends the session because the queues of all clients are full together, and its own is among the
+    /// largest.
+    pub(crate) fn shed(self: &Arc<Session>) {
+        tracing::warn!(session = ?self.id, queued = self.queued(), "closing the client with the longest queue: those of all clients are full together");
+        self.close(Close::broken("the queues of all clients are full"));
     }
 
     /// Queues frames that many clients share. The caller deals with a full queue.
@@ -957,9 +982,8 @@ impl Session {
                 self.shared.counters().packet();
                 outbox.begin_message(!flags.uncompressed);
                 push(&mut outbox);
-                // A handler that emits without end must not wait for its turn's end.
-                if outbox.queued() > IN_TURN {
-                    outbox.flush();
+                if outbox.queued() > STEP {
+                    self.is_long(&mut outbox);
                 }
             }
         }

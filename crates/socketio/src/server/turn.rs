@@ -27,9 +27,11 @@ struct Turn {
 #[derive(Debug)]
 pub(crate) struct TurnGuard(());
 
-/// How many connections a turn's end writes in place. A larger broadcast goes on in a task which
-/// yields after each portion, so that it does not hold up its worker.
-const IN_PLACE: usize = 2048;
+/// How many connections a turn's end writes in place, which takes about a millisecond. A larger
+/// broadcast goes on in a task which yields after each portion, so that it does not hold up its worker.
+const IN_PLACE: usize = 256;
+/// The memory of a list for so many is used again.
+const KEPT: usize = 2048;
 
 /// Begins a turn, or joins the one in progress.
 pub(crate) fn begin() -> TurnGuard {
@@ -80,7 +82,7 @@ fn flush(mut dirty: Vec<Arc<Session>>) {
         let rest = dirty.split_off(IN_PLACE);
         let shared = rest[0].shared().clone();
         shared.spawn(async move {
-            for portion in rest.chunks(IN_PLACE / 8) {
+            for portion in rest.chunks(IN_PLACE) {
                 for session in portion {
                     session.flush();
                 }
@@ -92,7 +94,7 @@ fn flush(mut dirty: Vec<Arc<Session>>) {
         session.flush();
     }
     // The list's memory is used again by the thread's next turn.
-    if dirty.capacity() <= IN_PLACE {
+    if dirty.capacity() <= KEPT {
         TURN.with_borrow_mut(|turn| {
             if turn.dirty.capacity() == 0 {
                 turn.dirty = dirty;

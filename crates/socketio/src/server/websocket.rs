@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use socketio_proto::engine::{CloseReason, Message, Packet, PacketError, Revision, Via, v3};
 use socketio_proto::websocket::{self, DecodeError, Decoder, Item, Negotiated, Opcode, Role};
 
+use super::budget::{self, Budget};
 use super::ending::Ending;
 use super::farewell::{Left, Tcp, poll_write};
 use super::outbox::{Flushed, Link, send};
@@ -73,6 +74,8 @@ impl Drop for Incoming {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fed {
     Open,
+    /// The turn is over; there may be more.
+    Spent,
     /// Nothing more is to be read.
     Ended,
 }
@@ -112,20 +115,20 @@ impl Incoming {
         });
     }
 
-    fn feed(&mut self, data: &mut [u8]) -> Fed {
+    fn feed(&mut self, data: &mut [u8], budget: &mut Budget) -> Fed {
         if self.rest.is_empty() {
-            let (used, fed) = self.frames(data);
+            let (used, fed) = self.frames(data, budget);
             self.rest.extend_from_slice(&data[used..]);
             return fed;
         }
         self.rest.extend_from_slice(data);
-        self.resume()
+        self.resume(budget)
     }
 
     /// Handles what was kept.
-    fn resume(&mut self) -> Fed {
+    fn resume(&mut self, budget: &mut Budget) -> Fed {
         let mut rest = std::mem::take(&mut self.rest);
-        let (used, fed) = self.frames(&mut rest);
+        let (used, fed) = self.frames(&mut rest, budget);
         if used < rest.len() {
             rest.drain(..used);
             self.rest = rest;
@@ -133,8 +136,9 @@ impl Incoming {
         fed
     }
 
-    fn frames(&mut self, data: &mut [u8]) -> (usize, Fed) {
+    fn frames(&mut self, data: &mut [u8], budget: &mut Budget) -> (usize, Fed) {
         let now = Instant::now();
+        budget.begin(now);
         let mut used = 0;
         while used < data.len() && !self.session.is_saturated() {
             match self.decoder.decode(&mut data[used..]) {
@@ -150,6 +154,9 @@ impl Incoming {
                     {
                         self.input = Input::Ended;
                         return (data.len(), Fed::Ended);
+                    }
+                    if budget.is_spent(decoded.consumed) {
+                        return (used, Fed::Spent);
                     }
                 }
                 Ok(None) => break,
@@ -288,6 +295,7 @@ impl TcpTask {
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let _turn = turn::begin();
+        let mut budget = Budget::new();
         let _ = self.incoming.running.poll(cx);
         for _ in 0..READS_PER_TURN {
             if matches!(self.state, TaskState::Probing) && self.probe(cx) == Fed::Ended {
@@ -300,10 +308,12 @@ impl TcpTask {
                 return Poll::Pending;
             }
             let fed = match self.incoming.rest.is_empty() {
-                true => ready!(self.read(cx)),
-                // Frames that waited until handlers had ended, or a frame that is incomplete.
-                false => match self.incoming.resume() {
-                    Fed::Open if !self.incoming.session.is_saturated() => ready!(self.read(cx)),
+                true => ready!(self.read(cx, &mut budget)),
+                // Frames that waited for handlers or for their turn, or a frame that is incomplete.
+                false => match self.incoming.resume(&mut budget) {
+                    Fed::Open if !self.incoming.session.is_saturated() => {
+                        ready!(self.read(cx, &mut budget))
+                    }
                     fed => fed,
                 },
             };
@@ -315,11 +325,13 @@ impl TcpTask {
                 }
                 self.link(cx);
             }
-            if fed == Fed::Ended {
-                return self.close(cx);
+            match fed {
+                Fed::Open => {}
+                Fed::Spent => break,
+                Fed::Ended => return self.close(cx),
             }
         }
-        cx.waker().wake_by_ref();
+        budget::go_on_later(cx);
         Poll::Pending
     }
 
@@ -331,7 +343,7 @@ impl TcpTask {
         turn::mark(&self.incoming.session);
     }
 
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Fed> {
+    fn read(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<Fed> {
         if ready!(self.stream.poll_read_ready(cx)).is_err() {
             self.incoming.end(None, "read failed");
             return Poll::Ready(Fed::Ended);
@@ -357,7 +369,7 @@ impl TcpTask {
                 }
                 // Readiness was stale: asking again registers this task.
                 Err(_) if read == 0 => Poll::Ready(Fed::Open),
-                Ok(()) | Err(_) => Poll::Ready(self.incoming.feed(&mut buffer[..read])),
+                Ok(()) | Err(_) => Poll::Ready(self.incoming.feed(&mut buffer[..read], budget)),
             }
         })
     }
@@ -506,24 +518,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
         if self.state == StreamState::New {
             self.state = StreamState::Probing;
         }
+        let mut budget = Budget::new();
         for _ in 0..READS_PER_TURN {
             let turn = turn::begin();
             let _ = self.incoming.running.poll(cx);
             self.link(cx);
             let read = match self.incoming.session.is_saturated() {
                 true => Poll::Pending,
-                false => self.read(cx),
+                false => self.read(cx, &mut budget),
             };
             self.link(cx);
             drop(turn);
             let written = self.write(cx);
             match (read, written) {
                 (Poll::Ready(Fed::Ended), _) | (_, Fed::Ended) => return Poll::Ready(()),
-                (Poll::Ready(Fed::Open), Fed::Open) => {}
-                (Poll::Pending, Fed::Open) => return Poll::Pending,
+                (Poll::Ready(Fed::Spent), _) => break,
+                (Poll::Ready(Fed::Open), _) => {}
+                (Poll::Pending, _) => return Poll::Pending,
             }
         }
-        cx.waker().wake_by_ref();
+        budget::go_on_later(cx);
         Poll::Pending
     }
 
@@ -538,10 +552,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
         }
     }
 
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Fed> {
+    fn read(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<Fed> {
         if !self.incoming.rest.is_empty() {
             let before = self.incoming.rest.len();
-            let fed = self.incoming.resume();
+            let fed = self.incoming.resume(budget);
             if fed == Fed::Ended || self.incoming.rest.len() < before {
                 return Poll::Ready(fed);
             }
@@ -553,7 +567,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
                     self.incoming.closed_by_peer();
                     Poll::Ready(Fed::Ended)
                 }
-                Ok(()) => Poll::Ready(self.incoming.feed(read.filled_mut())),
+                Ok(()) => Poll::Ready(self.incoming.feed(read.filled_mut(), budget)),
                 Err(e) => {
                     self.incoming.end(None, &e.to_string());
                     Poll::Ready(Fed::Ended)

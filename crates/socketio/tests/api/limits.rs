@@ -759,6 +759,40 @@ async fn attachments_of_an_event_are_limited() {
     assert_eq!(io.stats().invalid_packets, 1);
 }
 
+// Clients that poll, and do not now: nothing of the kernel's holds what waits for them.
+#[tokio::test]
+async fn the_queues_of_all_clients_are_limited_together() {
+    let builder = Server::builder().max_total_queue(1_000_000);
+    let (io, address) = start(builder).await;
+    let news = "n".repeat(300_000);
+    let mut kept = Vec::new();
+    for _ in 0..5 {
+        kept.push(Polling::connect(address).await);
+    }
+    let sockets = io.sockets();
+    // Broadcasts are there once.
+    for _ in 0..2 {
+        io.emit("news", &news);
+    }
+    assert_eq!(io.metrics().long_queue_bytes, 0);
+    for (length, socket) in [300_000, 400_000, 200_000].into_iter().zip(&sockets) {
+        socket.emit("own", "o".repeat(length));
+    }
+    assert!(io.metrics().long_queue_bytes > 900_000);
+    assert_eq!(io.stats().shed_clients, 0);
+    sockets[3].emit("own", "o".repeat(300_000));
+    until(|| io.stats().shed_clients > 0).await;
+    until(|| io.clients_count() == 4).await;
+    assert!(!sockets[1].is_connected());
+    let rest = io.metrics().long_queue_bytes;
+    assert!((800_000..1_000_000).contains(&rest), "{rest}");
+    for polling in [&kept[0], &kept[2], &kept[3]] {
+        while !polling.get().await.contains("own") {}
+    }
+    assert_eq!(io.metrics().long_queue_bytes, 0);
+    assert_eq!(io.stats().shed_clients, 1);
+}
+
 // Nine of ten attachments are held no longer than a heartbeat takes, whatever carries them.
 #[tokio::test]
 async fn attachments_that_do_not_come_end_the_session() {

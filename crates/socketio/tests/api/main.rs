@@ -19,6 +19,7 @@ mod early_end;
 mod emits;
 mod endings;
 mod expiry;
+mod fairness;
 mod fake;
 mod fallback;
 mod foreign_text;
