@@ -16,8 +16,11 @@ use crate::handler::Ack;
 
 /// All events of a socket, one after the other.
 ///
-/// They are kept until they are taken: when 1,024 wait, further ones are not taken from the server
-/// before there is room. Handlers of the same events run as well. The stream ends when the socket is not
+/// They are kept until they are taken: when 1,024 wait, further ones of this namespace, for handlers as
+/// well, wait until there is room. Other namespaces of the connection go on. When
+/// [`max_queue`](super::ClientBuilder::max_queue) bytes wait, nothing more is taken from the server, if
+/// this is the connection's only namespace; else what comes for this one is dropped, and counted by
+/// [`missed`](Events::missed). Handlers of the same events run as well. The stream ends when the socket is not
 /// connected and does not connect again by itself: it was disconnected, refused, or has given up.
 ///
 /// # Examples
@@ -73,6 +76,7 @@ struct Queue {
     events: VecDeque<(String, Args, Option<u64>)>,
     waker: Option<Waker>,
     ended: bool,
+    missed: u64,
 }
 
 /// So many events wait to be taken.
@@ -96,6 +100,13 @@ impl EventQueue {
 
     pub(crate) fn is_full(&self) -> bool {
         self.state.lock().events.len() >= BOUND
+    }
+
+    /// An event was dropped that would have come; says whether it is the first.
+    pub(crate) fn miss(&self) -> bool {
+        let mut state = self.state.lock();
+        state.missed += 1;
+        state.missed == 1
     }
 
     /// Ends the stream, when what has come is taken.
@@ -124,6 +135,12 @@ impl Events {
             state.has_room = true;
             state.wake();
         });
+    }
+
+    /// Returns how many events were dropped because this stream was not read and other namespaces of the
+    /// connection had to go on.
+    pub fn missed(&self) -> u64 {
+        self.queue.state.lock().missed
     }
 
     /// Gives the next event.

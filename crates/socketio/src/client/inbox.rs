@@ -1,7 +1,6 @@
 //! What comes from the server: from messages to handlers.
 
 use socketio_proto::Printable;
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use socketio_proto::socket::{
 };
 
 use super::auth::{self, Auth};
+use super::backlog::Backlog;
 use super::config::Version;
 use super::error::{ConnectError, Disconnected, LINE};
 use super::running::Running;
@@ -31,9 +31,7 @@ pub(crate) struct Inbox {
     shared: Arc<Shared>,
     decoder: PacketReader,
     pub(crate) running: Running,
-    /// Events that wait for handlers to end.
-    backlog: VecDeque<(Arc<SocketCore>, StoredEvent)>,
-    backlog_bytes: usize,
+    backlog: Backlog,
     /// Providers of `auth` that have not answered yet.
     joining: Option<Box<FuturesUnordered<Joining>>>,
     /// The id of the session, from which ids of Socket.IO 2 are made.
@@ -74,8 +72,7 @@ impl Inbox {
             decoder: reader(&shared),
             shared,
             running,
-            backlog: VecDeque::new(),
-            backlog_bytes: 0,
+            backlog: Backlog::default(),
             joining: None,
             sid: String::new(),
             early: None,
@@ -113,17 +110,16 @@ impl Inbox {
 
     /// Says whether nothing more is to be read: so much waits for handlers.
     pub(crate) fn is_full(&self) -> bool {
-        self.backlog_bytes > self.shared.config.max_queue
+        self.backlog.bytes() > self.shared.config.max_queue
     }
 
     /// Goes on with the handlers, and with events that have waited for them.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) {
         self.running.poll(cx);
-        while let Some((core, _)) = self.backlog.front()
-            && !self.is_saturated(core)
-            && let Some((core, event)) = self.backlog.pop_front()
+        while !self.backlog.is_empty()
+            && self.running.len() < self.shared.config.max_running_handlers
+            && let Some((core, event)) = self.backlog.pop(|core| core.full_stream().is_none())
         {
-            self.backlog_bytes -= event.size();
             self.dispatch(
                 &core,
                 &event.name,
@@ -388,7 +384,9 @@ impl Inbox {
         attachments: Vec<Bytes>,
         id: Option<u64>,
     ) {
-        if self.backlog.is_empty() && !self.is_saturated(core) {
+        let is_saturated = self.running.len() >= self.shared.config.max_running_handlers;
+        let full = core.full_stream();
+        if !is_saturated && full.is_none() && !self.backlog.has(core) {
             return self.dispatch(core, name, args, &attachments, id);
         }
         let event = StoredEvent {
@@ -397,18 +395,21 @@ impl Inbox {
             attachments,
             id,
         };
-        self.backlog_bytes += event.size();
-        self.backlog.push_back((core.clone(), event));
-    }
-
-    fn is_saturated(&self, core: &SocketCore) -> bool {
-        self.running.len() >= self.shared.config.max_running_handlers
-            || core
-                .inner
-                .lock()
-                .streams
-                .iter()
-                .any(|queue| queue.is_full())
+        let is_too_much = || self.backlog.bytes() + event.size() > self.shared.config.max_queue;
+        if let Some(stream) = full
+            && is_too_much()
+            && self.shared.has_others(core)
+        {
+            // Else nothing more would be read for the other namespaces either.
+            if stream.miss() {
+                tracing::warn!(
+                    namespace = Printable::new(&*core.nsp).to_string(),
+                    "a stream of events is not read: what comes for its namespace is dropped"
+                );
+            }
+            return;
+        }
+        self.backlog.push(core, event);
     }
 
     fn dispatch(

@@ -18,6 +18,7 @@
 mod ack;
 mod address;
 mod auth;
+mod backlog;
 mod builder;
 mod clock;
 mod config;

@@ -110,6 +110,14 @@ pub(crate) struct Inner {
     pub(crate) streams: Vec<Arc<EventQueue>>,
 }
 
+impl SocketCore {
+    /// A stream that takes no more before it is read.
+    pub(crate) fn full_stream(&self) -> Option<Arc<EventQueue>> {
+        let inner = self.inner.lock();
+        inner.streams.iter().find(|queue| queue.is_full()).cloned()
+    }
+}
+
 /// Who waits for an answer. One that is dropped learns that the connection is gone.
 pub(crate) type Waiter = oneshot::Sender<Result<Args, AckError>>;
 
@@ -205,6 +213,14 @@ impl Shared {
 
     pub(crate) fn sockets(&self) -> Vec<Arc<SocketCore>> {
         self.state.lock().sockets.clone()
+    }
+
+    /// Says whether the connection has other namespaces than this one.
+    pub(crate) fn has_others(&self, core: &Arc<SocketCore>) -> bool {
+        let is_other = |other: &Arc<SocketCore>| {
+            !Arc::ptr_eq(other, core) && other.inner.lock().machine.is_active()
+        };
+        self.sockets().iter().any(is_other)
     }
 
     pub(crate) fn has_active_sockets(&self) -> bool {

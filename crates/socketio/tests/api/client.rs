@@ -405,6 +405,54 @@ async fn events_come_as_a_stream_too() {
     assert!(soon(events.next()).await.is_none());
 }
 
+// A stream that is not read holds up its own namespace; beyond the queue's bound, only if it is alone.
+#[tokio::test]
+async fn a_stream_that_is_not_read_leaves_other_namespaces_their_events() {
+    const COUNT: u32 = 3000;
+    for max_queue in [10_000_000, 100_000] {
+        let io = Server::new();
+        for nsp in ["/a", "/b"] {
+            io.of(nsp).on("go", async |socket: Socket, count: u32| {
+                for n in 0..count {
+                    socket.emit("n", n);
+                }
+            });
+        }
+        let url = format!("{}/a", url(&io).await);
+        let client = Client::builder(&url).max_queue(max_queue);
+        let unread = soon(client.connect()).await.expect("connected");
+        let other = unread.manager().socket("/b");
+        let (sender, mut got) = channel();
+        other.on("n", async move |_: ClientSocket, n: u32| {
+            drop(sender.send(n))
+        });
+        soon(other.connect()).await.expect("connected");
+        let mut events = unread.events();
+        unread.emit("go", COUNT);
+        other.emit("go", COUNT);
+        for expected in 0..COUNT {
+            assert_eq!(next(&mut got).await, expected);
+        }
+        // What was kept is there, in order, from the beginning.
+        let kept = COUNT - u32::try_from(events.missed()).expect("few");
+        assert_eq!(kept == COUNT, max_queue > 1_000_000);
+        assert!(kept > 1024, "{kept}");
+        for expected in 0..kept {
+            let event = soon(events.next()).await.expect("an event");
+            assert_eq!(event.decode::<u32>().ok(), Some(expected));
+        }
+        // Alone again, it waits for its reader and loses nothing.
+        other.disconnect();
+        let missed = events.missed();
+        unread.emit("go", 2 * COUNT);
+        for expected in 0..2 * COUNT {
+            let event = soon(events.next()).await.expect("an event");
+            assert_eq!(event.decode::<u32>().ok(), Some(expected));
+        }
+        assert_eq!(events.missed(), missed);
+    }
+}
+
 // Room that is made while the task works is not forgotten when it goes to sleep.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_is_full_for_a_moment_goes_on() {
