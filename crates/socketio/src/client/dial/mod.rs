@@ -2,6 +2,7 @@
 //!
 //! Nothing here bounds the time: the caller does, and dropping the future releases everything.
 
+mod no_proxy;
 mod proxy;
 #[cfg(test)]
 mod proxy_tests;

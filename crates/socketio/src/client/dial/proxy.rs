@@ -12,6 +12,7 @@ use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+use super::no_proxy::NoProxy;
 use super::socks::{self, SocksError};
 use super::tls::TlsError;
 use super::{DialError, Dialer, Stream, Target, authority, resolve};
@@ -30,6 +31,8 @@ pub(crate) enum ProxyChoice {
 /// Which proxy each target needs.
 pub(super) struct Proxies {
     matcher: Option<Matcher>,
+    /// Hosts that need none.
+    direct: NoProxy,
     /// Variables whose values are no proxy's URL, with these; [`UNUSABLE`] stands for them.
     unusable: Vec<(&'static str, String)>,
 }
@@ -94,7 +97,7 @@ impl Proxies {
             ProxyChoice::Environment => Ok(Proxies::from_variables(|name| env::var(name).ok())),
             ProxyChoice::Url(url) if is_usable(url) => Ok(Proxies {
                 matcher: Some(Matcher::builder().all(url.as_str()).build()),
-                unusable: Vec::new(),
+                ..Proxies::none()
             }),
             ProxyChoice::Url(url) => Err(TlsError::Proxy(without_credentials(url).to_owned())),
         }
@@ -103,6 +106,7 @@ impl Proxies {
     fn none() -> Proxies {
         Proxies {
             matcher: None,
+            direct: NoProxy::default(),
             unusable: Vec::new(),
         }
     }
@@ -112,43 +116,43 @@ impl Proxies {
         if variable("REQUEST_METHOD").is_some() {
             return Proxies::none();
         }
-        let first = |names: [&str; 2]| {
+        let first = |names: [&'static str; 2]| {
             let value = |name| variable(name).filter(|value| !value.is_empty());
-            names.into_iter().find_map(value).unwrap_or_default()
+            names
+                .into_iter()
+                .find_map(|name| Some((name, value(name)?)))
         };
         let mut unusable = Vec::new();
         let mut proxy = |names: [&'static str; 2]| {
-            let url = first(names);
-            if url.is_empty() || is_usable(&url) {
+            let Some((name, url)) = first(names) else {
+                return String::new();
+            };
+            if is_usable(&url) {
                 return url;
             }
             // An error where it would be used: what was to go through a proxy must not go without.
-            unusable.push((names[0], without_credentials(&url).to_owned()));
+            unusable.push((name, without_credentials(&url).to_owned()));
             format!("http://{UNUSABLE}:{}", unusable.len())
         };
+        // As for curl, Python and JavaScript's clients, the name in small letters goes first.
         let matcher = Matcher::builder()
-            .all(proxy(["ALL_PROXY", "all_proxy"]))
-            .http(proxy(["HTTP_PROXY", "http_proxy"]))
-            .https(proxy(["HTTPS_PROXY", "https_proxy"]));
-        let direct = first(["NO_PROXY", "no_proxy"]);
-        let hosts = || {
-            direct
-                .split(',')
-                .map(|host| host.trim().trim_end_matches('.'))
-        };
-        // The matcher takes it for names alone.
-        if hosts().any(|host| host == "*") {
-            return Proxies::none();
-        }
-        let matcher = matcher.no(hosts().collect::<Vec<_>>().join(","));
+            .all(proxy(["all_proxy", "ALL_PROXY"]))
+            .http(proxy(["http_proxy", "HTTP_PROXY"]))
+            .https(proxy(["https_proxy", "HTTPS_PROXY"]))
+            .build();
+        let direct = first(["no_proxy", "NO_PROXY"]);
         Proxies {
-            matcher: Some(matcher.build()),
+            matcher: Some(matcher),
+            direct: direct.map_or_else(NoProxy::default, |(_, hosts)| NoProxy::parse(&hosts)),
             unusable,
         }
     }
 
     pub(super) fn of(&self, target: &Target) -> Option<Proxy> {
         let matcher = self.matcher.as_ref()?;
+        if self.direct.contains(target) {
+            return None;
+        }
         // With the dot at its end, a name is the same.
         let host = target.host.trim_end_matches('.');
         let uri = Uri::builder()

@@ -410,6 +410,11 @@ fn the_environment_chooses_the_proxy_of_each_target() {
         chosen(&empty, plain("server.test", 80)).as_deref(),
         Some("http://lower:1")
     );
+    let both = proxies(&[("HTTP_PROXY", "upper:1"), ("http_proxy", "lower:1")]);
+    assert_eq!(
+        chosen(&both, plain("server.test", 80)).as_deref(),
+        Some("http://lower:1")
+    );
     assert_eq!(chosen(&every, plain("10.1.2.3", 80)), None);
     assert_eq!(chosen(&every, plain("::1", 80)), None);
     // A dot at the end changes nothing, on either side.
