@@ -52,7 +52,11 @@ pub(super) fn lines(record: &Record, time: &str, has_colors: bool) -> String {
             hint,
         } => {
             out.state(RED, "cannot connect");
-            out.plain(format_args!(": {}", Printable(message)));
+            out.plain(": ");
+            match &**message {
+                "" => out.plain("the server refused the namespace without a message"),
+                message => out.plain(format_args!("{}", Printable(message))),
+            }
             if let Some(status) = status {
                 out.plain(format_args!(" (HTTP status {status})"));
             }
@@ -366,6 +370,16 @@ mod tests {
                     hint: None,
                 },
                 "12:00:00.000 • cannot connect: not authorized (why) {\"code\":42}",
+            ),
+            (
+                Record::ConnectError {
+                    message: text(""),
+                    status: None,
+                    detail: None,
+                    data: None,
+                    hint: None,
+                },
+                "12:00:00.000 • cannot connect: the server refused the namespace without a message",
             ),
             (
                 Record::Disconnect {

@@ -240,7 +240,7 @@ impl Client {
             Packet::Close => self.end(
                 CloseReason::TransportClose,
                 "transport closed by the server",
-                None,
+                Some("it sent the packet that closes a session".into()),
             ),
             // The reference ignores what a server has no business to send.
             Packet::Open(_) | Packet::Upgrade | Packet::Noop => {}
@@ -470,7 +470,10 @@ impl Client {
             Phase::Closing { since } if self.close_due(since) <= now => self.end(
                 CloseReason::ForcedClose,
                 "",
-                Some("what was emitted before could not be written in time".into()),
+                Some(match self.writing.pending {
+                    true => "what was emitted before could not be written in time".into(),
+                    false => "the server has not closed the connection in time".into(),
+                }),
             ),
             Phase::Opening | Phase::Finishing { .. } | Phase::Closing { .. } | Phase::Closed => {}
         }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::dial::{DialError, TlsError};
 use super::hints;
+use super::http::Head;
 use crate::duration::DurationError;
 
 /// Why a client cannot be built from its options.
@@ -192,6 +193,7 @@ impl ConnectError {
             Cause::Refused { message, .. } if &**message == "Invalid namespace" => {
                 Some(Hint::Namespace.as_str())
             }
+            Cause::Refused { message, .. } if message.is_empty() => Some(hints::NO_MESSAGE),
             Cause::Timeout { hint, .. } => Some(hint),
             Cause::Auth(_) | Cause::Build(_) | Cause::Refused { .. } => None,
         }
@@ -337,6 +339,8 @@ impl fmt::Display for Disconnected {
 fn hint(reason: DisconnectReason, error: Option<&TransportError>) -> Option<&'static str> {
     match error.and_then(TransportError::hint) {
         None if reason == DisconnectReason::PingTimeout => Some(Hint::PingTimeout.as_str()),
+        None if reason == DisconnectReason::IoServerDisconnect => Some(hints::KICKED),
+        None if reason == DisconnectReason::TransportClose => Some(hints::CLOSED),
         None if reason == DisconnectReason::ParseError => Some(hints::NOT_PARSED),
         // A request or a connection that broke below HTTP.
         None if reason == DisconnectReason::TransportError
@@ -360,7 +364,20 @@ fn write_reason(
             write!(f, "{reason}: ")?;
             error.write(f)
         }
-        None => write!(f, "{reason}"),
+        None => write!(f, "{reason}: {}", meaning(reason)),
+    }
+}
+
+/// What a reason means of which nothing more is known.
+fn meaning(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::ForcedClose => "this side has closed the connection",
+        DisconnectReason::IoClientDisconnect => "this side has left the namespace",
+        DisconnectReason::IoServerDisconnect => {
+            "the server has sent this client away from the namespace"
+        }
+        DisconnectReason::PingTimeout => "nothing came from the server for too long",
+        _ => "the connection has ended, and nothing tells why",
     }
 }
 
@@ -424,7 +441,15 @@ impl TransportError {
     }
 
     /// The server has answered, but not as it should.
-    pub(crate) fn answer(
+    pub(crate) fn refused(message: &'static str, head: &Head, body: &[u8]) -> TransportError {
+        let error = TransportError::answer(message, head.status, head.location(), body);
+        match head.unknown_encoding() {
+            Some(encoding) => error.packed_with(&encoding),
+            None => error,
+        }
+    }
+
+    fn answer(
         message: &'static str,
         status: u16,
         location: Option<&str>,
@@ -442,13 +467,26 @@ impl TransportError {
         }
     }
 
+    /// Adds that the answer's body cannot be read, since it is packed in a way that is not known here.
+    pub(crate) fn packed_with(mut self, encoding: &str) -> TransportError {
+        let packed = format!("its body is compressed with {encoding}, for which nobody has asked");
+        self.detail = Some(match self.detail {
+            Some(detail) => format!("{detail}; {packed}").into(),
+            None => packed.into(),
+        });
+        if self.status == Some(200) || self.hint.is_none() {
+            self.hint = Some(hints::ENCODED);
+        }
+        self
+    }
+
     /// The WebSocket was closed.
     pub(crate) fn closed(code: u16, reason: &str) -> TransportError {
         TransportError {
             message: "websocket connection closed",
             close_code: Some(code),
             detail: Some(reason.to_owned().into()).filter(|_| !reason.is_empty()),
-            hint: hints::close_code(code).map(Hint::as_str),
+            hint: Some(hints::close_code(code)),
             ..TransportError::default()
         }
     }
@@ -459,6 +497,11 @@ impl TransportError {
             hint: Some(Hint::OldServer.as_str()),
             ..TransportError::broken("server error", "the answer is of Engine.IO 3, not 4")
         }
+    }
+
+    /// A session that was being opened has ended, and no transport has failed.
+    pub(crate) fn ended(close: CloseReason) -> TransportError {
+        TransportError::found(close.as_str(), Some(meaning(reason(close)).into()))
     }
 
     /// The session has found something out by itself.
@@ -570,7 +613,8 @@ mod tests {
         let error = ConnectError::refused(r#"{"message":"Invalid namespace"}"#);
         assert!(error.hint().is_some());
         assert_eq!(ConnectError::refused("\"old\"").message(), "old");
-        assert_eq!(ConnectError::refused("").message(), "");
+        let bare = ConnectError::refused("");
+        assert_eq!((bare.message(), bare.hint()), ("", Some(hints::NO_MESSAGE)));
     }
 
     // M02, M03, M04
@@ -616,7 +660,9 @@ mod tests {
         ] {
             let told = |error| Disconnected::new(reason(close), true, Some(&error)).to_string();
             let text = close.as_str();
-            assert_eq!(told(TransportError::found(text, None)), text);
+            let bare = Disconnected::new(reason(close), true, None).to_string();
+            assert_eq!(told(TransportError::ended(close)), bare);
+            assert!(bare.len() > text.len() + 2, "{bare}");
             let detailed = TransportError::broken(text, "invalid payload");
             assert_eq!(told(detailed), format!("{text}: invalid payload"));
             let other = TransportError::broken("websocket error", "reset");

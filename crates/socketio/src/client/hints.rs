@@ -10,6 +10,16 @@ pub(crate) const NOT_JOINED: &str = "the session is open, but the server does no
 
 pub(crate) const SENT_AWAY: &str = "the server sent the client away before it had let it into the namespace: look for a middleware of it that calls `disconnect`";
 
+pub(crate) const KICKED: &str = "the server's application called `disconnect` on this socket; the client comes back when `connect` is called";
+
+pub(crate) const CLOSED: &str = "the server, or a proxy before it, closed the whole connection in good order: it restarts or ends, closes what is silent for too long, or its application closed it (`disconnect(true)`)";
+
+const OTHER_CODE: &str = "the code says why the server closed the WebSocket (RFC 6455, section 7.4.1): look into its log";
+
+pub(crate) const ENCODED: &str = "something in front of the server compresses what it is not to: let it leave out the path of Socket.IO, or use gzip";
+
+pub(crate) const NO_MESSAGE: &str = "look for a middleware of the server that refuses without saying why: `next(new Error(\"why\"))` says it";
+
 pub(crate) const NOT_PARSED: &str = "what the server sent is no packet of Socket.IO: look whether it uses another parser (MessagePack, say), or whether something in between changes messages";
 
 /// The hint for an answer that is not what it should be.
@@ -82,12 +92,16 @@ pub(crate) fn is_of_old_server(body: &[u8]) -> bool {
 }
 
 /// The hint for the code with which a WebSocket was closed.
-pub(crate) fn close_code(code: u16) -> Option<Hint> {
+///
+/// Spec: RFC 6455, section 7.4.1.
+pub(crate) fn close_code(code: u16) -> &'static str {
     match code {
-        1006 => Some(Hint::Broken),
-        1009 => Some(Hint::TooLarge),
-        1012 | 1013 => Some(Hint::Busy),
-        _ => None,
+        1000 | 1001 | 1005 => CLOSED,
+        1006 => Hint::Broken.as_str(),
+        1008 => Hint::Forbidden.as_str(),
+        1009 => Hint::TooLarge.as_str(),
+        1012 | 1013 => Hint::Busy.as_str(),
+        _ => OTHER_CODE,
     }
 }
 

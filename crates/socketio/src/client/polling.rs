@@ -176,7 +176,7 @@ impl Request {
     }
 
     fn refused(&self, head: &Head, message: &'static str, body: &[u8]) -> TransportError {
-        TransportError::answer(message, head.status, head.location(), body)
+        TransportError::refused(message, head, body)
     }
 
     /// Takes the body for what it should be, if it is that.

@@ -257,6 +257,11 @@ impl Task {
                 detail,
             } => {
                 if let Some(mut link) = self.link.take() {
+                    let is_told = !message.is_empty() || detail.is_some();
+                    let message = match message {
+                        "" => reason.as_str(),
+                        message => message,
+                    };
                     let found = || {
                         let error = TransportError::found(message, detail);
                         match &link.came {
@@ -265,7 +270,7 @@ impl Task {
                         }
                     };
                     let failure = link.failure.take();
-                    let failure = failure.or_else(|| (!message.is_empty()).then(found));
+                    let failure = failure.or_else(|| is_told.then(found));
                     self.closed(*link, reason, failure, cx, now);
                 }
             }
@@ -298,13 +303,15 @@ impl Task {
         });
         self.shared.quiet.notify_waiters();
         if retired || is_unwanted {
-            let gone = Disconnected::new(DisconnectReason::ForcedClose, false, None);
+            // What then breaks concerns nobody; what was not written does.
+            let lost = failure.filter(|error| error.message == reason.as_str());
+            let gone = Disconnected::new(DisconnectReason::ForcedClose, false, lost.as_ref());
             return self.shared.tell(&ManagerEvent::Closed(gone));
         }
         if was_open {
             return self.lost(error::reason(reason), failure.as_ref(), join_failure, now);
         }
-        let failure = failure.unwrap_or_else(|| TransportError::found(reason.as_str(), None));
+        let failure = failure.unwrap_or_else(|| TransportError::ended(reason));
         if self.shared.config.try_all_transports
             && self.attempt + 1 < self.shared.config.transports.len()
         {

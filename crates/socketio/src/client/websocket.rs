@@ -82,13 +82,7 @@ impl WebSocket {
         shared.cookies.keep(&url, &head.headers);
         if head.status != 101 {
             let body = exchange.refusal(&head).await;
-            let location = head.location();
-            return Err(TransportError::answer(
-                WEBSOCKET_ERROR,
-                head.status,
-                location,
-                &body,
-            ));
+            return Err(TransportError::refused(WEBSOCKET_ERROR, &head, &body));
         }
         let [upgrade, connection, accept, extensions, protocol] = [
             "upgrade",
@@ -242,13 +236,7 @@ fn late_answer(bytes: &[u8]) -> Option<TransportError> {
     let head = bytes.get(..http::head_end(bytes, 0)?)?;
     let body = &bytes[head.len()..];
     let head = Head::parse(head).ok()?;
-    let location = head.location();
-    Some(TransportError::answer(
-        WEBSOCKET_ERROR,
-        head.status,
-        location,
-        body,
-    ))
+    Some(TransportError::refused(WEBSOCKET_ERROR, &head, body))
 }
 
 fn broken(error: impl std::fmt::Display) -> TransportError {

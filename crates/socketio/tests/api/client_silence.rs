@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use socketio::client::{ConnectError, Disconnected, Socket as ClientSocket, Version};
+use socketio::client::{ConnectError, Disconnected, ManagerEvent, Socket as ClientSocket, Version};
 use socketio::{AckError, Transport};
 use socketio_proto::websocket::{Decoder, Item, Opcode, Role, accept_key, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -288,6 +288,12 @@ async fn each_phase_ends_when_the_server_falls_silent() {
         socket.on_disconnect(async move |_: ClientSocket, gone: Disconnected| {
             _ = sender.send(gone);
         });
+        let (sender, mut failed) = channel();
+        socket.manager().on(move |event| {
+            if let ManagerEvent::UpgradeFailed(why) = event {
+                _ = sender.send(why.clone());
+            }
+        });
         let begin = Instant::now();
         let joined: Result<(), ConnectError> = timeout(FOR_EVER, socket.connect())
             .await
@@ -306,6 +312,10 @@ async fn each_phase_ends_when_the_server_falls_silent() {
         }
         assert!(!socket.is_connected() && !socket.is_active(), "{what}");
         assert!(begin.elapsed() <= Duration::from_secs(91), "{what}");
+        while let Ok(why) = failed.try_recv() {
+            println!("{what}: {why}");
+            assert!(why.contains(": "), "{what}: bare {why:?}");
+        }
     }
 }
 
@@ -319,6 +329,12 @@ async fn a_disconnect_ends_in_each_phase() {
                 .version(version)
                 .build()
                 .expect("valid");
+            let (sender, mut closed) = channel();
+            socket.manager().on(move |event| {
+                if let ManagerEvent::Closed(why) = event {
+                    _ = sender.send(why.to_string());
+                }
+            });
             drop(socket.connect());
             server.silent.notified().await;
             sleep(Duration::from_secs(wait)).await;
@@ -327,6 +343,10 @@ async fn a_disconnect_ends_in_each_phase() {
             let done = timeout(FOR_EVER, socket.disconnect()).await;
             assert!(done.is_ok(), "{what}: for ever");
             assert!(begin.elapsed() <= Duration::from_secs(31), "{what}");
+            while let Ok(why) = closed.try_recv() {
+                println!("{what}: {why}");
+                assert!(why.contains(": "), "{what}: bare {why:?}");
+            }
         }
     }
 }

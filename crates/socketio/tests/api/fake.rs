@@ -13,6 +13,10 @@ pub(crate) enum Reply {
     Http(u16, &'static str, String),
     /// An answer with a body of bytes.
     Bytes(Vec<u8>),
+    /// All bytes of an answer.
+    Raw(Vec<u8>),
+    /// The same, and then the end of the connection.
+    Last(Vec<u8>),
     /// A WebSocket on which these texts are sent at once; then it stays open.
     WebSocket(Vec<String>),
     /// A WebSocket on which these texts are sent, and which is then closed with a code.
@@ -103,6 +107,11 @@ pub(crate) async fn serve(
                 );
                 let answer = [answer.as_bytes(), &body].concat();
                 stream.write_all(&answer).await.ok()?;
+            }
+            Reply::Raw(answer) => stream.write_all(&answer).await.ok()?,
+            Reply::Last(answer) => {
+                stream.write_all(&answer).await.ok()?;
+                return None;
             }
             Reply::WebSocket(texts) => {
                 websocket(&mut stream, &head, &texts).await?;

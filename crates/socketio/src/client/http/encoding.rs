@@ -34,6 +34,14 @@ pub(super) fn decode(encodings: &[u8], body: Vec<u8>, max: usize) -> Result<Vec<
     Ok(body)
 }
 
+/// The first of some encodings that is not known here.
+pub(super) fn unknown(encodings: &[u8]) -> Option<String> {
+    let names = encodings.split(|byte| *byte == b',');
+    let names = names.map(|name| String::from_utf8_lossy(name.trim_ascii()).to_ascii_lowercase());
+    let is_known = |name: &str| matches!(name, "" | "identity" | "gzip" | "x-gzip" | "deflate");
+    names.into_iter().find(|name| !is_known(name))
+}
+
 const MAX_APPLIED: usize = 2;
 
 /// RFC 1950, section 2.2.

@@ -31,6 +31,7 @@ use tokio::time::timeout;
 
 use super::dial::explain_late;
 use super::error::TransportError;
+use super::hints;
 pub(crate) use body::End;
 use body::{BodyError, Framing};
 use head::HeadError;
@@ -215,8 +216,12 @@ impl HttpError {
             let hint = tls.hint.map(Hint::as_str);
             return TransportError::unanswered(message, tls.what, hint);
         }
-        let no_http = is_unproven && self.is_silence();
-        TransportError::unanswered(message, self, no_http.then_some(Hint::NoHttp.as_str()))
+        let hint = match self {
+            HttpError::Body(BodyError::Encoding(_)) => Some(hints::ENCODED),
+            _ if is_unproven && self.is_silence() => Some(Hint::NoHttp.as_str()),
+            _ => None,
+        };
+        TransportError::unanswered(message, self, hint)
     }
 
     /// Says whether nothing came that looks like HTTP.
@@ -232,6 +237,11 @@ impl Head {
     /// Where the server redirects to.
     pub(crate) fn location(&self) -> Option<&str> {
         self.headers.get(LOCATION)?.to_str().ok()
+    }
+
+    /// What the body is packed with, if that is not known here.
+    pub(crate) fn unknown_encoding(&self) -> Option<String> {
+        encoding::unknown(&self.joined(CONTENT_ENCODING.as_str())?)
     }
 
     /// The values of all headers of a name, as one.
