@@ -6,6 +6,7 @@ mod base64;
 mod callbacks;
 mod client;
 mod client_connect;
+mod client_deadlines;
 mod client_delivery;
 mod client_diagnose;
 mod client_dial;
