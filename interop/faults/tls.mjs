@@ -1,52 +1,14 @@
 // Certificates that are wrong in one thing each, made by openssl when they are first needed.
-import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { readFileSync, writeFileSync } from "node:fs";
+import { file, make, once, openssl, pem } from "../certificates.mjs";
 import { HOST, reference, setup } from "./parts.mjs";
 import { connects, fails } from "./symptoms.mjs";
 
-const directory = mkdtempSync(join(tmpdir(), "sio-lab-ca-"));
-process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
-const file = (name) => join(directory, name);
-const openssl = (...args) => execFileSync("openssl", args, { stdio: "pipe" });
-
 const DAY = 86_400_000;
-/** A time as openssl wants it. */
-const time = (ms) => new Date(ms).toISOString().replace(/[-:T]|\.\d+/g, "");
-
-/** A key and a certificate; `by` signs it, by default the key itself. */
-function make(name, { by = name, ca = false, host = `IP:${HOST},DNS:localhost`, from = Date.now() - DAY, to = Date.now() + 30 * DAY, aia } = {}) {
-  const key = file(`${name}.key`);
-  const cert = file(`${name}.pem`);
-  const request = file(`${name}.csr`);
-  openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", request, "-subj", `/CN=${name}`);
-  const use = ca ? ["basicConstraints=critical,CA:TRUE", "keyUsage=keyCertSign,cRLSign"] : ["basicConstraints=CA:FALSE", `subjectAltName=${host}`];
-  if (aia) use.push(`authorityInfoAccess=caIssuers;URI:${aia}`);
-  const config = file(`${name}.cnf`);
-  const index = file(`${name}.index`);
-  writeFileSync(index, "");
-  writeFileSync(
-    config,
-    `[ca]\ndefault_ca=d\n[d]\ndatabase=${index}\nnew_certs_dir=${directory}\nrand_serial=yes\ndefault_md=sha256\npolicy=p\n` +
-      `[p]\ncommonName=supplied\n[e]\nsubjectKeyIdentifier=hash\n${use.join("\n")}\n`,
-  );
-  const signer = by === name ? ["-selfsign", "-keyfile", key] : ["-cert", file(`${by}.pem`), "-keyfile", file(`${by}.key`)];
-  const dates = ["-startdate", time(from), "-enddate", time(to)];
-  openssl("ca", "-batch", "-notext", "-config", config, "-extensions", "e", "-in", request, "-out", cert, ...signer, ...dates);
-  return { key, cert };
-}
-
-const made = new Map();
-const once = (name, options) => {
-  if (!made.has(name)) made.set(name, make(name, options));
-  return made.get(name);
-};
 const authorities = () => {
   once("root", { ca: true });
   once("intermediate", { by: "root", ca: true });
 };
-const pem = (...paths) => paths.map((path) => readFileSync(path, "utf8")).join("");
 
 /** A certificate of the lab's own authority. */
 const leaf = (name, options) => ({

@@ -1,5 +1,9 @@
 // Runs cases with socket.io-client: one line of JSON each in, its verdict out.
+import fs from "node:fs";
 import readline from "node:readline";
+import { HttpProxyAgent } from "http-proxy-agent";
+import { HttpsProxyAgent } from "https-proxy-agent";
+import proxies from "proxy-from-env";
 import v4 from "socket.io-client";
 import v2 from "socket.io-client-v2";
 import { BYTES, TEXT } from "./server.mjs";
@@ -8,11 +12,26 @@ import { BYTES, TEXT } from "./server.mjs";
 process.on("uncaughtException", () => {});
 process.on("unhandledRejection", () => {});
 
-function run({ url, revision, transport, deadline }) {
+/** What JavaScript's client is given in Node to go through a proxy: it knows none by itself. */
+function agent({ url, proxy, env, forwards }, trust) {
+  const at = env ? proxies.getProxyForUrl(url) : proxy;
+  return at && (forwards ? new HttpProxyAgent(at, trust) : new HttpsProxyAgent(at, trust));
+}
+
+function options(order) {
+  const { ca, cert, key, cookies } = order;
+  const read = (file) => file && fs.readFileSync(file);
+  const trust = { ca: read(ca), cert: read(cert), key: read(key) };
+  const through = agent(order, trust);
+  return { ...(ca && trust), ...(through && { agent: through }), withCredentials: cookies };
+}
+
+function run(order) {
+  const { url, revision, transport, deadline } = order;
   return new Promise((resolve) => {
     const io = revision === 3 ? v2 : v4;
     const socket = io(url, {
-      forceNew: true, reconnection: false, timeout: deadline,
+      ...options(order), forceNew: true, reconnection: false, timeout: deadline,
       transports: transport === "both" ? ["polling", "websocket"] : [transport],
     });
     let why = "nothing came";
@@ -58,5 +77,5 @@ function run({ url, revision, transport, deadline }) {
 
 for await (const line of readline.createInterface({ input: process.stdin })) {
   const order = JSON.parse(line);
-  run(order).then((verdict) => console.log(JSON.stringify({ id: order.id, verdict })));
+  Promise.resolve(order).then(run).catch((error) => `fails: ${error.message}`).then((verdict) => console.log(JSON.stringify({ id: order.id, verdict })));
 }

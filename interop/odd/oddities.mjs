@@ -21,51 +21,54 @@ const ahead = (...packets) => ({ first: (all) => [...packets, ...all] });
 const between = (...packets) => ({ news: (all) => [all[0], ...packets, ...all.slice(1)] });
 const flag = (name, value) => ({ flag: [name, value] });
 
+/** Lines of a head. */
+export const LINES = {
+  "folded header": "X-Folded: a\r\n b",
+  "folded by a tab": "X-Folded: a\r\n\tb",
+  "space before colon": "X-Space : a",
+  "tab before colon": "X-Tab\t: a",
+  "no colon": "this is no header",
+  "empty name": ": a",
+  "parentheses in a name": "X(y): a",
+  "a name with a space": "X y: a",
+  "latin-1 value": "X-Latin: \xe9\xe8",
+  "utf-8 value": `X-Utf: ${Buffer.from("é€").toString("latin1")}`,
+  "control character in a value": "X-Control: a\x01b",
+  "NUL in a value": "X-Nul: a\x00b",
+  "DEL in a value": "X-Del: a\x7fb",
+  "empty value": "X-Empty:",
+  "no space behind colon": "X-Tight:a",
+  "long value": `X-Long: ${"x".repeat(6000)}`,
+  "very long value": `X-Long: ${"x".repeat(14000)}`,
+  "quotes": 'X-Quotes: "a',
+  "doubled header": "Cache-Control: no-cache\r\ncache-control: private",
+  "a cookie": "Set-Cookie: io=a; Path=/; HttpOnly",
+  "a latin-1 cookie": "Set-Cookie: io=\xe9; Path=/",
+  "a cookie without a value": "Set-Cookie: io",
+  "a cookie with quotes": 'Set-Cookie: io="a b"; Path=/; Max-Age=abc',
+  "an empty cookie": "Set-Cookie: ",
+  "twenty cookies": Array.from({ length: 20 }, (_, n) => `Set-Cookie: c${n}=${n}`).join("\r\n"),
+  "a hundred lines": Array.from({ length: 100 }, (_, n) => `X-${n}: ${n}`).join("\r\n"),
+  "three hundred lines": Array.from({ length: 300 }, (_, n) => `X-${n}: ${n}`).join("\r\n"),
+  "date of nonsense": "Date: yesterday",
+  "server": "Server: Odd/1.0 (x) y",
+  "hsts": "Strict-Transport-Security: max-age=1",
+  "alt-svc": 'Alt-Svc: h3=":443"',
+  "upgrade of http2": "Upgrade-Insecure-Requests: 1",
+};
+
 export const ODDITIES = [
   // Heads.
-  ...Object.entries({
-    "folded header": "X-Folded: a\r\n b",
-    "folded by a tab": "X-Folded: a\r\n\tb",
-    "space before colon": "X-Space : a",
-    "tab before colon": "X-Tab\t: a",
-    "no colon": "this is no header",
-    "empty name": ": a",
-    "parentheses in a name": "X(y): a",
-    "a name with a space": "X y: a",
-    "latin-1 value": "X-Latin: \xe9\xe8",
-    "utf-8 value": `X-Utf: ${Buffer.from("é€").toString("latin1")}`,
-    "control character in a value": "X-Control: a\x01b",
-    "NUL in a value": "X-Nul: a\x00b",
-    "DEL in a value": "X-Del: a\x7fb",
-    "empty value": "X-Empty:",
-    "no space behind colon": "X-Tight:a",
-    "long value": `X-Long: ${"x".repeat(6000)}`,
-    "very long value": `X-Long: ${"x".repeat(14000)}`,
-    "quotes": 'X-Quotes: "a',
-    "doubled header": "Cache-Control: no-cache\r\ncache-control: private",
-    "a cookie": "Set-Cookie: io=a; Path=/; HttpOnly",
-    "a latin-1 cookie": "Set-Cookie: io=\xe9; Path=/",
-    "a cookie without a value": "Set-Cookie: io",
-    "a cookie with quotes": 'Set-Cookie: io="a b"; Path=/; Max-Age=abc',
-    "an empty cookie": "Set-Cookie: ",
-    "twenty cookies": Array.from({ length: 20 }, (_, n) => `Set-Cookie: c${n}=${n}`).join("\r\n"),
-    "a hundred lines": Array.from({ length: 100 }, (_, n) => `X-${n}: ${n}`).join("\r\n"),
-    "three hundred lines": Array.from({ length: 300 }, (_, n) => `X-${n}: ${n}`).join("\r\n"),
-    "date of nonsense": "Date: yesterday",
-    "server": "Server: Odd/1.0 (x) y",
-    "hsts": "Strict-Transport-Security: max-age=1",
-    "alt-svc": 'Alt-Svc: h3=":443"',
-    "upgrade of http2": "Upgrade-Insecure-Requests: 1",
-  }).flatMap(([name, line]) => [[name, "", header(line)]]),
+  ...Object.entries(LINES).map(([name, line]) => [name, "", header(line)]),
   ["folded header first", "", first(" folded first")],
   ["no colon first", "", first("junk")],
   ["keep-alive", "polling", header("Connection: keep-alive\r\nKeep-Alive: timeout=5")],
   ["keep-alive of a second", "polling", header("Connection: keep-alive\r\nKeep-Alive: timeout=1")],
   ["keep-alive of nonsense", "polling", header("Connection: keep-alive\r\nKeep-Alive: timeout=x, max")],
   ["connection: foo", "polling", header("Connection: foo")],
-  ["no content type", "polling", answer({ headers: [] })],
+  ["no content type", "polling", answer(() => ({ headers: [] }))],
   ...["text/html", "application/octet-stream", "text/plain; charset=latin1", "text/plain; charset=utf-16", "application/json", "nonsense", "text/plain;;;"].map((type) => [
-    `content type ${type}`, "polling", answer({ headers: [["Content-Type", type]] }),
+    `content type ${type}`, "polling", answer(() => ({ headers: [["Content-Type", type]] })),
   ]),
   ["header names in lower case", "", {
     answer: (a) => void (a.headers = a.headers.map((h) => (Array.isArray(h) ? [h[0].toLowerCase(), h[1]] : h))),
@@ -300,20 +303,29 @@ export function random(seed) {
   };
 }
 
+/** The oddities that a revision and a transport have. */
+export function fits(revision, transport) {
+  return ODDITIES.filter(([, where]) => where.split(" ").every((need) => {
+    if (need === "3" || need === "4") return Number(need) === revision;
+    return need === "" || need === transport || (transport === "both" && need !== "both");
+  }));
+}
+
+/** What a server does of some oddities. */
+export function hooks(revision, transport, chosen) {
+  const odd = { revision, transport, names: chosen.map(([name]) => name), hooks: chosen.map(([, , hooks]) => hooks) };
+  for (const { flag } of odd.hooks) if (flag) odd[flag[0]] = flag[1];
+  return odd;
+}
+
 /** Case `index` of a seed. */
 export function generate(seed, index) {
   const next = random(seed * 1000003 + index);
   const pick = (all) => all[Math.floor(next() * all.length)];
   const revision = pick([3, 4, 4]);
   const transport = pick(["polling", "websocket", "both"]);
-  const fits = ODDITIES.filter(([, where]) => where.split(" ").every((need) => {
-    if (need === "3" || need === "4") return Number(need) === revision;
-    return need === "" || need === transport || (transport === "both" && need !== "both");
-  }));
-  const names = [pick(fits)];
-  if (next() < 0.4) names.push(pick(fits));
-  const chosen = [...new Set(names)];
-  const odd = { revision, transport, names: chosen.map(([name]) => name), hooks: chosen.map(([, , hooks]) => hooks) };
-  for (const { flag } of odd.hooks) if (flag) odd[flag[0]] = flag[1];
-  return odd;
+  const all = fits(revision, transport);
+  const names = [pick(all)];
+  if (next() < 0.4) names.push(pick(all));
+  return hooks(revision, transport, [...new Set(names)]);
 }

@@ -6,30 +6,49 @@ const RS = "\x1e";
 export const TEXT = "ünïcödé € 😀";
 export const BYTES = Buffer.from([1, 2, 3, 250]);
 
-/** Starts a server; a request names its case in its query. */
-export async function start() {
-  const cases = new Map();
-  const sockets = new Set();
-  const server = net.createServer({ noDelay: true }, (socket) => {
-    sockets.add(socket);
+/** The runs of a server, whatever carries its bytes: a request names its run in its query. */
+export class Runs {
+  runs = new Map();
+  sockets = new Set();
+
+  /** Takes a connection of TCP or TLS. */
+  accept(socket) {
+    this.sockets.add(socket);
     socket.on("error", () => {});
-    socket.on("close", () => sockets.delete(socket));
-    new Connection(socket, cases);
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
+    socket.on("close", () => this.sockets.delete(socket));
+    new Connection(socket, this.runs);
+  }
+  /** The path for one run of a case. */
+  add(id, odd) {
+    this.runs.set(String(id), new Run(odd));
+    return `/?case=${id}`;
+  }
+  remove(id) {
+    this.runs.get(String(id))?.end();
+    this.runs.delete(String(id));
+  }
+  close() {
+    for (const socket of this.sockets) socket.destroy();
+  }
+}
+
+/** Lets a server listen; gives its port. */
+export async function listen(server, host = "127.0.0.1") {
+  await new Promise((resolve, reject) => server.once("error", reject).listen(0, host, resolve));
+  return server.address().port;
+}
+
+/** Starts a server for the cases of oddities.mjs. */
+export async function start() {
+  const runs = new Runs();
+  const server = net.createServer({ noDelay: true }, (socket) => runs.accept(socket));
+  const port = await listen(server);
   return {
-    /** The URL for one run of a case. */
-    add(id, odd) {
-      cases.set(String(id), new Run(odd));
-      return `http://127.0.0.1:${port}/?case=${id}`;
-    },
-    remove(id) {
-      cases.get(String(id))?.end();
-      cases.delete(String(id));
-    },
+    /** What the client is to know for one run of a case. */
+    add: (id, odd) => ({ url: `http://127.0.0.1:${port}${runs.add(id, odd)}` }),
+    remove: (id) => runs.remove(id),
     close() {
-      for (const socket of sockets) socket.destroy();
+      runs.close();
       server.close();
     },
   };
@@ -84,7 +103,7 @@ class Connection {
     if (!run) return this.socket.destroy();
     if (headers.upgrade) return upgrade(this, run, query, headers);
     if (headers.connection?.toLowerCase() === "close") this.closing = true;
-    polling(this, run, query, method, body);
+    polling(this, run, query, method, body, headers);
   }
 
   /** Writes pieces one after the other, with a pause of a millisecond. */
@@ -101,7 +120,7 @@ export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // --- Polling ---
 
-function polling(connection, run, query, method, body) {
+function polling(connection, run, query, method, body, headers) {
   const { odd } = run;
   const answer = (kind, text) => send(connection, odd, kind, text);
   const sid = query.get("sid");
@@ -111,7 +130,7 @@ function polling(connection, run, query, method, body) {
     return answer("open", session.payload(packets));
   }
   const session = run.sessions.get(sid);
-  if (!session) return send(connection, odd, "refusal", '{"code":1,"message":"Session ID unknown"}', 400);
+  if (!session || !isLetIn(odd, headers)) return send(connection, odd, "refusal", '{"code":1,"message":"Session ID unknown"}', 400);
   if (method === "POST") {
     const packets = split(body, odd.revision);
     const reply = () => answer("post", hooked(odd, "ok", "ok"));
@@ -126,6 +145,11 @@ function polling(connection, run, query, method, body) {
     answer("get", session.payload(packets));
   };
   session.flush();
+}
+
+/** Says whether a request within a session has what the case wants of it. */
+function isLetIn({ lets }, headers) {
+  return !lets || lets(headers);
 }
 
 /** Sends an answer of HTTP as the case has it. */
@@ -143,6 +167,8 @@ async function send(connection, odd, kind, text, status = 200) {
   const lines = a.headers.map((header) => (typeof header === "string" ? header : `${header[0]}: ${header[1]}`));
   if (a.framing === "length") lines.push(`Content-Length: ${body.length}`);
   if (a.framing === "chunked") lines.push("Transfer-Encoding: chunked");
+  // Two oddities may leave a body without a length: it ends with the connection.
+  const isEndless = status !== 204 && a.status !== 204 && !lines.some((line) => /^(content-length|transfer-encoding)\s*:/i.test(line));
   const head = Buffer.from(`${a.before}${a.version} ${a.status}${a.reason}${eol}${lines.map((line) => line + eol).join("")}${eol}`, "latin1");
   const out = [head];
   if (a.framing === "chunked") {
@@ -158,8 +184,11 @@ async function send(connection, odd, kind, text, status = 200) {
   const pieces = [];
   for (let at = 0; at < all.length; at += size) pieces.push(all.subarray(at, at + size));
   await connection.write(pieces);
-  if (a.framing === "close" || a.close || connection.closing) {
-    a.reset ? connection.socket.resetAndDestroy() : connection.socket.end();
+  if (a.framing === "close" || isEndless || a.close || connection.closing) {
+    const { socket } = connection;
+    if (!a.reset) socket.end();
+    else if (socket.encrypted) socket.destroy();
+    else socket.resetAndDestroy();
   } else connection.parse();
 }
 
@@ -263,7 +292,7 @@ async function upgrade(connection, run, query, headers) {
   const head = Buffer.from(`${h.before}${h.version} ${h.status}${h.reason}${h.eol}${lines.map((line) => line + h.eol).join("")}${h.eol}`, "latin1");
   const sid = query.get("sid");
   const session = sid ? run.sessions.get(sid) : new Session(run);
-  if (!session) return connection.socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 18\r\n\r\nSession ID unknown");
+  if (!session || (sid && !isLetIn(odd, headers))) return connection.socket.end("HTTP/1.1 400 Bad Request\r\nContent-Length: 18\r\n\r\nSession ID unknown");
   connection.ws = new WebSocket(connection, session, Boolean(sid));
   if (h.delay) await pause(h.delay);
   const size = Math.ceil(head.length / h.pieces);
