@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
@@ -20,6 +21,9 @@ use super::error::{POLL_ERROR, POST_ERROR, TransportError};
 use super::hints;
 use super::http::{Connections, End, Exchange, Head, HttpError, request};
 use super::shared::Shared;
+
+/// JavaScript's client needs about that long for its next request.
+const SETTLING: Duration = Duration::from_millis(5);
 
 type Answer = Pin<Box<dyn Future<Output = Result<Bytes, TransportError>> + Send>>;
 
@@ -127,7 +131,12 @@ impl Request {
         if end == End::Complete && rest.is_empty() {
             self.connections.keep(habits, stream, &head, Instant::now());
         }
-        self.checked(&head, body, end)
+        let body = self.checked(&head, body, end)?;
+        if self.sid.is_none() {
+            // A server may tell a session before it knows it: what came at once would be refused, or lost.
+            tokio::time::sleep(SETTLING).await;
+        }
+        Ok(body)
     }
 
     /// The whole request.

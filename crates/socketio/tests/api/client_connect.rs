@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use socketio::client::{Client, ClientBuilder, ManagerEvent, Socket as ClientSocket, Version};
 use socketio::{ConnectError, DisconnectReason, Server, Socket, Transport};
@@ -218,6 +219,32 @@ async fn a_failed_upgrade_does_no_harm() {
     );
     assert!(socket.is_connected());
     assert_eq!(socket.manager().transport(), Some(Transport::Polling));
+}
+
+// io.socket's server in Java knows a session a moment after it has told it, as any may that writes its
+// answer first.
+#[tokio::test]
+async fn a_session_is_used_a_moment_after_it_was_told() {
+    let told = Mutex::new(None);
+    let fake = Fake::start(move |head, body| {
+        if !head.contains("sid=") {
+            *told.lock() = Some(Instant::now());
+            return Reply::Http(200, "", open("abc", "\"websocket\""));
+        }
+        let told = told.lock().expect("a session");
+        let answer = match (told.elapsed() < MILLI, body) {
+            (true, _) => {
+                let unknown = r#"{"code":1,"message":"Session ID unknown"}"#;
+                return Reply::Http(400, "", unknown.to_owned());
+            }
+            (false, "") => "40{\"sid\":\"x\"}\x1e2",
+            (false, _) => "ok",
+        };
+        Reply::Http(200, "", answer.to_owned())
+    })
+    .await;
+    let socket = Client::builder(&fake.url).build().expect("valid");
+    soon(socket.connect()).await.expect("connected");
 }
 
 // C039
