@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use socketio::Args;
 use socketio_adapters::{Emit as Emitter, EmitterError, Target, postgres, redis};
+use socketio_proto::Printable;
 
 use crate::args::{not_empty, without_password};
 use crate::connect::emit::Emit;
@@ -113,20 +114,22 @@ pub(crate) async fn run(args: EmitArgs) -> ExitCode {
             None => ("--redis", &args.redis, "redis://localhost:6379"),
             Some(url) => ("--postgres", url, "postgres://user:password@localhost/name"),
         };
-        match error {
+        // Whoever answered there may have made a part of it.
+        let text = Printable::new(&error).up_to(2000);
+        match &error {
             EmitterError::Address(_) => {
-                eprintln!("sio: {option}: {error}; it looks like {example}");
+                eprintln!("sio: {option}: {text}; it looks like {example}");
                 ExitCode::from(2)
             }
             EmitterError::Backend(_) => {
                 let address = without_password(url);
                 eprintln!(
-                    "sio: {option} {address}: {error}; is it running, and is this its address?"
+                    "sio: {option} {address}: {text}; is it running, and is this its address?"
                 );
                 ExitCode::FAILURE
             }
             _ => {
-                eprintln!("sio: {error}");
+                eprintln!("sio: {text}");
                 ExitCode::from(2)
             }
         }

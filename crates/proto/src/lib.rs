@@ -13,4 +13,4 @@ pub mod socket;
 pub mod websocket;
 
 pub use hint::Hint;
-pub use printable::{Printable, is_unprintable};
+pub use printable::{Printable, is_unprintable, printable_json};

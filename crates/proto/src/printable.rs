@@ -101,9 +101,39 @@ pub fn is_unprintable(c: char) -> bool {
         )
 }
 
+/// A text of JSON in which nothing is unprintable but the ends of its lines: what stands in its strings is
+/// written as `\u202e`, say, and means the same.
+#[must_use]
+pub fn printable_json(json: String) -> String {
+    let is_raw = |c: char| c != '\n' && is_unprintable(c);
+    if !json.contains(is_raw) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 64);
+    for c in json.chars() {
+        match is_raw(c) {
+            // None of them is beyond 16 bits.
+            true => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_that_can_be_shown_means_the_same() {
+        let all: String = (0..=0x1_ffff).filter_map(char::from_u32).collect();
+        let json = serde_json::to_string_pretty(&[&all, "plain"]).unwrap();
+        let shown = printable_json(json);
+        assert!(!shown.replace('\n', "").contains(is_unprintable));
+        let read: Vec<String> = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, [&all, "plain"]);
+        assert_eq!(printable_json("{}\n".to_owned()), "{}\n");
+    }
 
     #[test]
     fn nothing_unprintable_passes_wherever_it_stands() {

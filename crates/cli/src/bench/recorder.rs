@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 use serde::Serialize;
+use socketio_proto::is_unprintable;
 
 #[derive(Debug)]
 pub(crate) struct Recorder {
@@ -257,7 +258,7 @@ impl Causes {
         let cause = cause.to_string();
         let cause: String = cause
             .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
+            .map(|c| if is_unprintable(c) { ' ' } else { c })
             .take(LONGEST_CAUSE)
             .collect();
         let cause = match self.0.len() < MOST_CAUSES || self.0.contains_key(&cause) {

@@ -5,6 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use socketio::Value;
+use socketio_proto::printable_json;
 
 use super::record::Record;
 
@@ -16,7 +17,7 @@ pub(super) fn line(record: &Record, at: u64) -> String {
         record: &'a Record,
         at: u64,
     }
-    serde_json::to_string(&Line { record, at }).expect("all keys are texts")
+    printable_json(serde_json::to_string(&Line { record, at }).expect("all keys are texts"))
 }
 
 pub(super) fn values<S: Serializer>(values: &[Value], serializer: S) -> Result<S::Ok, S::Error> {

@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use socketio_proto::printable_json;
 
 use super::Report;
 use crate::redact::{REDACTED, Redactor};
@@ -21,7 +22,7 @@ pub(crate) fn har(report: &Report) -> String {
             "entries": entries.collect::<Vec<_>>(),
         },
     });
-    format!("{value:#}\n")
+    printable_json(format!("{value:#}\n"))
 }
 
 fn entry(exchange: &Exchange, redactor: &Redactor) -> Value {

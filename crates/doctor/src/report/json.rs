@@ -2,6 +2,7 @@
 //! `schema` is 1.
 
 use serde_json::{Map, Value, json};
+use socketio_proto::printable_json;
 
 use super::Report;
 use crate::facts::Family;
@@ -79,7 +80,7 @@ pub(crate) fn json(report: &Report, texts: &dyn Texts) -> String {
         "timings": timings,
         "exit": report.exit_code(),
     });
-    format!("{value:#}\n")
+    printable_json(format!("{value:#}\n"))
 }
 
 fn millis(duration: std::time::Duration) -> Value {

@@ -1,6 +1,8 @@
 //! The checks as JUnit's XML, for the reports of continuous integration. A check is a test case: a
 //! fault is its failure, and what could not be examined is skipped.
 
+use socketio_proto::is_unprintable;
+
 use super::{Layer, Report};
 use crate::check::{Finding, Outcome, Severity};
 use crate::texts::Texts;
@@ -106,6 +108,8 @@ fn escaped(text: &str) -> String {
             '\n' | '\t' => out.push(c),
             '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
             c if c.is_control() => out.push('\u{fffd}'),
+            // A page that shows it would act on it.
+            c if is_unprintable(c) => out += &c.escape_unicode().to_string(),
             c => out.push(c),
         }
     }
@@ -119,8 +123,8 @@ mod tests {
     #[test]
     fn what_xml_cannot_hold_is_replaced() {
         assert_eq!(
-            escaped("<a b=\"&\">\u{1b}\n"),
-            "&lt;a b=&quot;&amp;&quot;&gt;\u{fffd}\n"
+            escaped("<a b=\"&\">\u{1b}\n\u{202e}"),
+            "&lt;a b=&quot;&amp;&quot;&gt;\u{fffd}\n\\u{202e}"
         );
     }
 }

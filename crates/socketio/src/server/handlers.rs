@@ -44,16 +44,17 @@ pub struct Handlers {
     sequential: AtomicBool,
     policy: Mutex<Option<QueuePolicy>>,
     has_policy: AtomicBool,
-    rates: RwLock<Rates>,
+    limits: RwLock<Option<Box<Limits>>>,
     /// There is a limit here, or of the server.
     is_limited: AtomicBool,
 }
 
-/// How fast a client may send.
+/// How fast a client may send, and who is told of the end of its time.
 #[derive(Default)]
-struct Rates {
+struct Limits {
     all: Option<Arc<Limit>>,
     events: HashMap<Box<str>, Arc<Limit>, RandomState>,
+    expiring: Vec<Registered<Socket>>,
 }
 
 /// The handlers of one event, in the order of registration.
@@ -71,7 +72,6 @@ struct Lifecycle {
     disconnect: Vec<Registered<Socket>>,
     disconnecting: Vec<Registered<Socket>>,
     error: Vec<Registered<Socket>>,
-    expiring: Vec<Registered<Socket>>,
     middleware: Vec<Arc<ErasedMiddleware>>,
     event_middleware: Vec<Arc<EventMiddleware>>,
     waiting_middleware: Vec<Arc<WaitingMiddleware>>,
@@ -111,7 +111,7 @@ impl Handlers {
             sequential: AtomicBool::new(false),
             policy: Mutex::new(None),
             has_policy: AtomicBool::new(false),
-            rates: RwLock::default(),
+            limits: RwLock::default(),
             is_limited: AtomicBool::new(false),
         }
     }
@@ -217,7 +217,9 @@ impl Handlers {
     /// Should it panic, the socket's time ends nevertheless.
     pub fn on_expiring<S>(&self, handler: impl Handler<Socket, S>) -> &Self {
         let handler = Registered::new(handler, &self.application);
-        self.lifecycle.write().expiring.push(handler);
+        let mut limits = self.limits.write();
+        limits.get_or_insert_default().expiring.push(handler);
+        drop(limits);
         self.added()
     }
 
@@ -375,7 +377,7 @@ impl Handlers {
     ///
     /// One that is set again counts anew. See [`RateLimit`].
     pub fn rate_limit(&self, limit: RateLimit) -> &Self {
-        self.rates.write().all = Some(Limit::new(limit));
+        self.limits.write().get_or_insert_default().all = Some(Limit::new(limit));
         self.set_limited();
         self
     }
@@ -385,9 +387,10 @@ impl Handlers {
     /// socket.
     pub fn rate_limit_of(&self, event: impl AsRef<str>, limit: RateLimit) -> &Self {
         let limit = Limit::new(limit);
-        let mut rates = self.rates.write();
-        rates.events.insert(event.as_ref().into(), limit);
-        drop(rates);
+        let mut limits = self.limits.write();
+        let events = &mut limits.get_or_insert_default().events;
+        events.insert(event.as_ref().into(), limit);
+        drop(limits);
         self.set_limited();
         self
     }
@@ -402,9 +405,10 @@ impl Handlers {
 
     /// Adds the limits that an event has here.
     pub(crate) fn add_limits(&self, event: &str, limits: &mut Vec<Arc<Limit>>) {
-        let rates = self.rates.read();
-        limits.extend(rates.all.iter().cloned());
-        limits.extend(rates.events.get(event).cloned());
+        if let Some(here) = &*self.limits.read() {
+            limits.extend(here.all.iter().cloned());
+            limits.extend(here.events.get(event).cloned());
+        }
     }
 
     pub(crate) fn policy(&self) -> Option<QueuePolicy> {
@@ -432,6 +436,7 @@ impl Handlers {
         let events = std::mem::take(&mut *self.events.write());
         let lifecycle = std::mem::take(&mut *self.lifecycle.write());
         let outgoing = std::mem::take(&mut *self.outgoing.write());
+        let limits = std::mem::take(&mut *self.limits.write());
         for has in [
             &self.has_any,
             &self.has_outgoing,
@@ -440,7 +445,7 @@ impl Handlers {
         ] {
             has.store(false, Ordering::Release);
         }
-        drop((events, lifecycle, outgoing));
+        drop((events, lifecycle, outgoing, limits));
     }
 
     #[track_caller]
@@ -482,7 +487,12 @@ impl Handlers {
             Moment::Disconnect => lifecycle.disconnect.clone(),
             Moment::Disconnecting => lifecycle.disconnecting.clone(),
             Moment::Error => lifecycle.error.clone(),
-            Moment::Expiring => lifecycle.expiring.clone(),
+            Moment::Expiring => {
+                let limits = self.limits.read();
+                limits
+                    .as_ref()
+                    .map_or_else(Vec::new, |l| l.expiring.clone())
+            }
         }
     }
 

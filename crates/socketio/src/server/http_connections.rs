@@ -373,6 +373,27 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_reader_is_waited_for_and_who_reads_nothing_is_not() {
+        let connections = Arc::new(HttpConnections::default());
+        let entries: Vec<_> = (0..4).map(|_| connections.add(0)).collect();
+        let mut pending: Vec<_> = entries.iter().map(|e| e.connection.begin()).collect();
+        let [slow, deaf, thinks, sent] = [0, 1, 2, 3].map(|at| &entries[at].connection);
+        for connection in [slow, deaf, sent] {
+            connection.set_blocked(true);
+        }
+        // Its answer is complete, and waits in our buffers.
+        drop(pending.pop());
+        for _ in 0..10 {
+            connections.end_idle(0);
+            slow.set_blocked(false);
+            slow.set_blocked(true);
+        }
+        let ending = [slow, deaf, thinks, sent].map(|connection| connection.ending());
+        let idle = Some(End::Idle);
+        assert_eq!(ending, [None, idle, None, idle]);
+    }
+
+    #[test]
     fn what_is_kept_of_silent_connections_is_bounded() {
         let connections = Arc::new(HttpConnections::default());
         let stays = connections.add(0);

@@ -111,10 +111,26 @@ struct Rare {
     left: Vec<Socket>,
     /// The task of a WebSocket that is being probed.
     probe: Option<Probe>,
-    /// What the client may still send at once, where that is limited.
+    bounds: Option<Box<Bounds>>,
+}
+
+/// What is limited for this client alone.
+#[derive(Default)]
+struct Bounds {
+    /// What it may still send at once.
     rates: Buckets,
     /// When to look whether the time of a socket ends.
     expiry: Option<Instant>,
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        self.decoder.is_none()
+            && self.on_upgrade.is_empty()
+            && self.left.is_empty()
+            && self.probe.is_none()
+            && self.bounds.is_none()
+    }
 }
 
 /// The connection of a transport that is being probed: what it is to write, and its task.
@@ -419,7 +435,7 @@ impl Session {
         if state.engine.ready_state() == ReadyState::Closed {
             return;
         }
-        let expiry = &mut state.rare.get_or_insert_default().expiry;
+        let expiry = &mut state.bounds().expiry;
         *expiry = Some(expiry.map_or(at, |expiry| expiry.min(at)));
         self.arm(&mut state);
     }
@@ -534,8 +550,12 @@ impl Session {
 
     /// Learns that the connection is the session's own by now, and has what it was to write.
     pub(crate) fn forget_probe(&self) {
-        if let Some(rare) = &mut self.state.lock().rare {
+        let mut state = self.state.lock();
+        if let Some(rare) = &mut state.rare {
             rare.probe = None;
+        }
+        if state.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
+            state.rare = None;
         }
     }
 
@@ -831,7 +851,7 @@ impl Session {
         let next = [
             state.engine.poll_timeout(),
             state.connection.poll_timeout(),
-            state.rare.as_ref().and_then(|rare| rare.expiry),
+            state.expiry(),
         ];
         let Some(next) = next.into_iter().flatten().min() else {
             return;
@@ -1082,7 +1102,7 @@ impl Session {
     }
 
     pub(crate) fn with_rates<R>(&self, then: impl FnOnce(&mut Buckets) -> R) -> R {
-        then(&mut self.state.lock().rare.get_or_insert_default().rates)
+        then(&mut self.state.lock().bounds().rates)
     }
 
     /// Has a socket that has left forget what the application keeps with it, when no handler runs any
@@ -1132,12 +1152,21 @@ pub(crate) struct Full;
 const IN_TURN: usize = 256 * 1024;
 
 impl State {
+    fn bounds(&mut self) -> &mut Bounds {
+        let rare = self.rare.get_or_insert_default();
+        rare.bounds.get_or_insert_default()
+    }
+
+    /// When to look whether the time of a socket ends.
+    fn expiry(&self) -> Option<Instant> {
+        self.rare.as_ref()?.bounds.as_ref()?.expiry
+    }
+
     /// All sockets, if it is time to look at theirs.
     fn expiring(&mut self, now: Instant) -> Vec<Socket> {
-        let expiry = self.rare.as_mut().map(|rare| &mut rare.expiry);
-        match expiry {
-            Some(expiry) if expiry.is_some_and(|at| at <= now) => {
-                *expiry = None;
+        match self.expiry() {
+            Some(at) if at <= now => {
+                self.bounds().expiry = None;
                 self.connection.sockets().cloned().collect()
             }
             Some(_) | None => Vec::new(),

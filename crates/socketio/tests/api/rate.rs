@@ -186,8 +186,9 @@ async fn who_sends_too_fast_is_disconnected() {
         client.send(&events("echo", 0, 5)).await;
         let answers = client.read_all(4).await;
         assert_eq!(answers[3], "41", "{way:?}: {answers:?}");
-        if way.1 == "polling" && answers.len() == 4 {
-            assert_eq!(client.read().await, ["1"], "{way:?}");
+        let mut last = answers;
+        while way.1 == "polling" && last.last().is_none_or(|packet| packet != "1") {
+            last = client.read().await;
         }
         drop(client);
         until(|| io.clients_count() == 0).await;

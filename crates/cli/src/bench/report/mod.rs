@@ -11,6 +11,7 @@ mod text;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+use socketio_proto::printable_json;
 
 use super::args::{BenchArgs, Scenario, TransportChoice};
 use super::lane::Counts;
@@ -212,7 +213,7 @@ impl Report {
         // No map has keys that are no texts, so that nothing can fail.
         let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
         json.push('\n');
-        json
+        printable_json(json)
     }
 }
 
