@@ -421,7 +421,7 @@ async fn a_stream_that_is_not_read_leaves_other_namespaces_their_events() {
         let url = format!("{}/a", url(&io).await);
         let client = Client::builder(&url).max_queue(max_queue);
         let unread = soon(client.connect()).await.expect("connected");
-        let other = unread.manager().socket("/b");
+        let other = unread.manager().socket("/b").build().expect("valid");
         let (sender, mut got) = channel();
         other.on("n", async move |_: ClientSocket, n: u32| {
             drop(sender.send(n))

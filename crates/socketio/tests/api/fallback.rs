@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::support::{HANDSHAKE, raw, until};
+use crate::support::{HANDSHAKE, raw, soon, until};
 
 /// Far beyond what a connection without anything pending has.
 const LONG: Duration = Duration::from_secs(3600);
