@@ -77,6 +77,7 @@ const SERVER_NUMBERS: &[(&str, On<ServerBuilder, usize>)] = &[
     ("max_payload", ServerBuilder::max_payload),
     ("max_pending_acks", ServerBuilder::max_pending_acks),
     ("max_queue", ServerBuilder::max_queue),
+    ("max_total_queue", ServerBuilder::max_total_queue),
     ("max_running_handlers", |b, n| {
         b.max_running_handlers(n as u32)
     }),

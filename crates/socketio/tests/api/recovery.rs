@@ -74,6 +74,43 @@ fn args(events: &[(Vec<Value>, String)]) -> Vec<Value> {
     events.iter().map(|(args, _)| json!(args)).collect()
 }
 
+// Rooms and data count as events do: who has been away longest is forgotten.
+#[tokio::test]
+async fn what_is_kept_for_clients_that_are_away_is_bounded() {
+    const MAX: usize = 100_000;
+    let recovery = Recovery::new().max_bytes(MAX);
+    let (io, address) = start(Server::builder().recovery(recovery)).await;
+    io.on_connect(async |socket: Socket| {
+        if !socket.is_recovered() {
+            let data = json!({ "text": "d".repeat(20_000) });
+            socket.set_data(data).expect("JSON");
+            let rooms = (0..10).map(|n| format!("{n}{}", "r".repeat(1000)));
+            socket.join(rooms.collect::<Vec<_>>());
+        }
+    });
+    let (mut here, mut proofs) = (Vec::new(), Vec::new());
+    for _ in 0..6 {
+        let mut client = Client::connect(address).await;
+        io.to(client.sid.as_str()).emit("x", ());
+        let offset = client.event().await.1;
+        proofs.push((client.sid.clone(), client.proof(&offset)));
+        here.push(client);
+    }
+    for away in 1..=6 {
+        drop(here.remove(0));
+        until(|| io.clients_count() == 6 - away).await;
+        let kept = io.stats().recovery_bytes;
+        assert!(kept <= MAX && kept > 30_000 * away.min(3), "{away}: {kept}");
+    }
+    for (at, is_kept) in [(0, false), (5, true)] {
+        let (sid, proof) = &proofs[at];
+        let (client, _) = Client::back(address, proof).await;
+        assert_eq!(client.sid == *sid, is_kept, "{at}");
+    }
+    let stats = io.stats();
+    assert_eq!((stats.recovered, stats.not_recovered_unknown), (1, 1));
+}
+
 async fn gone(io: &Server) {
     until(|| io.clients_count() == 0).await;
 }

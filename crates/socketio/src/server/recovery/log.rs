@@ -185,6 +185,7 @@ impl Log {
         };
         if is_away {
             self.clients.lock().away.push_back((now, trail.clone()));
+            self.make_room();
             self.sweep_later();
         }
         true
@@ -289,15 +290,47 @@ impl Log {
         next.map(|next| next.max(now + Duration::from_millis(10)))
     }
 
+    /// Forgets what is too much, broadcasts and clients that are away, the oldest first: to one that has
+    /// left before the oldest broadcast something may be missing.
+    fn make_room(&self) {
+        let is_too_much = || self.kept() > self.options.max_bytes;
+        if !is_too_much() {
+            return;
+        }
+        let mut broadcasts = self.broadcasts.lock();
+        let mut clients = self.clients.lock();
+        while is_too_much() {
+            let left = clients.away.front().map(|(since, _)| *since);
+            match broadcasts.entries.front() {
+                Some(first) if left.is_none_or(|left| first.at <= left) => {
+                    self.forget_first(&mut broadcasts);
+                }
+                Some(_) | None => {
+                    let Some((since, trail)) = clients.away.pop_front() else {
+                        break;
+                    };
+                    if trail.expire(since) {
+                        clients.by_pid.remove(trail.pid());
+                    }
+                }
+            }
+        }
+    }
+
+    fn forget_first(&self, broadcasts: &mut Broadcasts) {
+        if let Some(first) = broadcasts.entries.pop_front() {
+            self.account.kept.fetch_sub(first.size(), Ordering::Relaxed);
+            broadcasts.first += 1;
+        }
+    }
+
     fn forget_broadcasts(&self, broadcasts: &mut Broadcasts, now: Instant) {
         while let Some(first) = broadcasts.entries.front() {
             let too_much = self.kept() > self.options.max_bytes && broadcasts.entries.len() > 1;
             if !too_much && first.at + self.retention > now {
                 break;
             }
-            self.account.kept.fetch_sub(first.size(), Ordering::Relaxed);
-            broadcasts.entries.pop_front();
-            broadcasts.first += 1;
+            self.forget_first(broadcasts);
         }
         if broadcasts.entries.is_empty() {
             broadcasts.entries = VecDeque::new();

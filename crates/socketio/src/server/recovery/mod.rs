@@ -97,7 +97,10 @@ impl Recovery {
         self
     }
 
-    /// Sets how many bytes are kept for all clients of a namespace together. Default: 256 MiB.
+    /// Sets how many bytes are kept for all clients of a namespace together: events, broadcasts, and the
+    /// rooms and data of those who are away. Default: 256 MiB.
+    ///
+    /// Beyond it broadcasts and clients that are away are forgotten, the oldest first.
     pub fn max_bytes(mut self, bytes: usize) -> Recovery {
         self.max_bytes = bytes;
         self

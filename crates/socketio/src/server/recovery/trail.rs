@@ -73,6 +73,8 @@ enum Place {
 }
 
 struct Away {
+    /// What it takes; counted for as long as it is away.
+    kept: KeptAway,
     rooms: Vec<String>,
     since: Instant,
     /// The number of the last broadcast before.
@@ -133,6 +135,53 @@ pub(crate) enum AfterPong {
     /// The client was let in for its pongs alone, and is to come again.
     Close,
     Ping,
+}
+
+/// The bytes of a client that is away, beside what it was sent: they count until this is dropped.
+struct KeptAway {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl KeptAway {
+    fn new(account: &Arc<Account>, rooms: &[String], data: &Value) -> KeptAway {
+        let names = rooms.iter().map(|room| room.capacity());
+        let rooms = size_of_val(rooms) + names.sum::<usize>();
+        let bytes = TRAIL + rooms + value_size(data);
+        account.kept.fetch_add(bytes, Ordering::Relaxed);
+        KeptAway {
+            account: account.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Drop for KeptAway {
+    fn drop(&mut self) {
+        self.account.kept.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// What a trail takes that is empty, with its places in the tables of its namespace.
+const TRAIL: usize = 800;
+
+/// About how many bytes a value takes.
+fn value_size(value: &Value) -> usize {
+    let (mut bytes, mut rest) = (0, vec![value]);
+    while let Some(value) = rest.pop() {
+        bytes += size_of::<Value>();
+        match value {
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+            Value::String(text) => bytes += text.len(),
+            Value::Array(values) => rest.extend(values),
+            Value::Object(members) => {
+                let keys = members.keys().map(|key| size_of::<String>() + key.len());
+                bytes += keys.sum::<usize>();
+                rest.extend(members.values());
+            }
+        }
+    }
+    bytes
 }
 
 /// One thing that is sent again.
@@ -209,7 +258,11 @@ impl Trail {
     }
 
     pub(crate) fn set_data(&self, data: Value) {
-        self.state.lock().data = data;
+        let mut state = self.state.lock();
+        if let Place::Away(away) = &mut state.place {
+            away.kept = KeptAway::new(&self.account, &away.rooms, &data);
+        }
+        state.data = data;
     }
 
     /// From here on a socket stands for the client.
@@ -363,7 +416,9 @@ impl Trail {
             Some(asked) => (asked.sequence, asked.end),
             None => (self.account.sequence.load(Ordering::Acquire), state.end),
         };
+        let kept = KeptAway::new(&self.account, &rooms, &state.data);
         state.place = Place::Away(Away {
+            kept,
             rooms,
             since: now,
             sequence,
