@@ -421,12 +421,12 @@ async fn a_stream_that_is_not_read_leaves_other_namespaces_their_events() {
         let url = format!("{}/a", url(&io).await);
         let client = Client::builder(&url).max_queue(max_queue);
         let unread = soon(client.connect()).await.expect("connected");
-        let other = unread.manager().socket("/b").build().expect("valid");
+        let other = soon(unread.manager().socket("/b").connect());
+        let other = other.await.expect("connected");
         let (sender, mut got) = channel();
         other.on("n", async move |_: ClientSocket, n: u32| {
             drop(sender.send(n))
         });
-        soon(other.connect()).await.expect("connected");
         let mut events = unread.events();
         unread.emit("go", COUNT);
         other.emit("go", COUNT);
@@ -442,7 +442,7 @@ async fn a_stream_that_is_not_read_leaves_other_namespaces_their_events() {
             assert_eq!(event.decode::<u32>().ok(), Some(expected));
         }
         // Alone again, it waits for its reader and loses nothing.
-        other.disconnect();
+        soon(other.disconnect()).await;
         let missed = events.missed();
         unread.emit("go", 2 * COUNT);
         for expected in 0..2 * COUNT {
