@@ -26,6 +26,7 @@ export const DIFFERENCES = {
   "RSA-PSS": "webpki knows no keys that are for RSA-PSS alone",
   "RSA of 1024 bits": "it is too short to be safe; browsers refuse it",
   "its name in the subject alone": "browsers look at subjectAltName alone, too",
+  "without extensions": "it has no subjectAltName, see above",
   "bodies that end without close_notify": CUT,
   "bodies that end without close_notify, TLS 1.2 alone": CUT,
   // Proxies.

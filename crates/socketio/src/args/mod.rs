@@ -15,6 +15,7 @@ use serde::de::{Deserialize, DeserializeOwned, Deserializer, Visitor};
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use thiserror::Error;
 
+use socketio_proto::Printable;
 use socketio_proto::socket::split_args;
 
 pub(crate) use decode::{decode, decode_no_auth};
@@ -41,9 +42,10 @@ fn is_tuple<T: ?Sized>() -> bool {
 #[error("{0}")]
 pub struct EncodeError(#[from] serde_json::Error);
 
-/// Why arguments do not fit the type they are wanted as.
+/// Why arguments do not fit the type they are wanted as; printed, it is one line of 300 characters at
+/// most, without control characters.
 #[derive(Debug, Error)]
-#[error("{message}")]
+#[error("{}", Printable::new(.message))]
 pub struct DecodeError {
     message: String,
 }

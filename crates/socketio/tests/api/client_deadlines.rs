@@ -38,6 +38,10 @@ const ROWS: &[(&str, &str)] = &[
         "each_phase_ends_when_the_server_falls_silent",
     ),
     (
+        "the attachments of a packet come",
+        "attachments_that_do_not_come_end_the_connection",
+    ),
+    (
         "what was sent is not taken (a POST without an answer, a WebSocket that is not read)",
         "each_phase_ends_when_the_server_falls_silent",
     ),

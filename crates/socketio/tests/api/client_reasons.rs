@@ -387,6 +387,23 @@ async fn attachments_that_do_not_come_end_the_connection() {
     }
 }
 
+// serde shows names that were not expected as they came.
+#[test]
+fn what_does_not_fit_a_type_is_told_on_one_line() {
+    #[derive(Debug, serde::Deserialize)]
+    enum Known {
+        A,
+    }
+    let name = "first\nsecond\u{1b}[31m\u{202e}";
+    let args = socketio::Args::from_values(&[name]).expect("arguments");
+    let error = args.decode::<Known>().expect_err("not known");
+    let text = error.to_string();
+    assert!(text.contains("first") && text.contains("second"), "{text}");
+    assert!(!text.contains(char::is_control), "{text:?}");
+    assert!(!text.contains('\u{202e}'), "{text:?}");
+    _ = Known::A;
+}
+
 /// What makes an error or an end.
 const MAKERS: &[&str] = &[
     "ConnectError::auth(",

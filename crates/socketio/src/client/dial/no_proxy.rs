@@ -90,8 +90,10 @@ impl Hosts {
     fn contains(&self, host: &str, address: Option<IpAddr>) -> bool {
         match self {
             Hosts::All => true,
-            Hosts::EndingWith(end) => host.ends_with(end.as_str()),
             Hosts::Net(net) => address.is_some_and(|address| net.contains(&address)),
+            // The end of an address is no domain.
+            Hosts::EndingWith(_) | Hosts::Under(_) if address.is_some() => false,
+            Hosts::EndingWith(end) => host.ends_with(end.as_str()),
             Hosts::Under(name) => host
                 .strip_suffix(name.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
@@ -123,6 +125,7 @@ mod tests {
             ("*", "a.test"),
             ("*", "10.0.0.1"),
             ("*", "::1"),
+            ("*.", "a.test"),
             ("b.test,*", "a.test"),
             ("a.test", "a.test"),
             ("a.test", "A.test."),
@@ -156,7 +159,7 @@ mod tests {
             ("", "a.test"),
             (",", "a.test"),
             (".", "a.test"),
-            ("*.", "a.testing"),
+            ("*.0.1", "10.0.0.1"),
             ("a.test", "ba.test"),
             ("a.test", "test"),
             ("*.test", "atest"),
