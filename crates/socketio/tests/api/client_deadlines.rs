@@ -123,6 +123,14 @@ const TIMES: &[(&str, &str)] = &[
         "not a wait: how long a connection is watched while nobody needs it",
     ),
     (
+        "client/polling.rs: SETTLING",
+        "not a wait for anybody: a session that was told is used a moment later",
+    ),
+    (
+        "client/polling.rs: sleep(SETTLING",
+        "not a wait for anybody: a session that was told is used a moment later",
+    ),
+    (
         "client/task.rs: TICK",
         "not a wait: it looks whether the machine has slept",
     ),
