@@ -345,7 +345,8 @@ class WebSocket {
       if (opcode === 8) {
         this.connection.socket.end(frame(8, payload));
         this.gone();
-      } else if (opcode === 1) this.text(payload.toString());
+      } else if (opcode === 9) this.connection.socket.write(frame(10, payload));
+      else if (opcode === 1) this.text(payload.toString());
     }
   }
 
