@@ -21,6 +21,9 @@ use socketio::parser::MsgpackParser;
 use socketio::{AckError, Args, DisconnectReason, EmitError, Transport, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+#[path = "interop_client/plain.rs"]
+mod plain;
+
 #[tokio::main]
 async fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -43,8 +46,10 @@ async fn main() {
     };
     let scenario = option("--scenario").expect("--scenario").to_owned();
     // A task of its own, so that a failed check is a status.
-    let facts = tokio::spawn(async move { soon(&scenario, run.scenario(&scenario)).await });
-    let Ok(mut facts) = facts.await else {
+    let facts = tokio::spawn(async move { run.scenario(&scenario).await });
+    let facts = tokio::time::timeout(Duration::from_secs(60), facts).await;
+    let facts = facts.expect("a scenario that ends");
+    let Ok(mut facts) = facts else {
         std::process::exit(1);
     };
     facts["ok"] = true.into();
@@ -75,7 +80,7 @@ impl Run {
             "last words" => last_words(self).await,
             "payload" => payload(self).await,
             "failure" => failure(self).await,
-            name if name.starts_with("plain ") => plain(self, &name[6..]).await,
+            name if name.starts_with("plain ") => plain::play(self, &name[6..]).await,
             name => panic!("unknown scenario {name}"),
         }
     }
@@ -776,86 +781,6 @@ async fn payload(run: &Run) -> Json {
     assert!(socket.is_connected());
     leave(&socket).await;
     json!({ "size": size })
-}
-
-/// What servers of every make can: one text or some bytes an event.
-async fn plain(run: &Run, case: &str) -> Json {
-    let (socket, mut events) = run.connect().await;
-    let echoes = async |socket: &Socket, events: &mut Events, name: &str, value: Value| {
-        socket.emit(name, value.clone());
-        same("an echo", next(events, name).await, [value]);
-    };
-    match case {
-        "text" => {
-            let large = "x".repeat(1_000_000);
-            for text in ["plain", "é€🦀\u{2028}\"\\\n", "", &large] {
-                echoes(&socket, &mut events, "echo", text.into()).await;
-            }
-        }
-        "bytes" => {
-            for size in [1, 57, 1000, 1_000_000] {
-                let bytes: Vec<u8> = (0..size).map(|n| (n % 251) as u8).collect();
-                echoes(&socket, &mut events, "echo bytes", binary(&bytes)).await;
-            }
-        }
-        "acks" => {
-            same("an answer", ack(&socket, "ack", "é").await, ["é".into()]);
-            socket.emit("ask", "who");
-            let question = take(&mut events, "question").await;
-            question.ack.expect("an ack").send("me");
-            let answered = next(&mut events, "answered").await;
-            same("the answer", answered.last(), Some(&"me".into()));
-            let late = socket.timeout(Duration::from_millis(50));
-            let late = soon(
-                "a timeout",
-                late.emit_with_ack::<Json>("nobody answers", "1"),
-            )
-            .await;
-            assert!(matches!(late, Err(AckError::Timeout)), "{late:?}");
-        }
-        "order" => {
-            for n in 0..5000 {
-                socket.emit("echo", n.to_string());
-            }
-            for n in 0..5000 {
-                let want = [Value::from(n.to_string())];
-                same("an echo", next(&mut events, "echo").await, want);
-            }
-        }
-        "namespaces" => {
-            let admin = socket.manager().socket("/admin");
-            let admin = admin.build().expect("valid options");
-            let mut others = admin.events();
-            join(&admin).await;
-            echoes(&admin, &mut others, "echo", "admin".into()).await;
-            soon("left", admin.disconnect()).await;
-            echoes(&socket, &mut events, "echo", "main".into()).await;
-        }
-        "rooms" => {
-            ack(&socket, "join", "room").await;
-            socket.emit("news", "elsewhere");
-            socket.emit("news", "room");
-            same("news", next(&mut events, "news").await, ["room".into()]);
-        }
-        "volatile" => {
-            let emitted = socket.volatile().emit("echo", "now");
-            // Over polling it is dropped while a request is on its way.
-            if emitted.now().is_ok() && run.transports == [Transport::WebSocket] {
-                same("an echo", next(&mut events, "echo").await, ["now".into()]);
-            }
-        }
-        "server leaves" => {
-            socket.manager().set_reconnection(false);
-            let (closed, mut closes) = unbounded_channel();
-            socket.on_disconnect(async move |_: Socket, why: Disconnected| _ = closed.send(why));
-            socket.emit("leave me", false);
-            let why = from(&mut closes, "a reason").await;
-            return json!({ "reason": why.reason().as_str() });
-        }
-        case => panic!("unknown case {case}"),
-    }
-    leave(&socket).await;
-    json!({})
 }
 
 /// What a server that cannot be connected to makes of it.
