@@ -7,7 +7,17 @@ const ODD_IDS = ["007", "999999999999999", "9007199254740993", "1844674407370955
 const ODD_COUNTS = ["0-", "2-", "10-", "11-", "-", "x-", "1", "01-", "1.0-", "1e0-", " 1-", "1 -", "+1-", "-1-", "0x1-", "99999999999999999999-", ""];
 const NUMBERS = ["0", "1", "-1", "-0", "1.5", "1.0", "1e3", "1E-2", "1e400", "12345678901234567890", "0.1000", "01", "1.", ".5", "+1", "NaN", "-"];
 const STRINGS = ['""', '"a"', '"é"', '"\u2028"', '"\\u0000"', '"\\ud800"', '"\\udc00x"', '"\\ud83d\\ude00"', '"\ud83d\ude00"', '"__proto__"', '"\\/"', '"\t"', '"\u007f"', '"\\x"', '"\\u12"', '"\u001e"', '"a', '"%F0"'];
+/** Names that belong to the protocol, or to the server's sockets. */
+const RESERVED = ["connect", "connect_error", "connection", "disconnect", "disconnecting", "newListener", "removeListener", "error", "message"];
+/** Which attachment a placeholder names. */
+const NUMS = ["0", "1", "-1", "-0", "0.0", "1.0", "0e0", "1e0", "10e-1", "0.5", "1.5", "-0.5", "1e-9", "1e400", "9007199254740993", '"0"', "null", "true", "[0]", "{}"];
 const OBJECTS = ['{}', '{"a":1}', '{"a":1,"a":2}', '{"b":1,"2":2,"1":3}', '{"__proto__":{"x":1}}', '{"constructor":1}', '{"a":{"b":[1,{}]}}', '{a:1}', '{"a":1,}', '{"type":"Buffer","data":[1]}', '{"toJSON":1}'];
+
+/** Of equal keys the last counts. */
+const DOUBLED = [
+  '{"token":"no","token":"ok"}', '{"token":"ok","token":"no"}', '{"key":0,"key":1}', '{"offset":"a","pid":"nope","offset":"b"}', '{"pid":"nope","pid":"none","offset":"b"}',
+  '{"pid":1,"pid":"nope","offset":1,"offset":"b"}', '{"pid":"nope","pid":null}', '{"refuse":true,"refuse":false}',
+];
 
 export class Packets {
   constructor(random, set) {
@@ -62,7 +72,7 @@ export class Packets {
       return `[${parts.join("," + space)}${space}]`;
     }
     const odd = random.pick([
-      '["connect"]', '["disconnect"]', '["connect_error",1]', '["disconnecting"]', '["newListener"]', '["removeListener"]', '["error",1]', '["message",1]',
+      ...RESERVED.map((name) => `["${name}",1]`), '["connect"]', '["disconnect"]',
       "[1,2]", "[]", "{}", "null", '"x"', "", "[null]", '[["echo"]]', "[true]", '["echo"', '["echo"]x', '["echo"] ', ' ["echo"]', "false", "[{}]", "0",
       '["__proto__"]', '["toString",1]', '[""]', '["\\u0065cho",1]', '["echo",1,]', "\ufeff[\"echo\"]",
     ]);
@@ -82,7 +92,7 @@ export class Packets {
     return this.random.weighted([
       [8, ""],
       [3, () => this.random.pick(['{"token":"ok"}', '{"key":1}', '{"refuse":true}', "{}", '{"rooms":["r"],"token":"ok"}'])],
-      [2, () => this.random.pick(["null", "[]", '"x"', "1", "{", '{"a":1}x', "true", '{"__proto__":1}', "[1]", " {}", '{"pid":"nope","offset":"x"}', '{"pid":1}'])],
+      [2, () => this.random.pick(["null", "[]", '"x"', "1", "{", '{"a":1}x', "true", '{"__proto__":1}', "[1]", " {}", '{"pid":"nope","offset":"x"}', '{"pid":1}', ...DOUBLED])],
     ]);
   }
 
@@ -104,6 +114,8 @@ export class Packets {
       '["echo",{"_placeholder":true}]', '["echo",{"_placeholder":1,"num":0}]', '["echo",{"num":0,"_placeholder":true,"x":1}]', '["echo",1]', '{"_placeholder":true,"num":0}',
       '[{"_placeholder":true,"num":0}]', '["echo",[{"a":{"_placeholder":true,"num":0}}]]', '["ack",{"_placeholder":true,"num":0}]', '["connect",{"_placeholder":true,"num":0}]', "[]", "",
       '["echo",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]',
+      `["echo",{"_placeholder":true,"num":${random.pick(NUMS)}}]`, `["echo",{"a":[{"num":${random.pick(NUMS)},"_placeholder":true}]}]`,
+      `["echo",{"_placeholder":true,"num":${random.pick(NUMS)},"num":${random.pick(NUMS)}}]`, `["${random.pick(RESERVED)}",{"_placeholder":true,"num":0}]`,
     ]);
     return random.weighted([
       [16, () => { const i = id(); return `2${this.namespace()}${i}${this.event(i)}`; }],
@@ -200,14 +212,30 @@ export class Packets {
     const type = random.weighted([[8, 2], [3, 0], [1, 1], [1, 3], [1, () => random.pick([4, 5, 6, 7, -1, "2", null])]]);
     const nsp = random.weighted([[8, "/"], [2, "/admin"], [1, () => random.pick(["", "admin", 1, null, "/unknown"])]]);
     const value = () => random.pick([1, -1, 1.5, "x", null, true, [1], { a: 1 }, Buffer.from([1, 2]), 2 ** 40, "é"]);
-    const data = random.weighted([
-      [8, () => (type === 2 ? [random.pick(["echo", "ack"]), value()] : type === 3 ? [value()] : undefined)],
-      [1, () => random.pick([[], {}, null, "x", ["connect"], [1], 1])],
+    const asks = random.chance(0.3);
+    const data = () => random.weighted([
+      [8, () => (type === 2 ? [asks ? "ack" : random.pick(["echo", "ack"]), value()] : type === 3 ? [value()] : undefined)],
+      [1, () => [random.pick(RESERVED), ...random.times(0, 1, value)]],
+      [1, () => random.pick([[], {}, null, "x", [1], 1, [null], [[asks ? "ack" : "echo"]]])],
     ]);
-    const packet = { type, nsp, data };
-    if (random.chance(0.3)) packet.id = random.pick([0, 1, 300, 1.5, -1, "1", null]);
-    if (random.chance(0.05)) delete packet[random.pick(["type", "nsp", "data"])];
-    const hex = Buffer.from(new Encoder().encode(packet)[0]).toString("hex");
-    return { hex: random.chance(0.05) ? random.pick([hex.slice(0, -2), hex + "00", "", "c1", "80", "90"]) : hex };
+    const id = () => random.pick([0, 1, 300, 1.5, -1, -33, -0, 2 ** 40, 2 ** 53, -(2 ** 40), 1e300, "1", null, [1]]);
+    const pairs = [["type", type], ["nsp", nsp], ["data", data()]];
+    if (asks) pairs.push(["id", id()]);
+    if (random.chance(0.05)) pairs.splice(random.below(3), 1);
+    // Of equal keys the last counts.
+    if (random.chance(0.08)) pairs.push(random.pick([["type", type], ["type", 2], ["nsp", nsp], ["nsp", "/"], ["data", data()], [asks ? "id" : "y", id()], ["x", value()], ["__proto__", 1]]));
+    const encoded = (value) => Buffer.from(new Encoder().encode(value)[0]);
+    const bytes = Buffer.concat([Buffer.from([0x80 | pairs.length]), ...pairs.flat().map(encoded)]);
+    if (random.chance(0.04)) return this.#damaged(bytes);
+    const hex = bytes.toString("hex");
+    return { hex: random.chance(0.04) ? random.pick([hex.slice(0, -2), hex + "00", "", "c1", "80", "90"]) : hex };
+  }
+
+  /** The same with a byte that is another. */
+  #damaged(bytes) {
+    const { random } = this;
+    const changed = Buffer.from(bytes);
+    changed[random.below(bytes.length)] = random.pick([0x00, 0x7f, 0x80, 0x81, 0x90, 0x91, 0xa0, 0xbf, 0xc0, 0xc1, 0xc4, 0xc7, 0xca, 0xcf, 0xd3, 0xd4, 0xd6, 0xd7, 0xd9, 0xdb, 0xdd, 0xdf, 0xff, random.below(256)]);
+    return { hex: changed.toString("hex") };
   }
 }

@@ -80,8 +80,8 @@ class Player {
   /** Learns what later steps need. */
   #look(entry, wire) {
     const text = entry.body ?? entry.text ?? "";
-    if (entry.body) entry.body = canonical(entry.body);
-    if (entry.text) entry.text = canonical(entry.text);
+    if (entry.body) entry.body = this.#hexadecimal(canonical(entry.body));
+    if (entry.text) entry.text = this.#hexadecimal(canonical(entry.text));
     const opened = /0\{\\?"sid\\?":\\?"([^"\\]*)\\?",\\?"upgrades/.exec(text);
     if (opened && wire.opens) {
       this.sessions.set(wire.opens, { id: opened[1], ...wire.session });
@@ -94,9 +94,23 @@ class Player {
       wire.opens = undefined;
     }
     for (const [, id] of text.matchAll(/\\?"[sp]id\\?":\\?"([\w-]{16,24})\\?"/g)) this.ids.add(id);
-    if (entry.hex) for (const [id] of Buffer.from(entry.hex, "hex").toString("latin1").matchAll(/[\w-]{20}/g)) this.ids.add(id);
+    if (entry.hex) this.#learn(Buffer.from(entry.hex, "hex"));
     const asked = [...text.matchAll(/2(?:\/[^,]*,)?(\d+)\["question"/g)].pop();
     if (asked) this.ack = asked[1];
+  }
+
+  #learn(bytes) {
+    for (const [id] of bytes.toString("latin1").matchAll(/(?<=sid\xb4)[\w-]{20}/g)) this.ids.add(id);
+  }
+
+  /** Messages in base64 as `b{hex}`, where ids can be found. */
+  #hexadecimal(text) {
+    if (!this.set.msgpack) return text;
+    return text.replace(/(^|\("|\x1e|\\u001e)b([gh][\w+/]{11,}=*)/g, (_, before, base64) => {
+      const bytes = Buffer.from(base64, "base64");
+      this.#learn(bytes);
+      return `${before}b{${bytes.toString("hex")}}`;
+    });
   }
 
   #fill(text) {
@@ -116,7 +130,7 @@ class Player {
       if (!wire) return;
       wire.gone = true;
       if (step.how === "end") await wire.finish();
-      else wire.socket.destroy();
+      else wire.socket.resetAndDestroy();
       return;
     }
     const wire = this.wire(step.on);
@@ -269,7 +283,7 @@ class Player {
 
   #mask(text) {
     for (const [name, { id }] of this.sessions) text = text.replaceAll(id, `<${name}>`);
-    for (const id of this.ids) text = text.replaceAll(id, "<id>");
+    for (const id of this.ids) text = text.replaceAll(id, "<id>").replaceAll(Buffer.from(id).toString("hex"), "<id>");
     return text
       .replaceAll(this.name, "<case>")
       .replace(/"id":"[\w-]{20}"/g, '"id":"<id>"')

@@ -1,5 +1,6 @@
 // HTTP requests: paths, queries, methods and headers, right and odd.
 
+const QUALITIES = ["", ";q=0", ";q=1", ";q=0.5", ";q=0.0005", ";q=0.0004", ";q=1e-9", ";q=.5", ";q=0.5x", ";q=2", ";q=-1", ";q=abc", ";q=", ";q", ";Q=0", "; q=0", ";q= 0.5", ";q =0", ";x=1;q=0", ";q=0;q=1", ";"];
 const ORIGINS = ["http://a.example", "http://b.example", "http://c.example", "https://a.example", "null", "", "http://A.example", "http://a.example, http://b.example", "x\u00e9"];
 
 export class Requests {
@@ -46,7 +47,7 @@ export class Requests {
       [4, () => ["Origin", random.pick(ORIGINS)]],
       [2, () => ["Cookie", random.pick(["a=b", "io=x; me=y", "", "=", "a=b; a=c"])]],
       [2, () => ["User-Agent", random.pick(["Mozilla/5.0 (Windows NT 6.1; Trident/7.0)", "Mozilla/4.0 (compatible ;MSIE 8.0)", "curl/8", ""])]],
-      [3, () => ["Accept-Encoding", random.pick(["gzip", "deflate", "br", "gzip, deflate, br", "gzip;q=0", "*", "identity", "deflate;q=1, gzip;q=0.5", "", "x-gzip", "gzip;q=0, *", "GZIP", "*;q=0", "gzip;q=abc"])]],
+      [3, () => ["Accept-Encoding", this.#encodings()]],
       [1, () => ["Connection", random.pick(["close", "keep-alive", "Close", "x", "close, x"])]],
       [1, () => ["X-Forwarded-For", "10.0.0.1, 10.0.0.2"]],
       [1, () => ["Accept", "*/*"]],
@@ -56,6 +57,14 @@ export class Requests {
       [1, () => ["Content-Type", random.pick(["text/plain", "application/json"])]],
       [1, () => random.pick([["Expect", "100-continue"], ["Expect", "x"], ["TE", "trailers"], ["Upgrade", "h2c"], ["Upgrade", "websocket"], ["HTTP2-Settings", "AAMAAABkAAQAAP__"]])],
     ]));
+  }
+
+  /** What a client says of compression. */
+  #encodings() {
+    const { random } = this;
+    if (random.chance(0.4)) return random.pick(["gzip, deflate, br", "", "x-gzip", "gzip x", ",", " gzip ,", "gzip,,deflate", ";q=1"]);
+    const one = () => random.pick(["gzip", "gzip", "deflate", "*", "br", "identity", "GZIP"]) + random.weighted([[2, ""], [3, () => random.pick(QUALITIES)]]);
+    return random.times(1, 3, one).join(random.pick([",", ", "]));
   }
 
   preflight() {

@@ -1,6 +1,7 @@
 // How each difference that is meant is recognised. `row` is the first cell of its row in docs/protocol-notes.md. `of` sees
 // one difference (`compare.mjs`) and the whole case; where the sessions part there, what follows says nothing more
 // (`parts`).
+import { messages } from "./messages.mjs";
 
 const stepOf = ({ at }, { script }) => script[parseInt(at)];
 const onOf = ({ at }) => at.split(" ").slice(1).join(" ");
@@ -32,16 +33,38 @@ function after(d, { script }, test) {
 const isRaw = (step, { script }) => step?.do === "bytes" && !script.some((other) => other !== step && other.on === step.on);
 const WELL_FORMED = /^(\r\n)?GET \S+ HTTP\/1\.[01]\r\nX-Case: [^\r\n]*(\r\n(Host: h|X: ?y|Connection: keep-alive|Content-Length: 0))*\r\n\r\n/;
 const isOdd = (text) => /[<>"{}|^`\u0080-\uffff]/.test(text.split("\r\n")[0]) || !(/Host: h/.test(text) && WELL_FORMED.test(text) && !/Host: [^]*Host: /.test(text));
-/** Packets of several kinds in one body, of either revision: an event, and something behind it. */
-const EVENT_AND_MORE = /(^|\x1e|:|\xff)4[25][^\x1e]*(\x1e|\d:|\xff)/;
-const DISCONNECT_AND_MORE = /(^|\x1e|:|\xff)41[^\x1e]*(\x1e|\d:|\xff)/;
-const CONNECT_AND_MORE = /(^|\x1e|:|\xff)40[^\x1e]*(\x1e|\d:|\xff)/;
+const CONNECT = 0;
+const DISCONNECT = 1;
+const EVENT = 2;
+
+/** Whether there is a step up to the difference whose packets pass the test. */
+const sends = (d, both, test) => after(d, both, (step) => step.do !== "websocket" && test(messages(step, both.set)));
+/** Whether one of the type has something behind it in its body. */
+const isFollowed = (type) => (packets) => packets.slice(0, -1).some((packet) => packet.type === type);
+/** Whether two ask for one namespace. */
+const hasTwoConnects = (packets) => {
+  const names = packets.filter(({ type }) => type === CONNECT).map(({ nsp }) => nsp);
+  return new Set(names).size < names.length;
+};
+/** Whether an event has its CONNECT before it. */
+const hasEarlyEvent = (packets) => packets.some(({ type, nsp }, i) => type !== CONNECT && packets.slice(0, i).some((other) => other.type === CONNECT && other.nsp === nsp));
+
+/** Whether the bodies are the same but for where the answers to CONNECT stand. */
+function isReordered(reference, ours) {
+  if (typeof reference !== "string" || typeof ours !== "string") return false;
+  const kinds = (body) => {
+    const packets = body.split(/\x1e|(?<=[^\d])\d+:(?=4)/);
+    const of = (test) => packets.filter(test).join();
+    const is = (type) => (packet) => new RegExp(`^(\\d+:)?(4${type}|b\\{8.a47479706500?${type}a)`).test(packet);
+    return [of(is(0)), of(is(4)), of((packet) => !is(0)(packet) && !is(4)(packet))].join("|");
+  };
+  return kinds(reference) === kinds(ours);
+}
+
 /** A number of attachments that JavaScript's `Number` understands. */
 const ODD_COUNT = /[56](0\d|0x|[ +]\d|\d+(\.|e| ))[^-]*-/;
 /** A length that JavaScript's `Number` understands. */
 const ODD_LENGTH = /(\s\d+|\+\d+|\d\.0*|\d\s+):[\db]/;
-/** The bytes of a frame, or of a packet in a body. */
-const bytesOf = (value) => Buffer.from(value?.hex ?? String(value).slice(1), value?.hex ? "hex" : "base64").toString("latin1");
 const text = (value) => (value === undefined ? "" : JSON.stringify(value));
 
 /** Whether a body, a byte a character, is a whole binary payload of Engine.IO 3. */
@@ -53,6 +76,15 @@ function isBinaryPayload(body) {
   const isType = found[1] === "\0" ? /^[0-6]/ : /^[\0-\x06]/;
   return length > 0 && length <= rest.length && isType.test(rest) && isBinaryPayload(rest.slice(length));
 }
+
+/** What MessagePack has and JSON has not, or no encoder makes: ids, and names of events. */
+const oddId = ({ type, id }) => type === EVENT && typeof id === "number" && (id < 0 || id > 2 ** 53);
+const oddName = ({ type, data }) => type === EVENT && Array.isArray(data) && typeof data[0] === "object" && data[0] !== null;
+const isMoment = ({ type, data }) => type === EVENT && Array.isArray(data) && ["disconnect", "disconnecting", "error"].includes(data[0]);
+const hasOddKey = (value) => {
+  // Keys that are arrays or dates, or deeper than 128: the decoder of the reference takes them.
+  return typeof value === "string" && /8[1-9a-f](9[0-9a-f]|8[0-9a-f]|d[5678])/.test(value);
+};
 
 export const RULES = [
   {
@@ -112,16 +144,16 @@ export const RULES = [
   },
   { row: "`5` while a GET waits", of: (d, both) => d.field === "body" && /^(\d:)?1$|"(\d:)?1"/.test(d.reference) && /^(\d:)?6$|"(\d:)?6"/.test(d.ours) && after(d, both, (_, text) => text.startsWith("5")) },
   {
-    row: "ack ids above 2^53, or with white space",
+    row: "ack ids above 2^53, below 0 (MessagePack), or with white space",
     parts: true,
-    of: (d, both) => after(d, both, (_, text) => /4[2356](\d*-)?(\/[^,]*,)?[^["{]*(\d{16,}|\s)/.test(text)),
+    of: (d, both) => after(d, both, (_, text) => /4[2356](\d*-)?(\/[^,]*,)?[^["{]*(\d{16,}|\s)/.test(text)) || sends(d, both, (packets) => packets.some(oddId)),
   },
   {
     row: "a placeholder without its attachment",
     parts: true,
     of: (d, both) =>
       after(d, both, (_, text) => /4[56]\d+-/.test(text)) &&
-      after(d, both, (_, text) => /"num":(1|-1|"0"|0\.5)|"_placeholder":true(\}|,"n":)|"_placeholder":1/.test(text)),
+      after(d, both, (_, text) => /"num":(?!0(,|\}|\.0|e0)|-0|\d*\.5|1e-9)|"_placeholder":true(\}|,"n":)|"_placeholder":1/.test(text)),
   },
   {
     row: "a binary payload of Engine.IO 3 that is cut short, or has a length or a type that is none",
@@ -134,22 +166,29 @@ export const RULES = [
     of: (d) => typeof d.reference?.text === "string" && /%/.test(d.reference.text) && decoded(d.reference.text) === d.ours?.text,
   },
   { row: "an attachment that two placeholders name", parts: true, of: (d) => /^452-/.test(d.reference?.text) && /^451-/.test(d.ours?.text) },
-  { row: "an event called `error`", parts: true, of: (d, both) => d.reference?.fact?.error === "" && after(d, both, (_, text) => text.includes('["error"')) },
+  { row: "an event called `error`; by MessagePack also `disconnect` and `disconnecting`", parts: true, of: (d, both) => d.reference?.fact?.error === "" && after(d, both, (_, text) => text.includes('["error"')) },
+  {
+    row: "an event called `error`; by MessagePack also `disconnect` and `disconnecting`",
+    parts: true,
+    of: (d, both) => /disconnect|error/.test(Object.keys(d.reference?.fact ?? {})[0]) && sends(d, both, (packets) => packets.some(isMoment)),
+  },
+  { row: "MessagePack: an event whose name is an array or a map", parts: true, of: (d, both) => text(d.reference).length > text(d.ours).length && sends(d, both, (packets) => packets.some(oddName)) },
   { row: "a refused upgrade by HEAD", parts: true, of: (d, both) => stepOf(d, both)?.method === "HEAD" && d.reference?.rest !== undefined },
   { row: "an upgrade that asks to close the connection", of: (d, both) => d.field === "connection" && d.ours === "close" && header(stepOf(d, both), "connection").some((value) => /close/i.test(value)) },
   { row: "JSONP: whose `j`", of: (d) => /___eio/.test(d.reference) && /___eio/.test(d.ours) && d.reference.replace(/^___eio\[\d*\]/, "") === d.ours.replace(/^___eio\[\d*\]/, "") },
   { row: "JSON nested deeper than 128 levels", parts: true, of: (d, both) => after(d, both, (_, text) => text.includes("[".repeat(127))) },
   { row: "the texts of parse errors", of: (d) => d.reference?.fact?.error !== undefined && d.ours?.fact?.error !== undefined },
-  { row: "an event in the same payload as its CONNECT", parts: true, of: (d, both) => after(d, both, (_, text) => CONNECT_AND_MORE.test(text)) && text(d.ours).length > text(d.reference).length },
-  { row: "a second CONNECT for a namespace that is being joined", parts: true, of: (d, both) => after(d, both, (_, text) => /(^|\x1e|:)40[^]*(\x1e|:)40/.test(text)) },
+  { row: "an event in the same payload as its CONNECT", parts: true, of: (d, both) => sends(d, both, hasEarlyEvent) && text(d.ours).length > text(d.reference).length },
+  { row: "a second CONNECT for a namespace that is being joined", parts: true, of: (d, both) => sends(d, both, hasTwoConnects) },
+  { row: "the answer to a CONNECT that has others beside it in its body", parts: true, of: (d) => d.field === "body" && isReordered(d.reference, d.ours) },
   { row: "a preflight that asks for a WebSocket", parts: true, of: (d, both) => stepOf(d, both)?.do === "websocket" && stepOf(d, both).method === "OPTIONS" && both.set.options.cors !== undefined },
   {
-    row: "events in the same body as what ends their session",
+    row: "events and CONNECTs in the same body as what ends their session",
     parts: true,
-    of: (d, both) => after(d, both, (_, text) => EVENT_AND_MORE.test(text)) && (d.at === "facts" || text(d.ours).length > text(d.reference).length || (/^(\d:)?6/.test(d.reference) && /4[0-6]/.test(d.ours))),
+    of: (d, both) => (sends(d, both, isFollowed(EVENT)) || sends(d, both, isFollowed(CONNECT))) && (d.at === "facts" || text(d.ours).length > text(d.reference).length || (/^(\d:)?6/.test(d.reference) && /4[0-6]/.test(d.ours))),
   },
   { row: "DISCONNECT before the connection is closed, over polling", parts: true, of: (d) => d.field === "body" && /(\x1e|2:)41$/.test(d.reference) && d.reference.startsWith(d.ours) },
-  { row: "a packet behind DISCONNECT in the same body", parts: true, of: (d, both) => after(d, both, (_, text) => DISCONNECT_AND_MORE.test(text)) },
+  { row: "a packet behind DISCONNECT in the same body", parts: true, of: (d, both) => sends(d, both, isFollowed(DISCONNECT)) },
   {
     row: "a POST whose connection is half closed before its body",
     of: (d, { script }) => script.some((step) => step.how === "end" && script.some((other) => other.on === step.on && other.part)) && (d.reference?.status === 400 || d.field === "entry"),
@@ -171,8 +210,9 @@ export const RULES = [
     of: (d, both) => d.field === "status" && d.ours === 204 && stepOf(d, both).method === "OPTIONS" && both.set.options.cors?.origin?.ending !== undefined,
   },
   { row: "a number of attachments, or a length of Engine.IO 3, that is no plain number (`01`, `1.0`, `+1`, ` 6`)", parts: true, of: (d, both) => after(d, both, (step, text) => ODD_COUNT.test(text) || (!/EIO=4/.test(target(step)) && ODD_LENGTH.test(text))) },
-  { row: "MessagePack: `pid` in CONNECT's answer without recovery", of: (d) => bytesOf(d.reference).includes("\xa3pid\xd4\0\0") && bytesOf(d.ours).includes("\xa3sid\xb4") },
-  { row: "MessagePack that is not well-formed", parts: true, of: (d, both) => both.set.flags.parser === "msgpack" && stepOf(d, both)?.op === 2 && d.ours?.frame === "close" },
+  // {sid, pid: undefined} and {sid}
+  { row: "MessagePack: `pid` in CONNECT's answer without recovery", of: (d) => text(d.reference).replaceAll("82a3736964b4<id>a3706964d40000", "81a3736964b4<id>") === text(d.ours) },
+  { row: "MessagePack: keys of a map that are arrays, maps or dates", parts: true, of: (d, both) => both.set.msgpack && after(d, both, ({ data, body }) => hasOddKey(data?.hex ?? Buffer.from(String(body).slice(1), "base64").toString("hex"))) && (d.ours?.frame === "close" || d.at.startsWith("end") || d.at === "facts") },
   { row: "JSONP: a form with two `d`", parts: true, of: (d, both) => after(d, both, (step) => /^d=.*&d=/.test(step.body)) },
   {
     row: "a POST that is being read when its session ends",
@@ -190,16 +230,6 @@ export const RULES = [
     of: (d, both) => both.set.options.addTrailingSlash === false && d.field === "status" && d.ours === 404 && /^\/socket\.io[^?/]/.test(target(stepOf(d, both))),
   },
   { row: "an upgrade for another path", parts: true, of: (d, both) => stepOf(d, both)?.do === "websocket" && d.reference === undefined && d.ours?.status === 404 },
-  {
-    row: "a WebSocket that is not its session's yet, when one of them ends",
-    parts: true,
-    of: (d, both) => (d.reference?.frame === "close") !== (d.ours?.frame === "close") && both.script.some((step) => step.do === "websocket" && step.on === onOf(d) && /sid=/.test(step.target)),
-  },
-  {
-    row: "a WebSocket that is not its session's yet, when one of them ends",
-    parts: true,
-    of: (d, both) => /^(1:)?1$/.test(d.reference?.body) && d.ours === undefined && after(d, both, (step) => step.do === "websocket" && /sid=/.test(step.target)),
-  },
   { row: "what only passes through", of: (d) => sameValues(d.reference?.text ?? d.reference, d.ours?.text ?? d.ours) },
 ];
 

@@ -11,6 +11,9 @@ export function generate(seed, number) {
   return { set, script: new Scripts(random, SETS[set]).script() };
 }
 
+/** `{type: 0, nsp: "/"}` */
+const MSGPACK_CONNECT = "82a47479706500a36e7370a12f";
+
 class Scripts {
   #steps = [];
   #connections = 0;
@@ -95,20 +98,23 @@ class Scripts {
   #body(session) {
     const { packets, random } = this;
     if (session.jsonp && random.chance(0.8)) {
-      const text = session.old ? packets.oldPayload().body : packets.payload();
+      const text = session.old ? packets.oldPayload().body : this.#payload();
       if (typeof text !== "string") return text;
       return random.weighted([[8, () => `d=${encodeURIComponent(text)}`], [1, () => random.pick([`d=${text}`, "x=1", "d=", `d=${encodeURIComponent(text)}&d=x`, `D=${text}`, `d=${encodeURIComponent(text.replaceAll("\\", "\\\\"))}`, "d=%zz"])]]);
     }
-    if (!session.old) return this.set.msgpack && random.chance(0.8) ? `b${Buffer.from(packets.msgpack().hex, "hex").toString("base64")}` : packets.payload();
-    return packets.oldPayload();
+    return session.old ? packets.oldPayload() : this.#payload();
   }
 
+  #payload() {
+    const { packets, random, set } = this;
+    if (!set.msgpack || random.chance(0.2)) return packets.payload();
+    return random.times(1, random.pick([1, 1, 3]), () => `b${Buffer.from(packets.msgpack().hex, "hex").toString("base64")}`).join("\x1e");
+  }
+
+  /** What joins the main namespace over polling, if something has to. */
   #joined(session) {
-    if (this.set.msgpack) {
-      const connect = Buffer.from("83a474797065 00 a36e7370 a12f a464617461 c0".replaceAll(" ", ""), "hex");
-      return `b${connect.toString("base64")}`;
-    }
-    return session.old ? undefined : "40";
+    const connect = this.set.msgpack ? `b${Buffer.from(MSGPACK_CONNECT, "hex").toString("base64")}` : session.old ? undefined : "40";
+    return connect && session.jsonp ? `d=${encodeURIComponent(connect)}` : connect;
   }
 
   #polling() {
@@ -212,7 +218,7 @@ class Scripts {
     this.#add({ do: "websocket", on, target: `${set.path}?${query}`, ...more, as });
     const session = { old };
     if (random.chance(0.85)) {
-      if (set.msgpack) this.#add({ do: "frame", on, op: 2, data: { hex: Buffer.from(this.#joined(session).slice(1), "base64").toString("hex") } });
+      if (set.msgpack) this.#add({ do: "frame", on, op: 2, data: { hex: MSGPACK_CONNECT } });
       else if (!old) this.#add({ do: "frame", on, op: 1, data: "40" });
     }
     for (let i = random.between(1, 6); i > 0; i--) this.#frame(on, session);

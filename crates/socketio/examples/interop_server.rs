@@ -643,7 +643,9 @@ async fn main() -> std::io::Result<()> {
             let auth = auth.unwrap_or_default();
             let rooms = rooms(&auth["rooms"]);
             socket.join(&rooms);
-            tokio::time::sleep(Duration::from_millis(auth["wait"].as_u64().unwrap_or(0))).await;
+            if let Some(wait) = auth["wait"].as_u64() {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+            }
             fact(json!({ "asked": { "rooms": rooms } }));
             Ok::<_, ConnectError>(())
         });

@@ -289,7 +289,8 @@ impl<S: Clone> Connection<S> {
         } = packet;
         match kind {
             PacketKind::Event | PacketKind::BinaryEvent => {
-                let event = event(&data)?.map(|event| EventRef {
+                // Which names belong to the protocol is the parser's business: MessagePack's has none.
+                let event = any_event(&data)?.map(|event| EventRef {
                     name: event.name.into_owned().into(),
                     args: event.args.into_owned().into(),
                 });

@@ -105,18 +105,24 @@ impl Decoder {
             PacketKind::BinaryAck => PacketKind::Ack,
             _ => return Ok(Text::Whole(header)),
         };
+        let mut data = Cow::Borrowed(header.data);
         if !header.data.is_empty() {
             let args = match kind {
                 PacketKind::Event => self.event(header.data)?.args,
                 _ => json::ack(header.data)?,
             };
-            placeholder::check(args, header.attachments)?;
+            if let Some(args_anew) = placeholder::check(args, header.attachments)? {
+                // They are a part of the payload.
+                let start = args.as_ptr() as usize - header.data.as_ptr() as usize;
+                data.to_mut()
+                    .replace_range(start..start + args.len(), &args_anew);
+            }
         }
         self.partial = Some(Box::new(Partial {
             kind,
             nsp: header.nsp.to_owned(),
             id: header.id,
-            data: header.data.to_owned(),
+            data: data.into_owned(),
             attachments: Vec::with_capacity(header.attachments.min(16)),
             missing: header.attachments,
             bytes: 0,
@@ -318,6 +324,20 @@ mod tests {
             (PacketKind::Event, "/n", Some(7))
         );
         assert_eq!(packet.attachments, [&b"first"[..], b"second"]);
+    }
+
+    #[test]
+    fn a_placeholder_s_number_is_one_of_javascript() {
+        for (num, expected) in [("1e0", r#"{"_placeholder":true,"num":1}"#), ("0.5", "null")] {
+            for (kind, name) in [(5, "\"b\" , "), (6, "")] {
+                let mut decoder = Decoder::new(10, 1000);
+                let text = format!(r#"{kind}2- [ {name}{{"_placeholder":true,"num":{num}}} ] "#);
+                assert_eq!(decoder.text(&text), Ok(None), "{text}");
+                assert_eq!(decoder.binary(b"first"[..].into()), Ok(None));
+                let packet = decoder.binary(b"second"[..].into()).unwrap().unwrap();
+                assert_eq!(packet.data, format!("[ {name}{expected} ] "));
+            }
+        }
     }
 
     // S074.

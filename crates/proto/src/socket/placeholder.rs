@@ -1,7 +1,10 @@
 //! `{"_placeholder":true,"num":N}`: where an attachment belongs.
 //!
-//! Placeholders are only checked here, not replaced: that is done where arguments become values.
+//! Placeholders are only checked here, not replaced: that is done where arguments become values. But
+//! their numbers are made such that every reader of JSON finds the same attachment.
 //! Specification: Socket.IO protocol, revision 5, "Packet encoding".
+
+use std::ops::Range;
 
 use memchr::memmem;
 
@@ -9,8 +12,11 @@ use super::json::{MalformedJson, split_args};
 use super::packet::ParseError;
 use super::reader::Reader;
 
-/// Checks that every placeholder in valid arguments refers to one of `count` attachments.
-pub(super) fn check(args: &str, count: usize) -> Result<(), ParseError> {
+/// Checks that every placeholder in valid arguments refers to one of `count` attachments. Gives the
+/// arguments anew if their numbers are not written as everybody does.
+///
+/// A number is JavaScript's: 1.0 is 1, and there is nothing at 0.5, which is null in JSON.
+pub(super) fn check(args: &str, count: usize) -> Result<Option<String>, ParseError> {
     const KEY: &[u8] = b"\"_placeholder\"";
     const USUAL: &[u8] = b"{\"_placeholder\":true,\"num\":";
     let bytes = args.as_bytes();
@@ -34,18 +40,44 @@ pub(super) fn check(args: &str, count: usize) -> Result<(), ParseError> {
             Ok(_) | Err(_) => return Err(ParseError::AttachmentIndex),
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-/// The same for texts which are written in another way. Nothing is built from them.
+/// The same for texts which are written in another way.
 #[cold]
-fn check_all(args: &str, count: usize) -> Result<(), ParseError> {
+fn check_all(args: &str, count: usize) -> Result<Option<String>, ParseError> {
+    let mut check = Check {
+        reader: Reader::new(args),
+        count,
+        odd: Vec::new(),
+    };
+    let mut last = 0;
+    let mut written = String::new();
     for arg in split_args(args) {
-        if value(&mut Reader::new(arg), count)? == Found::Bad {
+        check.reader = Reader::new(arg);
+        if check.value()? == Found::Bad {
             return Err(ParseError::AttachmentIndex);
         }
+        // The argument is a part of the text.
+        let start = arg.as_ptr() as usize - args.as_ptr() as usize;
+        for odd in check.odd.drain(..) {
+            written.push_str(&args[last..start + odd.place.start]);
+            match odd.index {
+                Some(index) => {
+                    written.push_str("{\"_placeholder\":true,\"num\":");
+                    written.push_str(&index.to_string());
+                    written.push('}');
+                }
+                None => written.push_str("null"),
+            }
+            last = start + odd.place.end;
+        }
     }
-    Ok(())
+    if last == 0 {
+        return Ok(None);
+    }
+    written.push_str(&args[last..]);
+    Ok(Some(written))
 }
 
 /// What a value is.
@@ -53,54 +85,92 @@ fn check_all(args: &str, count: usize) -> Result<(), ParseError> {
 enum Found {
     /// It is or contains a placeholder without attachment.
     Bad,
-    Index(u64),
+    Number {
+        value: f64,
+        is_plain: bool,
+    },
     Other,
     True,
 }
 
-/// Reads a value, which is nested as deep as [`MAX_DEPTH`](super::MAX_DEPTH) at most: so is this.
-fn value(reader: &mut Reader<'_>, count: usize) -> Result<Found, MalformedJson> {
-    match reader.first() {
-        Some(b'[') => {
-            reader.enter_array()?;
-            let mut found = Found::Other;
-            while reader.next_item()? {
-                if value(reader, count)? == Found::Bad {
-                    found = Found::Bad;
-                }
-            }
-            Ok(found)
-        }
-        Some(b'{') => object(reader, count),
-        _ => Ok(match &*reader.raw()? {
-            "true" => Found::True,
-            other => other.parse().map_or(Found::Other, Found::Index),
-        }),
-    }
+/// A placeholder that has to be written anew.
+struct Odd {
+    place: Range<usize>,
+    /// `None` if there is no attachment at its number.
+    index: Option<usize>,
 }
 
-fn object(reader: &mut Reader<'_>, count: usize) -> Result<Found, MalformedJson> {
-    let (mut is_placeholder, mut index, mut found) = (false, None, Found::Other);
-    reader.enter_object()?;
-    while let Some(key) = reader.next_key()? {
-        let value = value(reader, count)?;
-        // Of equal keys the last counts, as in JavaScript.
-        match (&*key, value) {
-            ("_placeholder", value) => is_placeholder = value == Found::True,
-            ("num", Found::Index(num)) => index = Some(num),
-            ("num", _) => index = None,
-            _ => {}
-        }
-        if value == Found::Bad {
-            found = Found::Bad;
+/// Reads an argument, which is nested as deep as [`MAX_DEPTH`](super::MAX_DEPTH) at most: so is this.
+struct Check<'a> {
+    reader: Reader<'a>,
+    count: usize,
+    /// In their order, none within another.
+    odd: Vec<Odd>,
+}
+
+impl Check<'_> {
+    fn value(&mut self) -> Result<Found, MalformedJson> {
+        match self.reader.first() {
+            Some(b'[') => {
+                self.reader.enter_array()?;
+                let mut found = Found::Other;
+                while self.reader.next_item()? {
+                    if self.value()? == Found::Bad {
+                        found = Found::Bad;
+                    }
+                }
+                Ok(found)
+            }
+            Some(b'{') => self.object(),
+            Some(b'-' | b'0'..=b'9') => {
+                let text = self.reader.raw()?;
+                let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+                Ok(match text.parse() {
+                    Ok(value) => Found::Number { value, is_plain },
+                    Err(_) => Found::Other,
+                })
+            }
+            _ => Ok(match &*self.reader.raw()? {
+                "true" => Found::True,
+                _ => Found::Other,
+            }),
         }
     }
-    // What else a placeholder contains is replaced together with it.
-    Ok(match (is_placeholder, index) {
-        (true, Some(index)) if index < count as u64 => Found::Other,
-        (true, _) => Found::Bad,
-        (false, _) => found,
-    })
+
+    fn object(&mut self) -> Result<Found, MalformedJson> {
+        let start = self.reader.at();
+        let (mut is_placeholder, mut num, mut found) = (false, Found::Other, Found::Other);
+        self.reader.enter_object()?;
+        while let Some(key) = self.reader.next_key()? {
+            let value = self.value()?;
+            // Of equal keys the last counts, as in JavaScript.
+            match &*key {
+                "_placeholder" => is_placeholder = value == Found::True,
+                "num" => num = value,
+                _ => {}
+            }
+            if value == Found::Bad {
+                found = Found::Bad;
+            }
+        }
+        if !is_placeholder {
+            return Ok(found);
+        }
+        // What else a placeholder contains is replaced together with it.
+        match num {
+            Found::Number { value, is_plain } if value >= 0.0 && value < self.count as f64 => {
+                self.odd.retain(|odd| odd.place.start < start);
+                if !is_plain {
+                    self.odd.push(Odd {
+                        place: start..self.reader.at(),
+                        index: (value.fract() == 0.0).then_some(value as usize),
+                    });
+                }
+                Ok(Found::Other)
+            }
+            _ => Ok(Found::Bad),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +193,10 @@ mod tests {
             (r#"["a",{"num":7,"_placeholder":true}]"#, 1, false),
             (r#"["a",{ "_placeholder" : true, "num" : 0 }]"#, 1, true),
             (r#"["a",{"_placeholder":true,"num":-1}]"#, 1, false),
-            (r#"["a",{"_placeholder":true,"num":0.5}]"#, 1, false),
+            (r#"["a",{"_placeholder":true,"num":-0.5}]"#, 1, false),
+            (r#"["a",{"_placeholder":true,"num":1.0}]"#, 1, false),
+            (r#"["a",{"_placeholder":true,"num":1e400}]"#, 1, false),
+            (r#"["a",{"_placeholder":true,"num":null}]"#, 1, false),
             (r#"["a",{"_placeholder":true,"num":"0"}]"#, 1, false),
             (r#"["a",{"_placeholder":true}]"#, 1, false),
             (r#"["a",{"_placeholder":false}]"#, 1, true),
@@ -149,9 +222,48 @@ mod tests {
             ),
         ] {
             let args = json::event(text).unwrap().args;
-            let expected = good.then_some(()).ok_or(ParseError::AttachmentIndex);
+            let expected = good.then_some(None).ok_or(ParseError::AttachmentIndex);
             assert_eq!(check(args, count), expected, "{text}");
         }
+    }
+
+    // As `attachments[num]` is in JavaScript.
+    #[test]
+    fn numbers_are_written_as_everybody_does() {
+        let placeholder = |num: &str| format!(r#"{{"_placeholder":true,"num":{num}}}"#);
+        for (num, expected) in [
+            ("0.0", placeholder("0")),
+            ("-0", placeholder("0")),
+            ("0e5", placeholder("0")),
+            ("1.0", placeholder("1")),
+            ("10e-1", placeholder("1")),
+            ("0.99999999999999999999", placeholder("1")),
+            ("0.5", "null".to_owned()),
+            ("1e-9", "null".to_owned()),
+            ("1.5", "null".to_owned()),
+        ] {
+            let odd = placeholder(num);
+            for (before, after) in [
+                ("", ""),
+                ("1, ", " ,2"),
+                (r#"{"_placeholder":true,"num":1},[{"é":"#, r#"}],{"num":0}"#),
+                (r#"["\ud800"],"#, ""),
+            ] {
+                let args = format!("{before}{odd}{after}");
+                let expected = format!("{before}{expected}{after}");
+                assert_eq!(check(&args, 2), Ok(Some(expected)), "{args}");
+                let args = format!("{before}[{odd},[{odd}]]{after}");
+                let twice = check(&args, 2).unwrap().unwrap();
+                assert_eq!(check(&twice, 2), Ok(None), "{args}");
+                assert!(!twice.contains(&odd), "{args}");
+            }
+        }
+        // The outer one is replaced as a whole.
+        let inner = placeholder("0.5");
+        let outer = format!(r#"{{"x":{inner},"_placeholder":true,"num":1e0}}"#);
+        assert_eq!(check(&outer, 2), Ok(Some(placeholder("1"))));
+        let outer = format!(r#"{{"x":{inner},"_placeholder":true,"num":1}}"#);
+        assert_eq!(check(&outer, 2), Ok(None));
     }
 
     // P010, P011.

@@ -135,6 +135,11 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
+    /// Where in the text it is.
+    pub(super) fn at(&self) -> usize {
+        self.scanner.at
+    }
+
     /// The first byte of what comes next.
     pub(crate) fn first(&self) -> Option<u8> {
         self.scanner.peek()

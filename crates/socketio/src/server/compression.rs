@@ -2,7 +2,7 @@
 //!
 //! Spec: RFC 9110, sections 8.4.1 and 12.5.3.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::io::Write;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -96,7 +96,7 @@ impl Compressions {
 }
 
 /// Finds what the client prefers of what there is; the first of equals in its list. `*` is what it does
-/// not name. RFC 9110, section 12.5.3.
+/// not name. RFC 9110, section 12.5.3, with the oddities of the reference, which reads it with negotiator.
 pub(crate) fn preferred<E: Copy>(
     request: &HeaderMap,
     offered: &[E],
@@ -104,50 +104,104 @@ pub(crate) fn preferred<E: Copy>(
 ) -> Option<E> {
     let mut best: Option<(E, Wish)> = None;
     for &encoding in offered {
-        let named = wish(request, name(encoding).as_bytes());
-        let Some(wish) = named.or_else(|| wish(request, b"*")) else {
+        let Some(wish) = wish(request, name(encoding).as_bytes()) else {
             continue;
         };
-        if wish.thousandths > 0 && best.is_none_or(|(_, best)| wish > best) {
+        if wish.quality > 0.0 && best.is_none_or(|(_, best)| wish.is_above(best)) {
             best = Some((encoding, wish));
         }
     }
     best.map(|(encoding, _)| encoding)
 }
 
-/// How much a client wants an encoding; the more, the greater.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+/// How much a client wants an encoding.
+#[derive(Clone, Copy)]
 struct Wish {
-    thousandths: u32,
+    /// No number if what it says is none: then it does not want it.
+    quality: f64,
     is_named: bool,
-    position: Reverse<usize>,
+    position: usize,
+}
+
+impl Wish {
+    /// Says whether one encoding goes before another.
+    fn is_above(self, other: Wish) -> bool {
+        match self.quality.partial_cmp(&other.quality) {
+            Some(Ordering::Greater) => true,
+            Some(Ordering::Less) => false,
+            Some(Ordering::Equal) | None => {
+                (self.is_named, Reverse(self.position)) > (other.is_named, Reverse(other.position))
+            }
+        }
+    }
+
+    /// Says whether a later one for the same encoding counts in its stead.
+    fn gives_way(self, later: Wish) -> bool {
+        match (self.is_named, later.is_named) {
+            (false, true) => true,
+            (true, false) => false,
+            (true, true) | (false, false) => !(self.quality > later.quality),
+        }
+    }
 }
 
 fn wish(request: &HeaderMap, name: &[u8]) -> Option<Wish> {
     let values = request.get_all(ACCEPT_ENCODING).into_iter();
     let items = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    items.enumerate().find_map(|(position, item)| {
+    let mut wish: Option<Wish> = None;
+    for (position, item) in items.enumerate() {
         let mut parts = item.split(|&byte| byte == b';').map(<[u8]>::trim_ascii);
-        let is_it = parts.next()?.eq_ignore_ascii_case(name);
-        let quality = parts.find_map(|part| part.strip_prefix(b"q="));
-        is_it.then(|| Wish {
-            thousandths: quality.map_or(1000, thousandths),
-            is_named: name != b"*",
-            position: Reverse(position),
-        })
-    })
+        let item = parts.next().unwrap_or_default();
+        let is_named = item.eq_ignore_ascii_case(name);
+        if !is_named && item != b"*" {
+            continue;
+        }
+        let quality = parts.find_map(|part| match part {
+            b"q" => Some(f64::NAN),
+            part => part.strip_prefix(b"q=").map(number),
+        });
+        let later = Wish {
+            quality: quality.unwrap_or(1.0),
+            is_named,
+            position,
+        };
+        if wish.is_none_or(|wish| wish.gives_way(later)) {
+            wish = Some(later);
+        }
+    }
+    wish
+}
+
+/// The number that a text begins with, as JavaScript reads it.
+fn number(text: &[u8]) -> f64 {
+    let text = text.trim_ascii_start();
+    let digits = |from: usize| {
+        let rest = text.get(from..).unwrap_or_default();
+        rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    };
+    let sign = |at: usize| usize::from(matches!(text.get(at), Some(b'+' | b'-')));
+    let mut end = sign(0);
+    match text[end..].starts_with(b"Infinity") {
+        true => end += b"Infinity".len(),
+        false => {
+            end += digits(end);
+            if text.get(end) == Some(&b'.') {
+                end += 1 + digits(end + 1);
+            }
+            if let Some(b'e' | b'E') = text.get(end) {
+                let exponent = end + 1 + sign(end + 1);
+                if digits(exponent) > 0 {
+                    end = exponent + digits(exponent);
+                }
+            }
+        }
+    }
+    let text = std::str::from_utf8(&text[..end]).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(f64::NAN)
 }
 
 /// Half of the default's time, for a few percent more bytes.
 const LEVEL: u32 = 4;
-
-/// Reads a quality such as `0.5`; what is none counts as 0, as with the reference.
-fn thousandths(quality: &[u8]) -> u32 {
-    let quality = std::str::from_utf8(quality)
-        .ok()
-        .and_then(|q| q.parse::<f32>().ok());
-    quality.map_or(0, |quality| (quality.clamp(0.0, 1.0) * 1000.0) as u32)
-}
 
 #[cfg(test)]
 mod tests {
@@ -175,6 +229,32 @@ mod tests {
             ("*;q=0.5, gzip", Some(Encoding::Gzip)),
             ("*;q=0", None),
             ("gzip;q=abc", None),
+            ("gzip;q", None),
+            ("gzip;q=", None),
+            ("gzip;q=.", None),
+            ("gzip;q=-1", None),
+            ("gzip;q=0.0005", Some(Encoding::Gzip)),
+            ("gzip;q=1e-9", Some(Encoding::Gzip)),
+            ("gzip;q=.5", Some(Encoding::Gzip)),
+            ("gzip;q=0.5x", Some(Encoding::Gzip)),
+            ("gzip;q= 1", Some(Encoding::Gzip)),
+            ("gzip;q=1e", Some(Encoding::Gzip)),
+            ("gzip;Q=0", Some(Encoding::Gzip)),
+            ("gzip;q =0", Some(Encoding::Gzip)),
+            ("gzip;", Some(Encoding::Gzip)),
+            ("gzip ; x=1 ; q=0", None),
+            ("gzip;q=0;q=1", None),
+            ("gzip x", None),
+            ("gzip;q=2, deflate;q=3", Some(Encoding::Deflate)),
+            ("gzip;q=2, deflate;q=Infinity", Some(Encoding::Deflate)),
+            ("gzip;q=0.0005, deflate;q=0.0006", Some(Encoding::Deflate)),
+            ("gzip;q=0.5, deflate;q=0.6, gzip", Some(Encoding::Gzip)),
+            ("gzip;q=0, gzip", Some(Encoding::Gzip)),
+            ("gzip, gzip;q=0", Some(Encoding::Gzip)),
+            ("gzip, gzip;q=abc", None),
+            ("gzip;q=abc, gzip", Some(Encoding::Gzip)),
+            ("*;q=0, *;q=1", Some(Encoding::Gzip)),
+            ("deflate, gzip, deflate", Some(Encoding::Gzip)),
             ("x-gzip", None),
             ("", None),
         ] {

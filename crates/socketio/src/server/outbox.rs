@@ -530,6 +530,9 @@ impl Outbox {
             .iter()
             .flat_map(|chunk| websocket::frames(chunk.bytes()));
         if frames.all(|(_, payload, _)| payload == b"6") {
+            if let Some(rare) = &mut self.rare {
+                rare.late.packet = false;
+            }
             self.push(Opcode::Text, b"1");
         }
     }
@@ -795,9 +798,9 @@ impl Outbox {
                 break;
             }
         }
+        // It was asked for before the session ended, if it has: a close packet has an answer of its own.
         if let Some(rare) = &mut self.rare
             && std::mem::take(&mut rare.late.packet)
-            && self.gate == Gate::Open
         {
             each(Opcode::Text, PONG);
         }
@@ -1015,6 +1018,18 @@ mod tests {
             let expected: &[usize] = if is_closed { &[10, 1] } else { &[4, 4, 2, 1] };
             assert_eq!((&*answers, outbox.queued()), (expected, 0));
         }
+    }
+
+    #[test]
+    fn a_pong_that_was_asked_for_comes_whatever_becomes_of_the_session() {
+        let mut outbox = outbox(None);
+        outbox.push(Opcode::Text, b"42[1]");
+        assert!(outbox.push_pong(None) == Pushed::Queued);
+        outbox.seal(Ending::CloseFrame);
+        assert!(outbox.push_pong(None) == Pushed::Closed);
+        let mut answer = Vec::new();
+        outbox.take_frames(|_, payload| answer.push(payload.to_vec()));
+        assert_eq!(answer, [&b"42[1]"[..], b"3"]);
     }
 
     #[test]

@@ -338,6 +338,8 @@ async fn handle(session: &Arc<Session>, bytes: &[u8], is_binary: bool) {
     let rest = {
         let (lossy, form);
         let payload = match is_binary {
+            // The reference looks for a form, and bytes are none.
+            true if session.dialect().jsonp => return session.post_done(),
             true => Payload::Binary(bytes),
             false => {
                 // As the reference reads a body; a WebSocket's text has to be UTF-8.

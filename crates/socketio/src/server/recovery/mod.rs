@@ -18,7 +18,6 @@ mod trail;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::cluster::KeptClient;
@@ -165,19 +164,14 @@ impl Memory {
 /// Reads the private id and the offset out of a client's `auth`; `None` if it does not ask to be
 /// recovered.
 pub(crate) fn proof(auth: &str) -> Option<(String, Option<String>)> {
-    #[derive(Deserialize)]
-    struct Proof {
-        pid: Value,
-        #[serde(default)]
-        offset: Value,
-    }
-    let proof: Proof = serde_json::from_str(auth).ok()?;
-    let Value::String(pid) = proof.pid else {
+    // Of equal keys the last counts, as in JavaScript.
+    let mut proof: Value = serde_json::from_str(auth).ok()?;
+    let Value::String(pid) = proof.get_mut("pid")?.take() else {
         return None;
     };
-    let offset = match proof.offset {
-        Value::String(offset) => Some(offset),
-        Value::Null => None,
+    let offset = match proof.get_mut("offset").map(Value::take) {
+        Some(Value::String(offset)) => Some(offset),
+        None | Some(Value::Null) => None,
         // No offset of ours, whatever it is.
         _ => Some(String::new()),
     };
