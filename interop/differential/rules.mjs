@@ -165,7 +165,8 @@ export const RULES = [
     row: "a space or a letter beyond ASCII in the namespace of an Engine.IO 3 client",
     of: (d) => typeof d.reference?.text === "string" && /%/.test(d.reference.text) && decoded(d.reference.text) === d.ours?.text,
   },
-  { row: "an attachment that two placeholders name", parts: true, of: (d) => /^452-/.test(d.reference?.text) && /^451-/.test(d.ours?.text) },
+  { row: "an attachment that two placeholders name, or none", parts: true, of: (d) => /^452-/.test(d.reference?.text) && /^451-/.test(d.ours?.text) },
+  { row: "an attachment that two placeholders name, or none", parts: true, of: (d) => isUnnamed(d.reference?.text ?? d.reference, d.ours?.text ?? d.ours) },
   { row: "an event called `error`; by MessagePack also `disconnect` and `disconnecting`", parts: true, of: (d, both) => d.reference?.fact?.error === "" && after(d, both, (_, text) => text.includes('["error"')) },
   {
     row: "an event called `error`; by MessagePack also `disconnect` and `disconnecting`",
@@ -232,6 +233,13 @@ export const RULES = [
   { row: "an upgrade for another path", parts: true, of: (d, both) => stepOf(d, both)?.do === "websocket" && d.reference === undefined && d.ours?.status === 404 },
   { row: "what only passes through", of: (d) => sameValues(d.reference?.text ?? d.reference, d.ours?.text ?? d.ours) },
 ];
+
+/** Whether ours has attachments that no placeholder names, and is the same without. */
+function isUnnamed(reference, ours) {
+  if (typeof reference !== "string" || typeof ours !== "string") return false;
+  const without = ours.replace(/45(\d+-)(?!.*_placeholder)/g, "42").replace(/46(\d+-)(?!.*_placeholder)/g, "43").replace(/\x1eb[\w+/=]*/g, "");
+  return without !== ours && sameValues(reference, without);
+}
 
 /** Whether two bodies or messages are the same once all that is in them is what JavaScript makes of it. */
 function sameValues(left, right) {

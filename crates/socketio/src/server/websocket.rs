@@ -172,19 +172,29 @@ impl Incoming {
         (used, Fed::Open)
     }
 
-    /// The connection broke, or the peer broke the rules of WebSocket.
+    /// Nothing more can be written, or the peer broke the rules of WebSocket.
     fn end(&mut self, close_code: Option<u16>, description: &str) {
+        self.end_with(CloseReason::TransportError, close_code, description);
+    }
+
+    /// Nothing more can be read: that is an end like others, as with the reference.
+    fn reset(&mut self, description: &str) {
+        self.end_with(CloseReason::TransportClose, None, description);
+    }
+
+    fn end_with(&mut self, reason: CloseReason, close_code: Option<u16>, description: &str) {
         self.input = Input::Broken;
+        if let Some(code) = close_code.map(u16::to_be_bytes) {
+            match self.via {
+                Via::Main => self.session.with_outbox(|o| o.push(Opcode::Close, &code)),
+                Via::Probe => self.session.answer_on_probe(Opcode::Close, &code),
+            }
+        }
         if self.via == Via::Probe {
             return;
         }
-        if let Some(code) = close_code {
-            self.session
-                .with_outbox(|o| o.push(Opcode::Close, &code.to_be_bytes()));
-        }
         let description = Some(description.to_owned().into());
-        self.session
-            .transport_closed(CloseReason::TransportError, description);
+        self.session.transport_closed(reason, description);
     }
 
     /// Leaves what a probed connection has to write; the session knows then that it has ended.
@@ -345,7 +355,7 @@ impl TcpTask {
 
     fn read(&mut self, cx: &mut Context<'_>, budget: &mut Budget) -> Poll<Fed> {
         if ready!(self.stream.poll_read_ready(cx)).is_err() {
-            self.incoming.end(None, "read failed");
+            self.incoming.reset("read failed");
             return Poll::Ready(Fed::Ended);
         }
         with_buffer(|buffer| {
@@ -364,7 +374,7 @@ impl TcpTask {
                     Poll::Ready(Fed::Ended)
                 }
                 Err(e) if e.kind() != io::ErrorKind::WouldBlock => {
-                    self.incoming.end(None, &e.to_string());
+                    self.incoming.reset(&e.to_string());
                     Poll::Ready(Fed::Ended)
                 }
                 // Readiness was stale: asking again registers this task.
@@ -569,7 +579,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamTask<S> {
                 }
                 Ok(()) => Poll::Ready(self.incoming.feed(read.filled_mut(), budget)),
                 Err(e) => {
-                    self.incoming.end(None, &e.to_string());
+                    self.incoming.reset(&e.to_string());
                     Poll::Ready(Fed::Ended)
                 }
             }
