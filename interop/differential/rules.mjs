@@ -49,14 +49,16 @@ const hasTwoConnects = (packets) => {
 /** Whether an event has its CONNECT before it. */
 const hasEarlyEvent = (packets) => packets.some(({ type, nsp }, i) => type !== CONNECT && packets.slice(0, i).some((other) => other.type === CONNECT && other.nsp === nsp));
 
-/** Whether the bodies are the same but for where the answers to CONNECT stand. */
+/** Whether the bodies are the same but for where the answers to CONNECT stand; a middleware of `/guarded` waits. */
 function isReordered(reference, ours) {
   if (typeof reference !== "string" || typeof ours !== "string") return false;
   const kinds = (body) => {
     const packets = body.split(/\x1e|(?<=[^\d])\d+:(?=4)/);
     const of = (test) => packets.filter(test).join();
     const is = (type) => (packet) => new RegExp(`^(\\d+:)?(4${type}|b\\{8.a47479706500?${type}a)`).test(packet);
-    return [of(is(0)), of(is(4)), of((packet) => !is(0)(packet) && !is(4)(packet))].join("|");
+    const waits = (packet) => packet.includes("/guarded,");
+    const refusals = packets.filter(is(4)).sort().join();
+    return [of((packet) => is(0)(packet) && !waits(packet)), of((packet) => is(0)(packet) && waits(packet)), refusals, of((packet) => !is(0)(packet) && !is(4)(packet))].join("|");
   };
   return kinds(reference) === kinds(ours);
 }
@@ -188,6 +190,7 @@ export const RULES = [
     parts: true,
     of: (d, both) => (sends(d, both, isFollowed(EVENT)) || sends(d, both, isFollowed(CONNECT))) && (d.at === "facts" || text(d.ours).length > text(d.reference).length || (/^(\d:)?6/.test(d.reference) && /4[0-6]/.test(d.ours))),
   },
+  { row: "pings of an Engine.IO 3 client between two of its GETs", of: (d) => d.field === "body" && /(1:3){2}/.test(d.reference) && d.ours !== d.reference && withoutPongs(d.reference) === withoutPongs(d.ours) },
   { row: "DISCONNECT before the connection is closed, over polling", parts: true, of: (d) => d.field === "body" && /(\x1e|2:)41$/.test(d.reference) && d.reference.startsWith(d.ours) },
   { row: "a packet behind DISCONNECT in the same body", parts: true, of: (d, both) => sends(d, both, isFollowed(DISCONNECT)) },
   {
@@ -233,6 +236,8 @@ export const RULES = [
   { row: "an upgrade for another path", parts: true, of: (d, both) => stepOf(d, both)?.do === "websocket" && d.reference === undefined && d.ours?.status === 404 },
   { row: "what only passes through", of: (d) => sameValues(d.reference?.text ?? d.reference, d.ours?.text ?? d.ours) },
 ];
+
+const withoutPongs = (body) => String(body).replace(/1:3(?=\d+:|"|$)/g, "");
 
 /** Whether ours has attachments that no placeholder names, and is the same without. */
 function isUnnamed(reference, ours) {

@@ -515,9 +515,11 @@ fn register(io: &Server, handlers: &Handlers, children: &ParentNamespace) {
             let name: String = args.decode().expect("a name");
             socket.emit("any", (name, args.len() - 1));
         });
-        socket.on_any_outgoing(|_, name, _| {
+        let case = socket.handshake().header("x-case").map(ToOwned::to_owned);
+        socket.on_any_outgoing(move |_, name, _| {
             if name != "any" {
-                fact(json!({ "outgoing": name }));
+                let case = case.as_deref().map(str::as_bytes);
+                fact(with_case(json!({ "outgoing": name }), case));
             }
         });
     });
