@@ -140,7 +140,9 @@ impl Wish {
         match (self.is_named, later.is_named) {
             (false, true) => true,
             (true, false) => false,
-            (true, true) | (false, false) => !(self.quality > later.quality),
+            (true, true) | (false, false) => {
+                self.quality.partial_cmp(&later.quality) != Some(Ordering::Greater)
+            }
         }
     }
 }
