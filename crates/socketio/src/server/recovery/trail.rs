@@ -686,7 +686,7 @@ mod tests {
         let session = Arc::new(Session::new(new, &io.shared, handshake, start));
         let mut running = Running::default();
         for n in 0..NAMESPACES {
-            io.of(&format!("/{n}"));
+            io.of(format!("/{n}"));
             let join = format!("0/{n},");
             let join = Packet::Message(Message::Text(&join));
             session.handle_packet(Via::Main, join, start, &mut running);
