@@ -126,7 +126,13 @@ impl Request {
             return Err(self.refused(&head, self.message, &body));
         }
         let body = exchange.body(&head, config.max_message).await;
-        let (body, end) = body.map_err(|error| self.unanswered(&error))?;
+        let (body, end) = match body {
+            // Nobody looks at it.
+            Err(error) if self.method == Method::POST && error.is_of_packing() => {
+                (Vec::new(), End::Complete)
+            }
+            body => body.map_err(|error| self.unanswered(&error))?,
+        };
         let (stream, rest) = exchange.into_parts();
         if end == End::Complete && rest.is_empty() {
             self.connections.keep(habits, stream, &head, Instant::now());

@@ -425,7 +425,7 @@ async fn a_stream_that_is_not_read_leaves_other_namespaces_their_events() {
         let other = other.await.expect("connected");
         let (sender, mut got) = channel();
         other.on("n", async move |_: ClientSocket, n: u32| {
-            drop(sender.send(n))
+            _ = sender.send(n);
         });
         let mut events = unread.events();
         unread.emit("go", COUNT);

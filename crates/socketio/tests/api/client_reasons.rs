@@ -387,6 +387,32 @@ async fn attachments_that_do_not_come_end_the_connection() {
     }
 }
 
+// Nobody looks at what a POST is answered with.
+#[tokio::test]
+async fn an_answer_to_a_post_need_not_be_unpacked() {
+    let (gets, has_event) = (AtomicU32::new(0), AtomicU32::new(0));
+    let server = Fake::start(move |head, body| {
+        if head.starts_with("POST") {
+            if body.contains("420[") {
+                has_event.store(1, Ordering::SeqCst);
+            }
+            return packed(200);
+        }
+        let answer = match gets.fetch_add(1, Ordering::SeqCst) {
+            0 => open("s", ""),
+            1 => JOINED.to_owned(),
+            _ if has_event.swap(0, Ordering::SeqCst) == 1 => "430[7]".to_owned(),
+            _ => "6".to_owned(),
+        };
+        http(200, &answer)
+    })
+    .await;
+    let socket = soon(builder(&server.url, POLLING).connect()).await;
+    let socket = socket.expect("connected");
+    let answer = soon(socket.emit_with_ack::<u32>("a", ())).await;
+    assert_eq!(answer.expect("an answer"), 7);
+}
+
 // serde shows names that were not expected as they came.
 #[test]
 fn what_does_not_fit_a_type_is_told_on_one_line() {

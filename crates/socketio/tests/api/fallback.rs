@@ -101,7 +101,7 @@ impl Clock {
         let (stopped, goes_on) = std::sync::mpsc::channel();
         // A test that hangs ends by its own timeouts then.
         let limit = Duration::from_secs(60);
-        tokio::task::spawn_blocking(move || drop(goes_on.recv_timeout(limit)));
+        tokio::task::spawn_blocking(move || goes_on.recv_timeout(limit));
         Clock(stopped)
     }
 

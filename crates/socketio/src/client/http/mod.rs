@@ -224,6 +224,14 @@ impl HttpError {
         TransportError::unanswered(message, self, hint)
     }
 
+    /// Says whether a whole body came that cannot be unpacked.
+    pub(crate) fn is_of_packing(&self) -> bool {
+        matches!(
+            self,
+            HttpError::Body(BodyError::Encoding(_) | BodyError::Unpack(_))
+        )
+    }
+
     /// Says whether nothing came that looks like HTTP.
     fn is_silence(&self) -> bool {
         matches!(
