@@ -327,7 +327,7 @@ pub(crate) static SERVERS: &[ServerRow] = &[
     },
     ServerRow {
         title: "socketioxide 0.18.9",
-        revisions: "4; 3 with its feature `v4`",
+        revisions: "4",
         note: "What is emitted beyond `max_buffer_size`, 128 packets, is lost.",
         shown: "interop/test/servers.test.mjs",
     },
