@@ -161,11 +161,12 @@ fn what_the_table_names_is_there() {
 }
 
 /// What `Metrics` has beside plain counters.
-const METRICS: [&str; 4] = [
+const METRICS: [&str; 5] = [
     "disconnects",
     "held_bytes",
     "dynamic_namespaces",
     "recovery_bytes",
+    "long_queue_bytes",
 ];
 
 fn counters() -> BTreeSet<String> {
