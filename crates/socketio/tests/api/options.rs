@@ -81,7 +81,6 @@ const SERVER_NUMBERS: &[(&str, On<ServerBuilder, usize>)] = &[
     ("max_running_handlers", |b, n| {
         b.max_running_handlers(n as u32)
     }),
-    ("max_total_queue", ServerBuilder::max_total_queue),
     ("threshold", |b, n| {
         b.per_message_deflate(PerMessageDeflate::new().threshold(n))
     }),

@@ -1,6 +1,7 @@
 //! Handlers, middlewares and listeners of a server.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -251,6 +252,15 @@ pub(super) fn rows() -> Vec<Row> {
         }),
         row("handler", &["server/handlers: on_error"], BESIDE, |t| {
             Box::pin(refused(t))
+        }),
+        row("handler", &["server/handlers: on_expiring"], BESIDE, |t| {
+            Box::pin(handled(t.clone(), move |bad| {
+                bad.on_expiring(async move |_: Socket| t.later().await);
+                bad.on_connect(async |socket: Socket| {
+                    // Its time is so short that it is announced at once.
+                    socket.expires_at(SystemTime::now() + Duration::from_secs(20));
+                });
+            }))
         }),
         row(
             "handler",
