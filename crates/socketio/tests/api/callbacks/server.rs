@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use socketio::cluster::MemoryBus;
 use socketio::{Args, Event, Namespace, Server, Socket};
+use tokio::sync::Notify;
 
 use super::lab::Fault::{Never, Panic, Slow};
 use super::lab::{Bomb, BoxFuture, Lab, Row, SharedBomb, Trouble, ask, join, state};
@@ -54,6 +55,26 @@ async fn refused(trouble: Trouble) -> (Lab, String) {
     .await;
     let mut ws = lab.victim().await;
     ws.send("42/bad,[\"refused\"]").await;
+    let becomes = ask(&mut ws, &trouble).await;
+    (lab, becomes)
+}
+
+/// The end of a client's time is announced.
+async fn expires(trouble: Trouble) -> (Lab, String) {
+    let (t, announced) = (trouble.clone(), Arc::new(Notify::new()));
+    let announces = announced.clone();
+    let lab = lab(move |bad| {
+        bad.on("x", async |_: Socket| 1);
+        bad.on_expiring(async move |_: Socket| {
+            announces.notify_one();
+            t.later().await;
+        });
+    })
+    .await;
+    let mut ws = lab.victim().await;
+    let soon = SystemTime::now() + Duration::from_secs(20);
+    lab.io.of("/bad").sockets().remove(0).expires_at(soon);
+    announced.notified().await;
     let becomes = ask(&mut ws, &trouble).await;
     (lab, becomes)
 }
@@ -254,13 +275,7 @@ pub(super) fn rows() -> Vec<Row> {
             Box::pin(refused(t))
         }),
         row("handler", &["server/handlers: on_expiring"], BESIDE, |t| {
-            Box::pin(handled(t.clone(), move |bad| {
-                bad.on_expiring(async move |_: Socket| t.later().await);
-                bad.on_connect(async |socket: Socket| {
-                    // Its time is so short that it is announced at once.
-                    socket.expires_at(SystemTime::now() + Duration::from_secs(20));
-                });
-            }))
+            Box::pin(expires(t))
         }),
         row(
             "handler",
