@@ -40,7 +40,7 @@ async fn sockets_are_freed_with_their_connections() {
 // S004: a session that joins no namespace is closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_without_a_namespace_is_closed() {
-    let (io, address) = start(Server::builder().connect_timeout(Duration::from_millis(30))).await;
+    let (io, address) = start(Server::builder().connect_timeout(Duration::from_millis(500))).await;
     let mut idle = Ws::open(address).await;
     assert_eq!(idle.closed().await, Some(None));
     let mut joined = Ws::connect(address).await;
@@ -59,7 +59,7 @@ async fn a_session_without_a_namespace_is_closed() {
 // E048: an upgrade that never finishes costs the probe, not the session.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_that_never_finishes_is_forgotten() {
-    let builder = Server::builder().upgrade_timeout(Duration::from_millis(30));
+    let builder = Server::builder().upgrade_timeout(Duration::from_millis(500));
     let (io, address) = start(builder).await;
     let sid = open_polling(address).await;
     let target = format!("/socket.io/?EIO=4&transport=websocket&sid={sid}");

@@ -220,7 +220,7 @@ async fn an_abandoned_session_is_forgotten() {
 async fn a_silent_session_is_gone_when_its_time_is_over() {
     // A ping that is later than a quarter of the timeout gives the client its time back: the machine that
     // runs the test may be that busy, but not for longer.
-    let (interval, timeout) = (Duration::from_millis(50), Duration::from_millis(950));
+    let (interval, timeout) = (Duration::from_millis(50), Duration::from_millis(2950));
     let builder = Server::builder()
         .ping_interval(interval)
         .ping_timeout(timeout)
