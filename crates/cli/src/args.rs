@@ -408,17 +408,18 @@ fn log_filter(text: &str) -> Parsed<String> {
 
 /// Addresses as they may be shown: of a URL nobody sees who signs in, and what is no URL is not shown.
 pub(crate) fn without_password(urls: &str) -> String {
+    const NO_SCHEME: &str = "none://";
     let shown = |url: &str| {
         let url = match url.contains("://") {
             true => Url::parse(url),
             // NATS needs no scheme.
-            false => Url::parse(&format!("nats://{url}")),
+            false => Url::parse(&format!("{NO_SCHEME}{url}")),
         };
         match url {
             Ok(mut url) if url.has_host() => {
                 let _ = url.set_username("").and_then(|()| url.set_password(None));
                 url.set_query(None);
-                url.to_string()
+                url.as_str().trim_start_matches(NO_SCHEME).to_owned()
             }
             _ => "(not shown: it may have a password)".to_owned(),
         }
@@ -444,7 +445,7 @@ mod tests {
                 "redis://a:1, redis://:secret@b:2",
                 "redis://a:1,redis://b:2",
             ),
-            ("u:secret@h:4222", "nats://h:4222"),
+            ("u:secret@h:4222", "h:4222"),
             (
                 "host=h password=secret",
                 "(not shown: it may have a password)",

@@ -9,6 +9,7 @@ mod deflate;
 mod encode;
 mod handshake;
 mod response;
+mod skip;
 
 pub use decode::{DecodeError, Decoded, Decoder, Item, Role};
 pub use deflate::{
@@ -23,3 +24,4 @@ pub use handshake::{
     HandshakeError, UpgradeHeaders, accept_key, check_upgrade, check_version, offered_protocols,
 };
 pub use response::{ResponseError, ResponseHeaders, check_response, client_key};
+pub use skip::CloseSearch;

@@ -231,7 +231,7 @@ fn auth_of(socket: &Socket) -> Call<'_, Socket> {
 /// What fits is the application's affair, and nothing for clients to read.
 fn invalid_auth(socket: &Socket, error: &DecodeError) -> ConnectError {
     let shared = socket.0.session.shared();
-    shared.undecodable(socket, "connect", error);
+    shared.undecodable_auth(socket, error);
     ConnectError::new("invalid auth")
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The HTTP library looks for the end before it answers, and then drops the request. Here the end is
 //! told a little later: what can be answered at once is, as by the reference, and what has to wait
-//! ends, because a client that has gone looks the same.
+//! ends, because a client that has gone looks the same. A stream of TLS that ends without a word, and a
+//! connection that was reset behind a request, are ends like others.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -54,19 +55,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for EarlyEnd<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
         if buf.filled().len() > before {
             return Poll::Ready(Ok(()));
         }
-        if self.is_blocked {
+        if self.is_blocked && read.is_ok() {
             return Poll::Pending;
         }
+        // An end or an error is there again when it is asked for again.
         if self.kept_back < TURNS && self.http.is_pending() {
             self.kept_back += 1;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(read)
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use socketio_proto::websocket::{self, Decoder, Item, Role};
+use socketio_proto::websocket::{self, CloseSearch};
 
 use super::outbox::{Flushed, send};
 use super::session::Session;
@@ -22,6 +22,9 @@ use crate::read_buffer::with_buffer;
 /// and again for the peer's end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// So many bytes are read and thrown away of a peer that goes on sending; then the connection is dropped.
+const MAX_LATE: usize = 32 * 1024 * 1024;
+
 /// What is left to do on a connection that ends.
 #[derive(Default)]
 pub(super) struct Left {
@@ -29,8 +32,8 @@ pub(super) struct Left {
     pub(super) session: Option<Arc<Session>>,
     /// So are these frames.
     pub(super) own: Vec<u8>,
-    /// The peer's close frame is awaited, in what is read with this.
-    awaited: Option<(Decoder, Vec<u8>)>,
+    /// The peer's close frame is awaited, in this and what is read behind it.
+    awaited: Option<Vec<u8>>,
 }
 
 impl Left {
@@ -46,9 +49,9 @@ impl Left {
     }
 
     /// The stream ends when the peer's close frame has come: it is looked for in what is still to be
-    /// read, and what was read already.
-    pub(super) fn expect_close(&mut self, decoder: Decoder, rest: Vec<u8>) {
-        self.awaited = Some((decoder, rest));
+    /// read, and what was read already, which begins with a frame.
+    pub(super) fn expect_close(&mut self, rest: Vec<u8>) {
+        self.awaited = Some(rest);
     }
 
     /// Writes what is left, says that nothing more comes, and reads until the peer has said so too: a
@@ -64,11 +67,12 @@ impl Left {
         patience: Duration,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     ) {
+        let mut late = Late { left: MAX_LATE };
         // What went wrong concerns nobody any more.
-        let _ = timeout(patience, self.say_goodbye(stream)).await;
+        let _ = timeout(patience, self.say_goodbye(stream, &mut late)).await;
         let _ = timeout(patience, async {
             stream.shutdown().await?;
-            while read(stream, |_| ()).await?.is_some() {}
+            while late.read(stream, |_| ()).await?.is_some() {}
             io::Result::Ok(())
         })
         .await;
@@ -77,6 +81,7 @@ impl Left {
     async fn say_goodbye(
         &mut self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        late: &mut Late,
     ) -> io::Result<()> {
         stream.write_all(&self.own).await?;
         if let Some(session) = &self.session {
@@ -90,59 +95,53 @@ impl Left {
             .await;
         }
         stream.flush().await?;
-        match &mut self.awaited {
-            Some((decoder, rest)) => read_close(stream, decoder, rest).await,
-            None => Ok(()),
-        }
-    }
-}
-
-/// Reads until the peer's close frame, its end, or what is no frame.
-async fn read_close(
-    stream: &mut (impl AsyncRead + Unpin),
-    decoder: &mut Decoder,
-    rest: &mut Vec<u8>,
-) -> io::Result<()> {
-    loop {
-        let mut used = 0;
-        loop {
-            match decoder.decode(&mut rest[used..]) {
-                Ok(Some(decoded)) => {
-                    used += decoded.consumed;
-                    if let Item::Close(_) = decoded.item {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => break,
-                Err(_) => return Ok(()),
+        let Some(rest) = self.awaited.take() else {
+            return Ok(());
+        };
+        let mut search = CloseSearch::default();
+        let mut has_come = search.finds(&rest);
+        while !has_come {
+            match late.read(stream, |data| search.finds(data)).await? {
+                Some(found) => has_come = found,
+                None => break,
             }
         }
-        rest.drain(..used);
-        if read(stream, |data| rest.extend_from_slice(data))
-            .await?
-            .is_none()
-        {
-            return Ok(());
-        }
+        Ok(())
     }
 }
 
-/// Reads once, into the thread's buffer; `None` at the end of the stream.
-async fn read<R>(
-    stream: &mut (impl AsyncRead + Unpin),
-    mut then: impl FnMut(&[u8]) -> R,
-) -> io::Result<Option<R>> {
-    poll_fn(|cx| {
-        with_buffer(|buffer| {
-            let mut read = ReadBuf::new(buffer);
-            ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
-            Poll::Ready(Ok(match read.filled() {
-                [] => None,
-                data => Some(then(data)),
-            }))
+/// What a peer sends that nobody wants any more.
+struct Late {
+    /// So many bytes of it are still read.
+    left: usize,
+}
+
+impl Late {
+    /// Reads once, into the thread's buffer; `None` at the end of the stream, or when it was enough. The
+    /// others have their turn after each read.
+    async fn read<R>(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        mut then: impl FnMut(&[u8]) -> R,
+    ) -> io::Result<Option<R>> {
+        let (read, result) = poll_fn(|cx| {
+            with_buffer(|buffer| {
+                let mut read = ReadBuf::new(buffer);
+                ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+                Poll::Ready(io::Result::Ok(match read.filled() {
+                    [] => (0, None),
+                    data => (data.len(), Some(then(data))),
+                }))
+            })
         })
-    })
-    .await
+        .await?;
+        if read > self.left {
+            return Ok(None);
+        }
+        self.left -= read;
+        tokio::task::yield_now().await;
+        Ok(result)
+    }
 }
 
 /// Writes slices, as an outbox does it.
@@ -157,12 +156,9 @@ pub(super) fn poll_write<'a>(
 }
 
 /// Closes a WebSocket that is none of ours.
-pub(crate) async fn dismiss(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin + Send,
-    max_payload: usize,
-) {
+pub(crate) async fn dismiss(mut stream: impl AsyncRead + AsyncWrite + Unpin + Send) {
     let mut left = Left::writing(websocket::CLOSE_EMPTY.to_vec());
-    left.expect_close(Decoder::new(Role::Server, max_payload), Vec::new());
+    left.expect_close(Vec::new());
     left.farewell(&mut stream).await;
 }
 
@@ -230,7 +226,7 @@ mod tests {
 
     fn awaiting(rest: &[u8]) -> Left {
         let mut left = Left::writing(websocket::CLOSE_EMPTY.to_vec());
-        left.expect_close(Decoder::new(Role::Server, 1000), rest.to_vec());
+        left.expect_close(rest.to_vec());
         left
     }
 
@@ -281,6 +277,22 @@ mod tests {
         assert_eq!(bytes, websocket::CLOSE_EMPTY);
         soon(ending).await.expect("no panic");
         drop(peer);
+    }
+
+    // However fast it sends, the others have their turns, and it ends.
+    #[tokio::test]
+    async fn a_peer_that_goes_on_sending_is_dropped() {
+        let (mut peer, ending) = begin(awaiting(&[]), LONG);
+        let flood = tokio::spawn(async move {
+            let mut sent = 0;
+            while peer.write_all(&[0x82; 64]).await.is_ok() {
+                sent += 64;
+            }
+            sent
+        });
+        soon(ending).await.expect("no panic");
+        let sent = soon(flood).await.expect("no panic");
+        assert!((MAX_LATE..MAX_LATE + 1024 * 1024).contains(&sent), "{sent}");
     }
 
     #[tokio::test]

@@ -61,7 +61,7 @@ mod wheel;
 
 use socketio_proto::Printable;
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -94,7 +94,7 @@ use deadlines::Deadlines;
 use ending::Close;
 use http_connections::HttpConnections;
 use namespace::Namespaces;
-use refusals::Refusals;
+use refusals::{Rare, Refusals};
 use routing::Router;
 use sessions::Sessions;
 use total_queue::TotalQueue;
@@ -158,15 +158,15 @@ pub(crate) struct Shared {
     compressions: Arc<Compressions>,
     total_queue: Arc<TotalQueue>,
     is_giving_back: AtomicBool,
-    /// Events and namespaces that were complained about already.
-    complained: Mutex<HashSet<(String, String)>>,
+    /// Events and namespaces that were complained about.
+    complained: Mutex<HashMap<(String, String), Rare>>,
     /// The causes of failed emits that were told of, a bit each.
     told_emits: AtomicU8,
 }
 
 type RefusedListener = dyn Fn(&ConnectionError) + Send + Sync;
 
-/// Complaints about unhandled events are logged once each, for at most so many names.
+/// Complaints about events are logged once a minute for each name, for at most so many names.
 const MAX_COMPLAINTS: usize = 1000;
 
 impl Server {
@@ -690,31 +690,56 @@ impl Shared {
         }
     }
 
-    /// Counts an event without a handler; the first of each name is logged.
+    /// Counts an event without a handler.
     pub(crate) fn unhandled(&self, nsp: &str, event: &str) {
         self.counters.unhandled_events();
-        if self.complains_first(nsp, event) {
+        if let Some(suppressed) = self.complains(nsp, event) {
             tracing::warn!(
                 namespace = Printable::new(nsp).to_string(),
                 event = Printable::new(event).to_string(),
+                suppressed,
                 "an event came that has no handler"
             );
         }
     }
 
-    /// Counts an event that a handler could not decode; the first of each name is logged.
+    /// Counts an event that a handler could not decode.
     pub(crate) fn undecodable(&self, socket: &Socket, event: &str, error: &DecodeError) {
         self.counters.undecodable_events();
         let nsp = socket.0.namespace.name();
-        if self.complains_first(nsp, &format!("{event} (undecodable)")) {
-            tracing::warn!(namespace = Printable::new(nsp).to_string(), event = Printable::new(event).to_string(), error = %Printable::new(&error), "the arguments of an event do not fit its handler");
+        if let Some(suppressed) = self.complains(nsp, &format!("{event} (undecodable)")) {
+            tracing::warn!(
+                namespace = Printable::new(nsp).to_string(),
+                event = Printable::new(event).to_string(),
+                error = %Printable::new(&error),
+                suppressed,
+                "the arguments of an event do not fit its handler"
+            );
         }
     }
 
-    fn complains_first(&self, nsp: &str, event: &str) -> bool {
+    /// Counts a client whose `auth` a handler or middleware could not decode; it is refused.
+    pub(crate) fn undecodable_auth(&self, socket: &Socket, error: &DecodeError) {
+        self.counters.undecodable_events();
+        let nsp = socket.0.namespace.name();
+        if let Some(suppressed) = self.complains(nsp, "(auth)") {
+            tracing::warn!(
+                namespace = Printable::new(nsp).to_string(),
+                error = %Printable::new(&error),
+                suppressed,
+                "refused with `invalid auth`: the client's `auth` does not fit the handler or middleware"
+            );
+        }
+    }
+
+    /// Says whether to log a complaint now; then how many like it were not since the last line.
+    fn complains(&self, nsp: &str, event: &str) -> Option<u64> {
         let mut complained = self.complained.lock();
-        complained.len() < MAX_COMPLAINTS
-            && complained.insert((nsp.to_owned(), event.chars().take(100).collect()))
+        let key = (nsp.to_owned(), event.chars().take(100).collect());
+        if complained.len() >= MAX_COMPLAINTS && !complained.contains_key(&key) {
+            return None;
+        }
+        complained.entry(key).or_default().admit(Instant::now())
     }
 }
 

@@ -25,7 +25,6 @@ pub(crate) struct Refusals {
     heads: Rare,
     acks: Rare,
     strangers: Rare,
-    rates: Rare,
     proxy_headers: Rare,
 }
 
@@ -198,7 +197,7 @@ impl Refusals {
 
     /// A client sends faster than a limit allows.
     pub(crate) fn log_rate(&self, socket: &SocketId, event: &str, becomes: &'static str) {
-        if let Some(suppressed) = self.rates.admit(Instant::now()) {
+        if let Some(suppressed) = self.admit_cause(NO_CODE, becomes, MINUTE, Instant::now()) {
             tracing::warn!(
                 %socket,
                 event = %Printable::new(event),

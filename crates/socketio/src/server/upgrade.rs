@@ -175,7 +175,7 @@ impl Begin {
                             stream,
                         ));
                     }
-                    Begin::Close(shared) => shared.spawn(dismiss(stream, shared.max_payload())),
+                    Begin::Close(shared) => shared.spawn(dismiss(stream)),
                 }
             }
             Err(upgraded) => {
@@ -198,7 +198,7 @@ impl Begin {
                         );
                         shared.spawn(task.run());
                     }
-                    Begin::Close(shared) => shared.spawn(dismiss(stream, shared.max_payload())),
+                    Begin::Close(shared) => shared.spawn(dismiss(stream)),
                 }
             }
         }

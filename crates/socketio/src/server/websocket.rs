@@ -210,9 +210,7 @@ impl Incoming {
     /// After a close frame of ours the stream ends when the peer has sent its own.
     fn end_input(&mut self, left: &mut Left, ending: Option<Ending>) {
         if self.input == Input::Open && ending == Some(Ending::CloseFrame) {
-            let none = Decoder::new(Role::Server, 0);
-            let decoder = std::mem::replace(&mut self.decoder, none);
-            left.expect_close(decoder, std::mem::take(&mut self.rest));
+            left.expect_close(std::mem::take(&mut self.rest));
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::support::{HANDSHAKE, Polling, soon, start, until};
+use super::tls::{self, Files};
 
 /// Writes all and the end of the stream before the server has a turn, and gives what is answered.
 async fn ask(address: SocketAddr, request: &[u8]) -> String {
@@ -90,6 +91,47 @@ async fn what_can_be_answered_at_once_is() {
         ];
         let answer = ask(address, &both.concat()).await;
         assert_eq!(answer.matches("\"sid\"").count(), 2, "{answer}");
+    }
+}
+
+// A killed process and a closed tab do not say goodbye as TLS wants it.
+#[tokio::test]
+async fn an_end_without_a_goodbye_of_tls_is_an_end_like_others() {
+    let files = Files::with("early-end", "localhost", |_| {});
+    let io = Server::new();
+    let (heard, mut events) = mpsc::unbounded_channel();
+    io.on("event", async move |_: Socket, text: String| {
+        heard.send(text.len()).unwrap();
+    });
+    let listening = io.listen("127.0.0.1:0").await.expect("a port");
+    let listening = listening.tls(files.cert(), files.key()).expect("valid");
+    let address = listening.local_addr().expect("an address");
+    tokio::spawn(listening.into_future());
+    let ask = async |request: Vec<u8>, says_goodbye: bool| {
+        let mut stream = tls::connect(address, &files).await;
+        stream.write_all(&request).await.unwrap();
+        stream.flush().await.unwrap();
+        match says_goodbye {
+            true => stream.shutdown().await.unwrap(),
+            false => stream.get_mut().0.shutdown().await.unwrap(),
+        }
+        let mut answer = Vec::new();
+        let _ = soon(stream.read_to_end(&mut answer)).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    for size in [1, 1000, 200_000] {
+        for says_goodbye in [true, false] {
+            let answer = ask(request("GET", HANDSHAKE, "", ""), says_goodbye).await;
+            let sid = answer.split("\"sid\":\"").nth(1).expect(&answer);
+            let sid = sid.split('"').next().unwrap();
+            let target = format!("{HANDSHAKE}&sid={sid}");
+            let event = format!("40\x1e42[\"event\",\"{}\"]", "x".repeat(size));
+            let answer = ask(request("POST", &target, "", &event), says_goodbye).await;
+            assert!(answer.ends_with("\r\n\r\nok"), "{size}: {answer}");
+            assert_eq!(soon(events.recv()).await, Some(size));
+            let answer = ask(request("GET", &target, "", ""), says_goodbye).await;
+            assert!(answer.contains("\r\n\r\n40{"), "{answer}");
+        }
     }
 }
 

@@ -62,7 +62,7 @@ impl Drop for Files {
     }
 }
 
-async fn connect(address: std::net::SocketAddr, files: &Files) -> TlsStream<TcpStream> {
+pub(crate) async fn connect(address: std::net::SocketAddr, files: &Files) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(files.der.clone()).expect("a certificate");
     let config = ClientConfig::builder()

@@ -69,7 +69,9 @@ impl Advice {
                 Advice::Wait
             }
             Verdict::WrongPath { found, .. } => Advice::Path(found.clone()),
-            Verdict::PathIsNamespace { path } => Advice::Path(format!("{path}/")),
+            Verdict::PathIsNamespace { path } => {
+                Advice::Path(format!("{}/", path.trim_end_matches('/')))
+            }
             Verdict::WebSocketOnly | Verdict::PollingUnreachable { .. } => Advice::OnlyWebSocket,
             Verdict::OldClient { .. } => Advice::AllowOldClients,
             Verdict::OldServer { .. } => Advice::OldVersion,
