@@ -28,6 +28,7 @@ export class Wire {
   #buffer = Buffer.alloc(0);
   #flushed;
   #methods = [];
+  #waiting = new Set();
   #inflated = Buffer.alloc(0);
 
   constructor(port, came = () => {}) {
@@ -85,6 +86,21 @@ export class Wire {
     this.write(Buffer.concat([Buffer.from(head), Buffer.from(mask ? key : []), payload]));
   }
 
+  /** Ends when the test passes, the connection has ended, or the time is over. */
+  until(test, ms) {
+    if (test() || this.ended) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        this.#waiting.delete(look);
+        resolve();
+      };
+      const look = () => (test() || this.ended) && done();
+      const timer = setTimeout(done, ms);
+      this.#waiting.add(look);
+    });
+  }
+
   destroy() {
     this.gone = true;
     this.socket.destroy();
@@ -102,6 +118,7 @@ export class Wire {
     if (this.#buffer.length) this.#add({ rest: readable(this.#buffer) });
     if (!this.gone) this.#add({ end: this.reset ? "reset" : "end" });
     this.socket.end();
+    for (const look of [...this.#waiting]) look();
   }
 
   #read(ended) {
@@ -110,6 +127,7 @@ export class Wire {
       if (!length) break;
       this.#buffer = this.#buffer.subarray(length);
     }
+    for (const look of [...this.#waiting]) look();
   }
 
   /** The length of the first answer, once it is there. */

@@ -185,7 +185,7 @@ impl Proxy {
         let connecting = async {
             match self {
                 Proxy::Unusable(variable, _) => Err(failed(format!(
-                    "what {variable} says is no URL of a proxy: it has to begin with http://, https://, socks5:// or socks5h://"
+                    "what {variable} says is no URL of a proxy: it has to begin with http://, https://, socks5:// or socks5h://, and its port, if there is one, to be a number from 1 to 65535"
                 ))),
                 Proxy::Usable(proxy) => match self.scheme() {
                     "http" | "https" => self.tunnel(proxy, dialer, target, may_forward).await,
@@ -378,8 +378,16 @@ fn is_usable(url: &str) -> bool {
     let proxy = Matcher::builder().all(url).build().intercept(&any);
     proxy.is_some_and(|proxy| {
         let scheme = proxy.uri().scheme_str();
-        matches!(scheme, Some("http" | "https" | "socks5" | "socks5h"))
+        matches!(scheme, Some("http" | "https" | "socks5" | "socks5h")) && has_port(proxy.uri())
     })
+}
+
+/// Says whether what stands in the place of a port, if anything does, is one.
+fn has_port(proxy: &Uri) -> bool {
+    let authority = proxy.authority().map_or("", |authority| authority.as_str());
+    let host = without_credentials(authority);
+    let port = host.rsplit_once(':').map(|(_, port)| port);
+    port.is_none_or(|port| port.ends_with(']') || port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// Says whether an `@` follows what begins a path, a query or a fragment: a password with such a

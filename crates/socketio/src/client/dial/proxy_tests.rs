@@ -446,7 +446,8 @@ async fn a_variable_that_names_no_proxy_is_an_error_where_it_applies() {
     assert_eq!(
         error.expect_err("no proxy").to_string(),
         "the proxy host cannot be used: what HTTPS_PROXY says is no URL of a proxy: it has to \
-         begin with http://, https://, socks5:// or socks5h://"
+         begin with http://, https://, socks5:// or socks5h://, and its port, if there is one, to be a \
+         number from 1 to 65535"
     );
 }
 
@@ -457,12 +458,17 @@ fn a_proxy_of_another_kind_is_refused_without_its_password() {
         "socks4://user:secret@host",
         "http://user:80/secret@host",
         "http://user:80#secret@host",
+        "http://user:secret@host:99999",
+        "http://user:secret@host:x",
+        "http://user:secret@host:0",
     ] {
         let error = Dialer::new(through(url)).expect_err("a mistake");
-        assert_eq!(
-            error.to_string(),
-            "the proxy's URL has to begin with http://, https://, socks5:// or socks5h:// \
-             and to have a host, unlike \"host\""
+        let error = error.to_string();
+        let text = "the proxy's URL has to begin with http://, https://, socks5:// or socks5h://, \
+                    to have a host, and a port from 1 to 65535 if any, unlike \"host";
+        assert!(
+            error.starts_with(text) && !error.contains("secret"),
+            "{error}"
         );
     }
     let options = through("http://user:secret@host");

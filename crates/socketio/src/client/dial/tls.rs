@@ -56,7 +56,7 @@ pub enum TlsError {
     },
     /// The URL of the proxy cannot be used.
     #[error(
-        "the proxy's URL has to begin with http://, https://, socks5:// or socks5h:// and to have a host, unlike \"{0}\""
+        "the proxy's URL has to begin with http://, https://, socks5:// or socks5h://, to have a host, and a port from 1 to 65535 if any, unlike \"{0}\""
     )]
     Proxy(String),
     /// The certificate and the key cannot be used together.
