@@ -1,6 +1,8 @@
 //! One function for each fuzz target: it must not panic, hang or allocate without bound, whatever the
 //! bytes. What is decoded and encoded again must agree.
 
+mod network;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,12 +28,16 @@ use socketio_proto::websocket::{
     masked_compressed_frame, negotiate,
 };
 
+pub use network::{client_server, doctor_answer, server_proxy_protocol, server_request};
+
 /// Every function by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 18] = [
+pub const TARGETS: [(&str, fn(&[u8])); 22] = [
+    ("client_server", client_server),
     ("cluster_classic", cluster_classic),
     ("cluster_message", cluster_message),
     ("cluster_node", cluster_node),
     ("cluster_stored", cluster_stored),
+    ("doctor_answer", doctor_answer),
     ("engine_client", engine_client),
     ("engine_jsonp", engine_jsonp),
     ("engine_packet", engine_packet),
@@ -39,6 +45,8 @@ pub const TARGETS: [(&str, fn(&[u8])); 18] = [
     ("engine_request", engine_request),
     ("engine_session", engine_session),
     ("engine_v3", engine_v3),
+    ("server_proxy_protocol", server_proxy_protocol),
+    ("server_request", server_request),
     ("socket_client", socket_client),
     ("socket_connection", socket_connection),
     ("socket_msgpack", socket_msgpack),

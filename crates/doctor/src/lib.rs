@@ -45,3 +45,19 @@ pub use options::{
 pub use report::{Conclusion, Diagnosis, Report, explain, explain_json};
 pub use socketio_proto::engine::Transport;
 pub use texts::{Language, page_texts};
+
+/// Reads bytes of a server in all ways that the checks do, for the fuzz targets of this project.
+#[doc(hidden)]
+pub async fn read_all_ways(bytes: &[u8]) {
+    let Ok(answer) = wire::read_answer(bytes).await else {
+        return;
+    };
+    let text = answer.text();
+    let _ = engine::Reading::of(&answer).code();
+    let _ = engine::open(&text);
+    for revision in [3, 4] {
+        let packets = engine::packets(revision, &text);
+        let length: usize = packets.iter().map(String::len).sum();
+        assert!(length <= 3 * text.len() + packets.len());
+    }
+}

@@ -225,6 +225,14 @@ fn unchunked(mut bytes: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
     }
 }
 
+/// Reads an answer from a connection that has brought these bytes and ended.
+pub(crate) async fn read_answer(bytes: &[u8]) -> Result<Answer, Fault> {
+    let mut stream = tokio::io::join(bytes, tokio::io::sink());
+    let ask = Ask::get("/".to_owned());
+    let headers = [("Host".to_owned(), "h".to_owned())];
+    exchange(&mut stream, &ask, &headers, Duration::from_secs(60)).await
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

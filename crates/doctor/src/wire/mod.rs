@@ -21,6 +21,7 @@ use super::options::{Cookie, Header, Options};
 use super::target::Target;
 
 pub(super) use dial::TcpFault;
+pub(crate) use http::read_answer;
 pub(super) use http::{Answer, Fault};
 pub(super) use tls::{CertificateFault, Tls, TlsFault, TlsSeen};
 pub(super) use websocket::{Direction, Frame, Message, Transcript, WebSocket};
