@@ -195,6 +195,12 @@ impl<S: Clone> Connection<S> {
         Ok(())
     }
 
+    /// Says whether all have left: nothing that comes means anything any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Says whether the connection has to be closed because no namespace was joined in time.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
         let is_late = self.deadline.is_some_and(|deadline| now >= deadline);

@@ -362,6 +362,10 @@ impl Session {
 
     /// Ends the connection after a malformed packet, or one that does not fit the state.
     fn refuse(self: &Arc<Session>, invalid: &Invalid, running: &mut Running) {
+        if self.state.lock().connection.is_closed() {
+            // It is being closed in another way, which stays the one.
+            return;
+        }
         self.shared.counters().invalid_packets();
         tracing::debug!(session = ?self.id, invalid = %Printable::new(&invalid), "closing after an invalid packet");
         if let Invalid::Parse(error) = invalid {
