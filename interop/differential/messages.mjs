@@ -27,7 +27,13 @@ function split(text, isNew) {
   if (isNew) return text.split("\x1e");
   // Text with its length, or bytes of which each has a type, a length and 255.
   if (/^[\0\x01]/.test(text)) return text.split(/[\0\x01][\0-\x09]+\xff/).slice(1);
-  return text.split(/(?:^|(?<=[^\d]))\d+:(?=[0-9b])/).slice(1);
+  const packets = [];
+  for (let rest = text, head; (head = /^(\d+):/.exec(rest)); ) {
+    const end = head[0].length + Number(head[1]);
+    packets.push(rest.slice(head[0].length, end));
+    rest = rest.slice(end);
+  }
+  return packets;
 }
 
 function message(packet, msgpack) {

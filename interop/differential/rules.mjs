@@ -1,6 +1,7 @@
 // How each difference that is meant is recognised. `row` is the first cell of its row in docs/protocol-notes.md. `of` sees
 // one difference (`compare.mjs`) and the whole case; where the sessions part there, what follows says nothing more
 // (`parts`).
+import { decode } from "notepack.io";
 import { messages } from "./messages.mjs";
 
 const stepOf = ({ at }, { script }) => script[parseInt(at)];
@@ -155,7 +156,7 @@ export const RULES = [
     parts: true,
     of: (d, both) =>
       after(d, both, (_, text) => /4[56]\d+-/.test(text)) &&
-      after(d, both, (_, text) => /"num":(?!0(,|\}|\.0|e0)|-0|\d*\.5|1e-9)|"_placeholder":true(\}|,"n":)|"_placeholder":1/.test(text)),
+      after(d, both, (_, text) => /"num":(?!0(,|\}|\.0|e0)|-0|\d*\.5|1e-9)|"_placeholder":true(?!,"num":)|"_placeholder":1/.test(text)),
   },
   {
     row: "a binary payload of Engine.IO 3 that is cut short, or has a length or a type that is none",
@@ -179,7 +180,7 @@ export const RULES = [
   { row: "a refused upgrade by HEAD", parts: true, of: (d, both) => stepOf(d, both)?.method === "HEAD" && d.reference?.rest !== undefined },
   { row: "an upgrade that asks to close the connection", of: (d, both) => d.field === "connection" && d.ours === "close" && header(stepOf(d, both), "connection").some((value) => /close/i.test(value)) },
   { row: "JSONP: whose `j`", of: (d) => /___eio/.test(d.reference) && /___eio/.test(d.ours) && d.reference.replace(/^___eio\[\d*\]/, "") === d.ours.replace(/^___eio\[\d*\]/, "") },
-  { row: "JSON nested deeper than 128 levels", parts: true, of: (d, both) => after(d, both, (_, text) => text.includes("[".repeat(127))) },
+  { row: "JSON nested deeper than 128 levels", parts: true, of: (_, { script }) => script.map(sent).join("").includes("[".repeat(127)) },
   { row: "the texts of parse errors", of: (d) => d.reference?.fact?.error !== undefined && d.ours?.fact?.error !== undefined },
   { row: "an event in the same payload as its CONNECT", parts: true, of: (d, both) => sends(d, both, hasEarlyEvent) && text(d.ours).length > text(d.reference).length },
   { row: "a second CONNECT for a namespace that is being joined", parts: true, of: (d, both) => sends(d, both, hasTwoConnects) },
@@ -188,10 +189,10 @@ export const RULES = [
   {
     row: "events and CONNECTs in the same body as what ends their session",
     parts: true,
-    of: (d, both) => (sends(d, both, isFollowed(EVENT)) || sends(d, both, isFollowed(CONNECT))) && (d.at === "facts" || text(d.ours).length > text(d.reference).length || (/^(\d:)?6/.test(d.reference) && /4[0-6]/.test(d.ours))),
+    of: (d, both) => (sends(d, both, isFollowed(EVENT)) || sends(d, both, isFollowed(CONNECT))) && (d.at === "facts" || text(d.ours).length > text(d.reference).length || (/^(\d:)?6/.test(plain(d.reference)) && /4[0-6]/.test(d.ours))),
   },
   { row: "pings of an Engine.IO 3 client between two of its GETs", of: (d) => d.field === "body" && /(1:3){2}/.test(d.reference) && d.ours !== d.reference && withoutPongs(d.reference) === withoutPongs(d.ours) },
-  { row: "DISCONNECT before the connection is closed, over polling", parts: true, of: (d) => d.field === "body" && /(\x1e|2:)41$/.test(d.reference) && d.reference.startsWith(d.ours) },
+  { row: "DISCONNECT before the connection is closed, over polling", parts: true, of: (d) => d.field === "body" && /(\x1e|2:)41$/.test(plain(d.reference)) && plain(d.reference).startsWith(plain(d.ours)) },
   { row: "a packet behind DISCONNECT in the same body", parts: true, of: (d, both) => sends(d, both, isFollowed(DISCONNECT)) },
   {
     row: "a POST whose connection is half closed before its body",
@@ -217,6 +218,7 @@ export const RULES = [
   // {sid, pid: undefined} and {sid}
   { row: "MessagePack: `pid` in CONNECT's answer without recovery", of: (d) => text(d.reference).replaceAll("82a3736964b4<id>a3706964d40000", "81a3736964b4<id>") === text(d.ours) },
   { row: "MessagePack: keys of a map that are arrays, maps or dates", parts: true, of: (d, both) => both.set.msgpack && after(d, both, ({ data, body }) => hasOddKey(data?.hex ?? Buffer.from(String(body).slice(1), "base64").toString("hex"))) && (d.ours?.frame === "close" || d.at.startsWith("end") || d.at === "facts") },
+  { row: "MessagePack: the order of keys where a namespace is refused", of: (d) => isRefusal(d.reference, d.ours) },
   { row: "JSONP: a form with two `d`", parts: true, of: (d, both) => after(d, both, (step) => /^d=.*&d=/.test(step.body)) },
   {
     row: "a POST that is being read when its session ends",
@@ -236,6 +238,20 @@ export const RULES = [
   { row: "an upgrade for another path", parts: true, of: (d, both) => stepOf(d, both)?.do === "websocket" && d.reference === undefined && d.ours?.status === 404 },
   { row: "what only passes through", of: (d) => sameValues(d.reference?.text ?? d.reference, d.ours?.text ?? d.ours) },
 ];
+
+/** A body without the call that JSONP makes of it. */
+function plain(body) {
+  const call = /^___eio\[\d*\]\((".*")\);$/.exec(body);
+  return call ? JSON.parse(call[1]) : String(body);
+}
+
+/** Whether two bodies or frames of MessagePack refuse a namespace in the same words. */
+function isRefusal(...both) {
+  const packets = both.map((all) => /^b\{(83a474797065.*)\}$/.exec(all?.binary ?? all)?.[1]);
+  if (packets.some((packet) => packet === undefined)) return false;
+  const [reference, ours] = packets.map((packet) => decode(Buffer.from(packet, "hex")));
+  return reference.type === 4 && ["type", "nsp"].every((key) => reference[key] === ours[key]) && text(reference.data) === text(ours.data);
+}
 
 const withoutPongs = (body) => String(body).replace(/1:3(?=\d+:|"|$)/g, "");
 
