@@ -35,8 +35,8 @@ use crate::application::Callback;
 /// The count is one of the connection, over all of its namespaces' children and both transports: it goes
 /// on when a namespace is left and joined again, and when polling becomes WebSocket. It begins anew with
 /// a new connection, also one that is recovered; how many of those a client may make is bounded by
-/// [`max_connections_per_address`](ServerBuilder::max_connections_per_address) and
-/// [`max_handshakes_per_second`](ServerBuilder::max_handshakes_per_second).
+/// [`max_connections_per_address`](crate::ServerBuilder::max_connections_per_address) and
+/// [`max_handshakes_per_second`](crate::ServerBuilder::max_handshakes_per_second).
 ///
 /// Without a limit an event costs a comparison more, and a connection nothing.
 ///
