@@ -4,35 +4,28 @@
 //! allocates and fills a table of that size for each of them: 5,500 instructions for 500 lines. So this
 //! counts the lines of the first head, and only those who have many pay.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
-use super::http_connections::HttpConnection;
 use crate::read_buffer::with_buffer;
 
 /// A connection of which some was read already.
 pub(crate) struct Begun<S> {
-    stream: S,
+    pub(super) stream: S,
     /// Read and not taken yet, from `taken` on.
     head: Vec<u8>,
     taken: usize,
-    /// Told when the client does not read, and when it does again.
-    http: Arc<HttpConnection>,
-    is_blocked: bool,
 }
 
 impl<S: AsyncRead + Unpin> Begun<S> {
-    pub(crate) fn new(stream: S, http: Arc<HttpConnection>) -> Begun<S> {
+    pub(crate) fn new(stream: S) -> Begun<S> {
         Begun {
             stream,
             head: Vec::new(),
             taken: 0,
-            http,
-            is_blocked: false,
         }
     }
 
@@ -71,14 +64,6 @@ impl<S> Begun<S> {
         let mut rest = self.head;
         rest.drain(..self.taken);
         (self.stream, rest)
-    }
-
-    fn written<T>(&mut self, written: Poll<T>) -> Poll<T> {
-        if written.is_pending() != self.is_blocked {
-            self.is_blocked = written.is_pending();
-            self.http.set_blocked(self.is_blocked);
-        }
-        written
     }
 }
 
@@ -125,39 +110,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.written(written)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.written(flushed)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.written(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
@@ -184,7 +136,7 @@ mod tests {
     }
 
     fn read(parts: &[&'static [u8]], max: usize) -> (Begun<Parts>, bool) {
-        let mut begun = Begun::new(Parts(parts.to_vec()), Arc::default());
+        let mut begun = Begun::new(Parts(parts.to_vec()));
         let mut cx = Context::from_waker(Waker::noop());
         let is_ready = begun.poll_head(&mut cx, max).is_ready();
         (begun, is_ready)

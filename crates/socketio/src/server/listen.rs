@@ -35,10 +35,10 @@ use tower_service::Service;
 use super::admission::Limits;
 use super::body::ResponseBody;
 use super::config::ConfigError;
-use super::early_end::EarlyEnd;
 use super::first_head::Begun;
 use super::http::{self, Answer, Peer};
 use super::http_connections::{End, Entry, HttpConnection, Pending};
+use super::http_stream::HttpStream;
 use super::proxies::Networks;
 use super::service::{NotFound, SocketIoLayer, SocketIoService};
 use super::{Shared, files, proxy_protocol};
@@ -421,7 +421,7 @@ where
     let http = service.http.clone();
     let server = service.service.server().clone();
     let max_bytes = server.config().max_header_bytes;
-    let mut stream = Begun::new(stream, http.clone());
+    let mut stream = Begun::new(stream);
     let has_head = std::future::poll_fn(|cx| {
         http.register(cx);
         if let Some(end) = http.ending() {
@@ -450,7 +450,7 @@ where
         builder.max_headers(MAX_HEADER_LINES);
     }
     let connection = builder
-        .serve_connection(TokioIo::new(EarlyEnd::new(stream, http.clone())), service)
+        .serve_connection(TokioIo::new(HttpStream::new(stream, http.clone())), service)
         .with_upgrades();
     let mut connection = pin!(connection);
     let mut closing = false;

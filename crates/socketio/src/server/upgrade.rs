@@ -20,14 +20,13 @@ use socketio_proto::websocket::{self, HandshakeError, UpgradeHeaders};
 
 use super::Shared;
 use super::admission::NotStarted;
-use super::early_end::EarlyEnd;
 use super::ending::Close;
 use super::farewell::dismiss;
-use super::first_head::Begun;
 use super::http::{
     Owner, Peer, Response, change_headers, has_no_twins, info, is_extended_connect, refuse,
     refuse_start, refuse_upgrade, respond, start,
 };
+use super::http_stream::HttpStream;
 use super::session::Session;
 use super::websocket::{Incoming, StreamTask, TcpTask, Terms};
 use crate::application::Callback;
@@ -207,9 +206,9 @@ impl Begin {
 
 /// Takes the TCP connection out of hyper, so that nothing of hyper's stays with an idle one.
 pub(crate) fn plain_tcp(upgraded: Upgraded) -> Result<(TcpStream, Bytes), Upgraded> {
-    let upgraded = match upgraded.downcast::<TokioIo<EarlyEnd<Begun<TcpStream>>>>() {
+    let upgraded = match upgraded.downcast::<TokioIo<HttpStream<TcpStream>>>() {
         Ok(parts) => {
-            let (stream, rest) = parts.io.into_inner().into_inner().into_parts();
+            let (stream, rest) = parts.io.into_inner().into_parts();
             let rest = match rest.is_empty() {
                 true => parts.read_buf,
                 false => [&parts.read_buf[..], &rest].concat().into(),

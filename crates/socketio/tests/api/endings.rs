@@ -484,6 +484,41 @@ async fn a_server_that_shuts_down_ends_each_websocket_as_its_make_notices() {
     assert_eq!(ws.next().await, Received::Close(None));
 }
 
+// Its sockets have left, and the end is not there yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_a_server_shuts_down_does_not_change_how_it_ends() {
+    for late in [
+        "42[\"late\"]",
+        "42/other,[\"late\"]",
+        "430[]",
+        "41",
+        "4zzz",
+        "452-[\"x\"]",
+        "44{}",
+    ] {
+        let (io, address) = start(Server::builder()).await;
+        let (leaving, mut is_leaving) = tokio::sync::mpsc::unbounded_channel();
+        let (go_on, goes_on) = std::sync::mpsc::channel();
+        let goes_on = Arc::new(parking_lot::Mutex::new(goes_on));
+        io.on_disconnect(async move |_: Socket| {
+            leaving.send(()).expect("a test");
+            let limit = std::time::Duration::from_secs(20);
+            goes_on.lock().recv_timeout(limit).expect("in time");
+        });
+        let mut ws = client_of(address, "okhttp/3.12.12").await;
+        let closing = tokio::spawn(async move { io.close().await });
+        soon(is_leaving.recv()).await.expect("the handler");
+        ws.send(late).await;
+        // Its answer shows that what came before was read.
+        ws.frame(Opcode::Ping, b"?").await;
+        assert_eq!(ws.item().await, (Opcode::Pong, b"?".to_vec()), "{late}");
+        go_on.send(()).expect("the handler");
+        assert_eq!(ws.next().await, Received::End, "{late}");
+        drop(ws);
+        soon(closing).await.expect("no panic");
+    }
+}
+
 // A client that heeds no close frame would go on with a WebSocket that is dead.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probed_websocket_ends_as_its_make_notices_when_its_session_does() {
